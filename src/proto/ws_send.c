@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Sending: messages and control frames become bytes at the end of ws->out. A message is encoded in
+ * one piece of room, so that it is queued whole or not at all. Nothing follows a close frame
+ * (RFC 6455 §5.5.1).
+ */
+#include "base/err.h"
+#include "base/mem.h"
+#include "proto/frame.h"
+#include "proto/utf8.h"
+#include "proto/ws.h"
+
+#include <string.h>
+
+/* A message to be encoded. */
+struct message {
+    const uint8_t *bytes;
+    size_t len;
+    size_t out_frame;                     /* most payload in one frame */
+    void (*random)(void *out, size_t len); /* for the masking keys; NULL: not masked */
+    uint8_t opcode;
+};
+
+static size_t encoded_size(const struct message *m)
+{
+    bool masked = m->random != NULL;
+    if (m->len <= m->out_frame)
+        return frame_header_size(m->len, masked) + m->len;
+    size_t full = m->len / m->out_frame, rest = m->len % m->out_frame;
+    size_t size = full * frame_header_size(m->out_frame, masked) + m->len;
+    return rest ? size + frame_header_size(rest, masked) : size;
+}
+
+static uint8_t *put_frame(uint8_t *out, struct frame *f, const struct message *m, size_t from)
+{
+    size_t len = (size_t)f->length;
+    if (m->random)
+        m->random(f->mask, sizeof f->mask); /* §5.3: a fresh key for every frame */
+    out += frame_encode(f, out);
+    if (m->random)
+        frame_mask(out, m->bytes + from, len, f->mask, 0);
+    else if (len)
+        memcpy(out, m->bytes + from, len);
+    return out + len;
+}
+
+/* §5.4: the opcode stands in the first frame only, FIN in the last. */
+static void put_message(uint8_t *out, const struct message *m)
+{
+    struct frame f = {.opcode = m->opcode, .masked = m->random != NULL};
+    size_t from = 0;
+    do {
+        size_t rest = m->len - from;
+        f.length = rest < m->out_frame ? rest : m->out_frame;
+        f.fin = f.length == rest;
+        out = put_frame(out, &f, m, from);
+        f.opcode = FRAME_CONTINUATION;
+        from += (size_t)f.length;
+    } while (!f.fin);
+}
+
+static int queue(struct ws *ws, struct message *m)
+{
+    m->random = ws->role == WS_CLIENT ? ws->shared->random : NULL;
+    uint8_t *room = outq_extend(&ws->out, &ws->shared->pool, encoded_size(m));
+    if (!room)
+        return ERR_NOMEM;
+    put_message(room, m);
+    return 0;
+}
+
+int ws_send(struct ws *ws, enum ws_type type, const uint8_t *bytes, size_t len)
+{
+    if (ws->close_sent)
+        return ERR_CLOSED;
+    struct message m = {.bytes = bytes, .len = len, .opcode = (uint8_t)type};
+    m.out_frame = ws->limits->out_frame;
+    return queue(ws, &m);
+}
+
+struct chunk *ws_encode(enum ws_type type, const uint8_t *bytes, size_t len, uint32_t out_frame)
+{
+    struct message m = {
+        .bytes = bytes, .len = len, .out_frame = out_frame, .opcode = (uint8_t)type};
+    struct chunk *c = chunk_new(encoded_size(&m));
+    if (c)
+        put_message(c->bytes, &m);
+    return c;
+}
+
+int ws_send_chunk(struct ws *ws, struct chunk *message)
+{
+    if (ws->close_sent)
+        return ERR_CLOSED;
+    if (ws->role != WS_SERVER) /* every client frame has a key of its own (§5.3) */
+        return ERR_ARGUMENT;
+    return outq_append_chunk(&ws->out, &ws->shared->pool, message);
+}
+
+static int send_control(struct ws *ws, uint8_t opcode, const uint8_t *bytes, size_t len)
+{
+    if (len > FRAME_CONTROL_MAX) /* §5.5 */
+        return ERR_ARGUMENT;
+    if (ws->close_sent)
+        return ERR_CLOSED;
+    struct message m = {
+        .bytes = bytes, .len = len, .out_frame = FRAME_CONTROL_MAX, .opcode = opcode};
+    return queue(ws, &m);
+}
+
+int ws_ping(struct ws *ws, const uint8_t *bytes, size_t len)
+{
+    return send_control(ws, FRAME_PING, bytes, len);
+}
+
+int ws_pong(struct ws *ws, const uint8_t *bytes, size_t len)
+{
+    return send_control(ws, FRAME_PONG, bytes, len);
+}
+
+/* Writes code and reason to `payload` (FRAME_CONTROL_MAX bytes) and returns their size. */
+static size_t close_payload(uint8_t *payload, uint16_t code, const char *reason, size_t len)
+{
+    if (code == 0)
+        return 0;
+    payload[0] = (uint8_t)(code >> 8);
+    payload[1] = (uint8_t)code;
+    const uint8_t *bytes = (const uint8_t *)reason;
+    if (len == 0 || !utf8_valid(bytes, len))
+        return 2;
+    len = utf8_cut(bytes, len, FRAME_CONTROL_MAX - 2);
+    memcpy(payload + 2, bytes, len);
+    return 2 + len;
+}
+
+int ws_close(struct ws *ws, uint16_t code, const char *reason, size_t reason_len)
+{
+    uint8_t payload[FRAME_CONTROL_MAX] = {0};
+    if (ws->close_sent)
+        return ERR_CLOSED;
+    if (code != 0 && !ws_code_valid(code))
+        return ERR_ARGUMENT;
+    size_t len = close_payload(payload, code, reason, reason_len);
+    int err = send_control(ws, FRAME_CLOSE, payload, len);
+    if (err < 0)
+        return err;
+    ws->close_sent = true;
+    ws->close_code = code ? code : WS_NO_STATUS;
+    return 0;
+}
+
+void ws_set_blocked(struct ws *ws, bool blocked)
+{
+    ws->blocked = blocked;
+    if (blocked || !ws->pong)
+        return;
+    if (!ws->close_sent && ws_pong(ws, ws->pong + 1, ws->pong[0]) < 0)
+        ws_fail(ws, ERR_NOMEM, WS_INTERNAL_ERROR, "out of memory");
+    mem_free(ws->pong);
+    ws->pong = NULL;
+}
