@@ -618,12 +618,16 @@ class Raw:
             pass
         return self._take(len(self.buf))
 
-    def silent(self, seconds=0.05):
-        """Fails when anything arrives, or the connection ends, within `seconds`."""
+    def arrived(self, seconds):
+        """Whether anything arrives, or the connection ends, within `seconds`."""
         if not self.buf:
             with contextlib.suppress(Failed):
                 self._fill(time.monotonic() + seconds)
-        if self.buf or self.eof:
+        return bool(self.buf or self.eof)
+
+    def silent(self, seconds=0.05):
+        """Fails when anything arrives, or the connection ends, within `seconds`."""
+        if self.arrived(seconds):
             raise Failed("expected silence, got %r %s" % (bytes(self.buf[:200]), self.eof or ""))
 
     # -- HTTP
@@ -633,11 +637,11 @@ class Raw:
         self.send(request(path, headers, **options) + extra)
         return self.recv_response(seconds)
 
-    def recv_response(self, seconds=None):
-        """Read a response; its body as well unless it is a 101."""
+    def recv_response(self, seconds=None, bodiless=False):
+        """Read a response; its body as well unless it has none (101, the answer to a HEAD)."""
         head = self.recv_until(b"\r\n\r\n", seconds)[:-4]
         self.response = response = Response(head)
-        if response.status in (101, 204, 304):
+        if bodiless or response.status in (101, 204, 304):
             return response
         size = response.header("Content-Length")
         if size is not None:
