@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+//
+// The same echo on Bun, whose WebSocket server is uWebSockets: the runtime for scripts that Neap is
+// compared with. Compression is off, as nobody in these benchmarks negotiates it.
+
+const server = Bun.serve({
+  hostname: "127.0.0.1",
+  port: Number(Bun.argv[2] ?? 0),
+  fetch(request, server) {
+    if (!server.upgrade(request)) return new Response("a WebSocket server", { status: 426 });
+  },
+  websocket: {
+    perMessageDeflate: false,
+    message(socket, message) {
+      socket.send(message);
+    },
+  },
+});
+
+console.log(`listening ws://127.0.0.1:${server.port}`);

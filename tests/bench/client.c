@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: MIT
+//
+// The connections of the load generator; client.h says what they promise.
+//
+// A connection's life:
+//
+//   peer_connect ─ request ─▶ on_handshake ─┬─ messages ⇄ on_replies             echo, idle
+//        ▲                                  └─ close frame ─▶ on_closing ─ EOF ─┐  connect
+//        └──────────────────────────────────────────────────────────────────────┘
+//
+// Connecting blocks, which costs nothing on the loopback device; all else does not. A reply is
+// read as a stream, so that its pieces need no buffer: the head is collected, the payload is
+// compared where it lies.
+//
+// RFC 6455 §1.3 (the sample key, hence a known answer), §5.2 (frames), §5.5.1 (close).
+
+#include "client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    INPUT_SIZE = 512 * 1024,
+    EVENTS_PER_TURN = 512,
+    AT_ONCE = 64,      // connections that are opened, or sent to, at the same time
+    OPEN_SECONDS = 60, // for all of them
+    SOURCES = 16,      // addresses to connect from, since the ports of one are used up in seconds
+    TAG = CLIENT_SIZE_MIN / 2,
+    CHECK_EVERY = 8,
+    CLOSE = 0x88,
+};
+
+enum peer_state { PEER_NEW, PEER_HANDSHAKE, PEER_OPEN, PEER_CLOSING };
+
+struct peer {
+    int fd;
+    unsigned id;
+    enum peer_state state;
+    uint32_t sent, received; // messages
+    uint8_t head[10];        // of the frame that is being read
+    size_t head_size;        // bytes of it so far
+    size_t payload_size;     // bytes of its payload so far
+    uint8_t *rest;           // what the socket did not take
+    size_t rest_size;
+    uint64_t started_ns; // when its connecting began
+    uint64_t *sent_ns;   // of the messages in flight, a ring of depth
+};
+
+static struct client_options opt;
+
+// The masked frame that every message is a copy of, and the head that its reply must have.
+static struct {
+    uint8_t *frame, *plain, *scratch;
+    size_t frame_size, head_size;
+    uint8_t reply_head[10];
+    size_t reply_head_size;
+    uint8_t front_mask[TAG], back_mask[TAG];
+} message;
+
+static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
+static struct peer *peers;
+static int epoll, opened, started;
+static uint64_t replies;
+static struct histogram *latencies;
+
+__attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("loadgen: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+static void *allocate(size_t size)
+{
+    void *p = calloc(1, size);
+    if (p == NULL)
+        fail("out of memory");
+    return p;
+}
+
+// Eight digits, the fastest first: string tables that look at a few bytes only see them differ.
+static void write_digits(uint8_t out[TAG], uint32_t value, const uint8_t with[TAG])
+{
+    for (int i = 0; i < TAG; i++, value >>= 4)
+        out[i] = (uint8_t)("0123456789abcdef"[value & 15] ^ with[i]);
+}
+
+// Writes the head of a frame without its mask. Returns its size.
+static size_t write_head(uint8_t *out, int opcode, size_t size)
+{
+    unsigned length_bytes = size < 126 ? 0 : size < 65536 ? 2 : 8;
+    out[0] = (uint8_t)(0x80 | opcode);
+    out[1] = (uint8_t)(length_bytes == 0 ? size : length_bytes == 2 ? 126 : 127);
+    for (unsigned i = 0; i < length_bytes; i++)
+        out[2 + i] = (uint8_t)((uint64_t)size >> (8 * (length_bytes - 1 - i)));
+    return 2 + length_bytes;
+}
+
+static void prepare_message(void)
+{
+    message.plain = allocate(opt.size);
+    message.scratch = allocate(opt.size);
+    message.reply_head_size = write_head(message.reply_head, opt.opcode, opt.size);
+    message.head_size = message.reply_head_size + sizeof(mask);
+    message.frame_size = message.head_size + opt.size;
+    message.frame = allocate(message.frame_size);
+    memcpy(message.frame, message.reply_head, message.reply_head_size);
+    message.frame[1] |= 0x80;
+    memcpy(message.frame + message.reply_head_size, mask, sizeof(mask));
+    for (size_t i = 0; i < opt.size; i++) {
+        uint32_t noise = (uint32_t)(i + 1) * 2654435761u >> 16;
+        message.plain[i] = (uint8_t)(opt.opcode == CLIENT_TEXT ? ' ' + noise % 95 : noise);
+        message.frame[message.head_size + i] = message.plain[i] ^ mask[i & 3];
+    }
+    for (unsigned i = 0; i < TAG; i++) {
+        message.front_mask[i] = mask[i & 3];
+        message.back_mask[i] = mask[(opt.size - TAG + i) & 3];
+    }
+}
+
+static void watch(struct peer *p, int operation, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = p};
+    if (epoll_ctl(epoll, operation, p->fd, &event) < 0)
+        fail("epoll_ctl: %s", strerror(errno));
+}
+
+static void peer_send(struct peer *p, const uint8_t *data, size_t size)
+{
+    ssize_t sent = 0;
+    if (p->rest_size == 0)
+        sent = send(p->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent == (ssize_t)size)
+        return;
+    if (sent < 0 && errno != EAGAIN)
+        fail("connection %u: send: %s", p->id, strerror(errno));
+    if (sent < 0)
+        sent = 0;
+    if (p->rest_size == 0)
+        watch(p, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+    size_t left = size - (size_t)sent;
+    p->rest = realloc(p->rest, p->rest_size + left);
+    if (p->rest == NULL)
+        fail("out of memory");
+    memcpy(p->rest + p->rest_size, data + sent, left);
+    p->rest_size += left;
+}
+
+static void on_writable(struct peer *p)
+{
+    ssize_t sent = send(p->fd, p->rest, p->rest_size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN)
+        fail("connection %u: send: %s", p->id, strerror(errno));
+    if (sent < 0)
+        return;
+    p->rest_size -= (size_t)sent;
+    memmove(p->rest, p->rest + sent, p->rest_size);
+    if (p->rest_size == 0)
+        watch(p, EPOLL_CTL_MOD, EPOLLIN);
+}
+
+// Sends the next `count` messages of a connection in one piece.
+static void send_messages(struct peer *p, unsigned count, uint64_t now)
+{
+    static uint8_t *batch;
+    if (batch == NULL)
+        batch = allocate((size_t)opt.depth * message.frame_size);
+    uint8_t *at = batch;
+    for (unsigned i = 0; i < count; i++, at += message.frame_size) {
+        memcpy(at, message.frame, message.frame_size);
+        write_digits(at + message.head_size, p->sent, message.front_mask);
+        write_digits(at + message.frame_size - TAG, p->id, message.back_mask);
+        p->sent_ns[p->sent % (unsigned)opt.depth] = now;
+        p->sent++;
+    }
+    peer_send(p, batch, (size_t)(at - batch));
+}
+
+static void check_content(const struct peer *p, const uint8_t *data, size_t size)
+{
+    static const uint8_t plainly[TAG];
+    memcpy(message.scratch, message.plain, opt.size);
+    write_digits(message.scratch, p->received, plainly);
+    write_digits(message.scratch + opt.size - TAG, p->id, plainly);
+    if (memcmp(message.scratch + p->payload_size, data, size) != 0)
+        fail("connection %u: reply %u has another content", p->id, p->received);
+}
+
+static void peer_connect(struct peer *p)
+{
+    struct sockaddr_in server = {.sin_family = AF_INET,
+                                 .sin_port = htons(opt.port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in own = {.sin_family = AF_INET};
+    int on = 1;
+    struct timeval patience = {.tv_sec = 10};
+    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)started++ % SOURCES);
+    p->started_ns = now_ns();
+    p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(p->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    if (p->fd < 0 || bind(p->fd, (struct sockaddr *)&own, sizeof(own)) < 0 ||
+        connect(p->fd, (struct sockaddr *)&server, sizeof(server)) < 0)
+        fail("connection %u: connect: %s", p->id, strerror(errno));
+    watch(p, EPOLL_CTL_ADD, EPOLLIN);
+    char request[512];
+    int length = snprintf(request, sizeof(request),
+                          "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
+                          "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                          opt.path, opt.port);
+    p->state = PEER_HANDSHAKE;
+    peer_send(p, (const uint8_t *)request, (size_t)length);
+}
+
+// The answer is taken in one piece, which every server here sends it in.
+static void on_handshake(struct peer *p, uint8_t *data, size_t size)
+{
+    data[size] = '\0';
+    if (memcmp(data, "HTTP/1.1 101 ", 13) != 0 || size < 4 ||
+        memcmp(data + size - 4, "\r\n\r\n", 4) != 0 ||
+        strstr((char *)data, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") == NULL)
+        fail("connection %u: bad handshake: %.200s", p->id, data);
+    p->state = PEER_OPEN;
+    opened++;
+    if (opt.mode == CLIENT_CONNECT) {
+        static const uint8_t frame[] = {0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}; // 1000
+        p->state = PEER_CLOSING;
+        peer_send(p, frame, sizeof(frame));
+    } else if (started < opt.connections) {
+        peer_connect(&peers[started]);
+    }
+}
+
+// Reads what came of one reply. Returns the bytes that belong to it.
+static size_t on_reply(struct peer *p, const uint8_t *data, size_t size, uint64_t now)
+{
+    size_t used = message.reply_head_size - p->head_size;
+    if (used > size)
+        used = size;
+    memcpy(p->head + p->head_size, data, used);
+    p->head_size += used;
+    if (p->head_size < message.reply_head_size)
+        return used;
+    if (memcmp(p->head, message.reply_head, message.reply_head_size) != 0)
+        fail("connection %u: a reply begins with %02x %02x", p->id, p->head[0], p->head[1]);
+    size_t piece = opt.size - p->payload_size;
+    if (piece > size - used)
+        piece = size - used;
+    if (p->received % CHECK_EVERY == 0)
+        check_content(p, data + used, piece);
+    p->payload_size += piece;
+    if (p->payload_size < opt.size)
+        return used + piece;
+    if (p->received == p->sent)
+        fail("connection %u: a reply too many", p->id);
+    if (latencies != NULL)
+        histogram_add(latencies, now - p->sent_ns[p->received % (unsigned)opt.depth]);
+    p->received++;
+    p->head_size = p->payload_size = 0;
+    replies++;
+    return used + piece;
+}
+
+static void on_replies(struct peer *p, const uint8_t *data, size_t size)
+{
+    uint64_t now = now_ns();
+    uint32_t before = p->received;
+    for (size_t used = 0; used < size;)
+        used += on_reply(p, data + used, size - used, now);
+    if (opt.mode == CLIENT_ECHO && p->received != before)
+        send_messages(p, p->received - before, now);
+}
+
+// Waits for the server's close frame and the end behind it, then takes the next round.
+static void on_closing(struct peer *p, const uint8_t *data, ssize_t size)
+{
+    if (size > 0) {
+        if (p->head_size == 0 && data[0] != CLOSE)
+            fail("connection %u: %02x instead of a close frame", p->id, data[0]);
+        p->head_size += (size_t)size;
+        return;
+    }
+    if (p->head_size < 2)
+        fail("connection %u: ended without a close frame", p->id);
+    close(p->fd);
+    if (latencies != NULL)
+        histogram_add(latencies, now_ns() - p->started_ns);
+    p->head_size = 0;
+    replies++;
+    peer_connect(p);
+}
+
+static void on_readable(struct peer *p)
+{
+    static uint8_t input[INPUT_SIZE];
+    ssize_t got = recv(p->fd, input, sizeof(input) - 1, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN)
+        return;
+    if (got < 0 || (got == 0 && p->state != PEER_CLOSING))
+        fail("connection %u: %s", p->id, got < 0 ? strerror(errno) : "closed by the server");
+    if (p->state == PEER_HANDSHAKE)
+        on_handshake(p, input, (size_t)got);
+    else if (p->state == PEER_CLOSING)
+        on_closing(p, input, got);
+    else
+        on_replies(p, input, (size_t)got);
+}
+
+// Serves the connections until `done` holds or, without one, for all the time. True when done.
+static bool run(double seconds, bool (*done)(void))
+{
+    static struct epoll_event events[EVENTS_PER_TURN];
+    uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
+    for (uint64_t now; (now = now_ns()) < end;) {
+        if (done != NULL && done())
+            return true;
+        int count = epoll_wait(epoll, events, EVENTS_PER_TURN, (int)((end - now) / 1000000 + 1));
+        for (int i = 0; i < count; i++) {
+            if (events[i].events & EPOLLOUT)
+                on_writable(events[i].data.ptr);
+            if (events[i].events & ~(uint32_t)EPOLLOUT)
+                on_readable(events[i].data.ptr);
+        }
+    }
+    return done == NULL;
+}
+
+static bool all_open(void)
+{
+    return opened == opt.connections;
+}
+
+static bool all_answered(void)
+{
+    static int next; // all before this one have their answer
+    while (next < opt.connections && peers[next].received == peers[next].sent)
+        next++;
+    if (next < opt.connections)
+        return false;
+    next = 0;
+    return true;
+}
+
+static void send_some(int first)
+{
+    uint64_t now = now_ns();
+    for (int i = first; i < first + AT_ONCE && i < opt.connections; i++)
+        send_messages(&peers[i], 1, now);
+    if (!run(OPEN_SECONDS, all_answered))
+        fail("a message got no reply");
+}
+
+void client_init(const struct client_options *options)
+{
+    opt = *options;
+    prepare_message();
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    peers = allocate((size_t)opt.connections * sizeof(*peers));
+    for (int i = 0; i < opt.connections; i++) {
+        peers[i].id = (unsigned)i;
+        peers[i].sent_ns = allocate((size_t)opt.depth * sizeof(uint64_t));
+    }
+}
+
+void client_open(void)
+{
+    while (started < opt.connections && (started < AT_ONCE || opt.mode == CLIENT_CONNECT))
+        peer_connect(&peers[started]);
+    if (opt.mode != CLIENT_CONNECT && !run(OPEN_SECONDS, all_open))
+        fail("only %d of %d connections opened", opened, opt.connections);
+}
+
+void client_send_all(void)
+{
+    if (opt.mode == CLIENT_IDLE) {
+        for (int i = 0; i < opt.connections; i += AT_ONCE)
+            send_some(i);
+    } else {
+        for (int i = 0; i < opt.connections; i++)
+            send_messages(&peers[i], (unsigned)opt.depth, now_ns());
+    }
+}
+
+void client_run(double seconds)
+{
+    run(seconds, NULL);
+}
+
+uint64_t client_replies(void)
+{
+    return replies;
+}
+
+void client_record(struct histogram *h)
+{
+    latencies = h;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+//
+// The connections of the load generator: opens them, sends messages, checks replies. One thread,
+// one epoll descriptor, and one set of connections a process, hence no handle in the calls. Any
+// fault of the server ends the process with status 1 and a line about it on stderr.
+//
+// No two messages are alike, so that a server cannot gain from seeing a string again: eight
+// hexadecimal digits at the front count the messages of the connection and eight at the end
+// name it. The rest is the same in all, and masked once for all.
+//
+// Every reply's opcode, FIN, length and order are checked, and the content of one in eight.
+
+#ifndef BENCH_CLIENT_H
+#define BENCH_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gauge.h"
+
+enum client_mode {
+    CLIENT_ECHO,    // every reply is followed by the next message
+    CLIENT_CONNECT, // handshake, closing handshake, and again, without end
+    CLIENT_IDLE,    // messages are sent by client_send_all alone
+};
+
+enum { CLIENT_TEXT = 1, CLIENT_BINARY = 2 };
+
+enum { CLIENT_SIZE_MIN = 16, CLIENT_SIZE_MAX = 16 << 20, CLIENT_DEPTH_MAX = 256 };
+
+struct client_options {
+    enum client_mode mode;
+    const char *path; // of the request
+    uint16_t port;    // on 127.0.0.1
+    int connections;
+    int depth;   // messages in flight on a connection, at most CLIENT_DEPTH_MAX
+    size_t size; // of a payload, CLIENT_SIZE_MIN to CLIENT_SIZE_MAX
+    int opcode;  // CLIENT_TEXT or CLIENT_BINARY
+};
+
+// Prepares everything; nothing is connected yet. The options are copied.
+void client_init(const struct client_options *options);
+
+// Opens all connections, few at a time, and waits until they are open. In connect mode it only
+// starts them.
+void client_open(void);
+
+// Sends `depth` messages on every connection (echo mode), or one on each, some at a time, and
+// waits for the replies (idle mode).
+void client_send_all(void);
+
+// Serves the connections for so long.
+void client_run(double seconds);
+
+// Messages answered until now; in connect mode, rounds.
+uint64_t client_replies(void);
+
+// From now on latencies are added to `h`; NULL stops that. In connect mode a latency is that
+// of a whole round.
+void client_record(struct histogram *h);
+
+#endif
