@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The opening handshake of RFC 6455 §4, both roles, as checks on parsed heads and bytes to send. No input or
+ * output; the digest and base64 are OpenSSL's.
+ */
+#ifndef NEAP_PROTO_HANDSHAKE_H
+#define NEAP_PROTO_HANDSHAKE_H
+
+#include "base/buf.h"
+#include "proto/http.h"
+
+enum {
+    HANDSHAKE_KEY_SIZE = 24,    /* base64 of 16 bytes */
+    HANDSHAKE_ACCEPT_SIZE = 28, /* base64 of a SHA-1 */
+};
+
+/* Answer to an upgrade request that is not acceptable. */
+struct handshake_refusal {
+    int status;            /* 400, 405, 426 or 505 */
+    const char *reason;    /* sentence for the body: says what is wrong */
+    const char *allow;     /* value of an Allow header, or NULL */
+    const char *version;   /* value of a Sec-WebSocket-Version header, or NULL */
+};
+
+/*
+ * Judges a request head as an upgrade to WebSocket (§4.2.1). Returns true when it is one and all is well; else *r says how to
+ * refuse it. Checked in this order: HTTP version (1.0: 400), method (not GET: 405, Allow: GET), Host missing or twice (400),
+ * body announced by Content-Length other than 0 or by Transfer-Encoding (400), no `Upgrade: websocket` (426 with Upgrade: websocket), no `Connection: upgrade` (400), Sec-WebSocket-Version
+ * twice (400), missing (400) or not 13 (426 with version), key missing, twice or not base64 of 16 bytes (400), Origin twice (400).
+ */
+bool handshake_check(const struct http_head *h, struct handshake_refusal *r);
+
+/* Writes the 28 characters of Sec-WebSocket-Accept for the key (HANDSHAKE_KEY_SIZE characters) and a NUL (§4.2.2 step 5.4). */
+void handshake_accept(const char *key, char out[HANDSHAKE_ACCEPT_SIZE + 1]);
+
+/*
+ * The first sub-protocol of the client's list that is among ours (§4.2.2 step 5.5; case-sensitive), or NULL. The result is
+ * one of `ours`.
+ */
+const char *handshake_subprotocol(const struct http_head *h, const char *const *ours, size_t count);
+
+/* Appends the 101 response. `subprotocol`, `extensions`, `server` may be NULL; lines are checked already. 0 or ERR_NOMEM. */
+struct handshake_response {
+    const char *subprotocol, *extensions, *server;
+    const struct http_line *lines;
+    size_t line_count;
+};
+int handshake_write_response(const struct http_head *request, const struct handshake_response *r, struct buf *out);
+
+/* Client: makes a key from 16 random bytes (§4.1 step 7). */
+void handshake_key(const uint8_t nonce[16], char out[HANDSHAKE_KEY_SIZE + 1]);
+
+/* Client: appends the request. Nullable: subprotocols (comma-separated value), extensions, origin. 0 or ERR_NOMEM. */
+struct handshake_request {
+    const char *host;   /* value of the Host header, port included where it is not the default */
+    const char *target; /* path and query */
+    const char *key;
+    const char *subprotocols, *extensions;
+    const struct http_line *lines;
+    size_t line_count;
+};
+int handshake_write_request(const struct handshake_request *r, struct buf *out);
+
+/*
+ * Client: judges the server's answer (§4.1, end): status 101, Upgrade, Connection, the right accept value, a sub-protocol that was offered (*subprotocol, empty when none),
+ * no extension that was not offered. Returns NULL when all is well, else a sentence that says what is wrong.
+ */
+const char *handshake_verify(const struct http_head *response, const struct handshake_request *sent, struct http_str *subprotocol);
+
+#endif

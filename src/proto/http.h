@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Heads of HTTP/1.1 messages (RFC 9112), requests and responses, parsed by llhttp under our limits and
+ * with our strictness: what llhttp would forgive (bare CR or LF, folded lines, white space before a colon,
+ * control characters) is refused here. No input or output: bytes in, one head out.
+ *
+ * A finished head is one allocation, immutable and counted, so that it can live as long as the
+ * connection whose request it was, for some two hundred bytes.
+ */
+#ifndef NEAP_PROTO_HTTP_H
+#define NEAP_PROTO_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum http_kind { HTTP_REQUEST, HTTP_RESPONSE };
+
+struct http_limits {
+    uint32_t max_uri;    /* bytes of the request target: 414 */
+    uint32_t max_header; /* bytes of all header lines together, names, values, separators: 431 */
+    uint32_t max_lines;  /* header lines, duplicates counted: 431 */
+};
+
+/* Bytes inside a head: NUL-terminated for convenience, but lengths are what counts. */
+struct http_str {
+    const char *s;
+    size_t len;
+};
+
+struct http_head;
+
+struct http_head *http_head_ref(struct http_head *h);
+void http_head_unref(struct http_head *h);
+
+/* Upper-case method as it came ("GET"); empty for responses. */
+struct http_str http_method(const struct http_head *h);
+/* Request target as it came, undecoded ("/chat/blue?x=1"). */
+struct http_str http_target(const struct http_head *h);
+/* Response status (100 to 599), or 0 for requests; and version as major * 10 + minor (10, 11). */
+int http_status(const struct http_head *h);
+int http_version(const struct http_head *h);
+
+/* Header lines in the order of arrival; name as it came, value without surrounding white space. */
+size_t http_field_count(const struct http_head *h);
+void http_field_at(const struct http_head *h, size_t i, struct http_str *name, struct http_str *value);
+
+/* The i-th (from 0) value of the field `name` (case-insensitive, RFC 9110 §5.1); false when there is none. */
+bool http_field(const struct http_head *h, const char *name, size_t i, struct http_str *value);
+
+/* True when the comma-separated list field holds the token, case-insensitively, over all its lines (RFC 9110 §5.6.1). */
+bool http_has_token(const struct http_head *h, const char *name, const char *token);
+
+/*
+ * Walks the non-empty elements of comma-separated list field `name` over all its lines: start with a zeroed
+ * cursor; false at the end. Elements are trimmed; commas inside quoted strings do not separate.
+ */
+struct http_cursor {
+    size_t line, pos;
+};
+bool http_next_element(const struct http_head *h, const char *name, struct http_cursor *cursor,
+                       struct http_str *element);
+
+struct http_parser;
+
+/* A parser for one message head; `limits` is borrowed. NULL when memory is short. */
+struct http_parser *http_parser_new(enum http_kind kind, const struct http_limits *limits);
+void http_parser_free(struct http_parser *p);
+
+/*
+ * Feeds bytes, in pieces of any size. Returns 1 when the head is complete (*used is how many of these bytes belong to it;
+ * the rest is the next protocol's or the body's), 0 when more is needed (all consumed), or a negative HTTP status that answers what is wrong:
+ * -400 malformed, -414, -431, -501 unknown transfer coding, -505 version, -500 when memory is short. The work is linear in the bytes
+ * fed. After an error the parser must not be fed again.
+ */
+int http_feed(struct http_parser *p, const uint8_t *bytes, size_t len, size_t *used);
+
+/* Why http_feed failed: one short sentence that is safe to show to the peer. */
+const char *http_error(const struct http_parser *p);
+
+/* True once any byte of a request has been fed that is not a leading empty line (for 408 against a silent close). */
+bool http_begun(const struct http_parser *p);
+
+/* The complete head; the reference passes to the caller. */
+struct http_head *http_take_head(struct http_parser *p);
+
+/* Standard reason phrase of a status ("Not Found"), or "Status" for unknown ones. */
+const char *http_reason(int status);
+
+/* True when `s` is a token (RFC 9110 §5.6.2); and when it may stand as a field value (no CR, LF, NUL or other control but tab). */
+bool http_is_token(const char *s, size_t len);
+bool http_is_value(const char *s, size_t len);
+
+/* One header line to be sent. */
+struct http_line {
+    struct http_str name, value;
+};
+
+/*
+ * Appends a whole response with Content-Length, Date from `now` (seconds since the epoch), the given lines (already checked by http_is_token / http_is_value), `Server` when not NULL,
+ * and `Connection: close` when `close` is set. `body` may be empty. Returns 0 or ERR_NOMEM.
+ */
+struct http_reply {
+    int status;
+    const struct http_line *lines;
+    size_t line_count;
+    struct http_str body;
+    const char *content_type; /* NULL: text/plain; charset=utf-8, when there is a body */
+    const char *server;
+    bool close;
+    int64_t now;
+};
+int http_reply_write(const struct http_reply *r, struct buf *out);
+
+#endif
