@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The opening handshake, server's side first. Requests are judged in the fixed order that handshake.h names, and
- * each rule is one line of the table `rules`. Extensions are negotiated elsewhere; here their answer is only
- * passed on (server), or refused when nothing was offered (client).
+ * The opening handshake, server's side first. Requests are judged in the fixed order that
+ * handshake.h names, and each rule is one line of the table `rules`. Extensions are negotiated
+ * elsewhere; here their answer is only passed on (server), or refused when nothing was offered
+ * (client).
  *
  *      client                                              server
  *      GET /chat HTTP/1.1, Upgrade, Connection,     ──▶    handshake_check
@@ -34,7 +35,10 @@ static size_t count_lines(const struct http_head *h, const char *name)
     return n;
 }
 
-/* The characters of a host and its port (RFC 3986 §3.2.2); whether an address in brackets is one is the resolver's concern. */
+/*
+ * The characters of a host and its port (RFC 3986 §3.2.2); whether an address in brackets is one
+ * is the resolver's concern.
+ */
 static bool is_host(struct http_str v)
 {
     static const char others[] = "-._~!$&'()*+,;=%:[]";
@@ -53,7 +57,10 @@ static bool is_base64(char c)
     return (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
 }
 
-/* Base64 of 16 bytes: 22 characters and two paddings. Surplus bits of the last character are ignored (RFC 4648 §3.5). */
+/*
+ * Base64 of 16 bytes: 22 characters and two paddings. Surplus bits of the last character are
+ * ignored (RFC 4648 §3.5).
+ */
 static bool is_key(struct http_str v)
 {
     if (v.len != HANDSHAKE_KEY_SIZE || v.s[22] != '=' || v.s[23] != '=')
@@ -81,7 +88,10 @@ static bool breaks_host(const struct http_head *h)
     return count_lines(h, "Host") != 1 || !http_field(h, "Host", 0, &host) || !is_host(host);
 }
 
-/* A body in front of the frames would be read by some as frames, by others as a request: smuggling. */
+/*
+ * A body in front of the frames would be read by some as frames, by others as a request:
+ * smuggling.
+ */
 static bool breaks_body(const struct http_head *h)
 {
     struct http_str v;
@@ -116,7 +126,8 @@ static bool breaks_ws_version(const struct http_head *h)
 static bool breaks_key(const struct http_head *h)
 {
     struct http_str v;
-    return count_lines(h, "Sec-WebSocket-Key") != 1 || !http_field(h, "Sec-WebSocket-Key", 0, &v) || !is_key(v);
+    return count_lines(h, "Sec-WebSocket-Key") != 1 || !http_field(h, "Sec-WebSocket-Key", 0, &v) ||
+           !is_key(v);
 }
 
 static bool breaks_origin(const struct http_head *h)
@@ -133,11 +144,15 @@ static const struct rule {
     {breaks_method, {405, "A WebSocket upgrade is a GET request", "GET", NULL}},
     {breaks_host, {400, "Exactly one valid Host header is needed", NULL, NULL}},
     {breaks_body, {400, "An upgrade request must not have a body", NULL, NULL}},
-    {breaks_upgrade, {426, "This is a WebSocket address: the header \"Upgrade: websocket\" is missing", NULL, NULL}},
+    {breaks_upgrade,
+     {426, "This is a WebSocket address: the header \"Upgrade: websocket\" is missing", NULL,
+      NULL}},
     {breaks_connection, {400, "The header \"Connection: Upgrade\" is missing", NULL, NULL}},
-    {breaks_ws_version_count, {400, "Exactly one Sec-WebSocket-Version header is needed", NULL, NULL}},
+    {breaks_ws_version_count,
+     {400, "Exactly one Sec-WebSocket-Version header is needed", NULL, NULL}},
     {breaks_ws_version, {426, "Only version 13 of WebSocket is spoken here", NULL, "13"}},
-    {breaks_key, {400, "Exactly one Sec-WebSocket-Key header is needed, with 16 bytes in base64", NULL, NULL}},
+    {breaks_key,
+     {400, "Exactly one Sec-WebSocket-Key header is needed, with 16 bytes in base64", NULL, NULL}},
     {breaks_origin, {400, "There is more than one Origin header", NULL, NULL}},
 };
 
@@ -153,8 +168,8 @@ bool handshake_check(const struct http_head *h, struct handshake_refusal *r)
 }
 
 /*
- * SHA-1 of the bytes. The algorithm is looked up once in the process's life and its context is kept: a
- * look-up for each handshake costs more than the digest.
+ * SHA-1 of the bytes. The algorithm is looked up once in the process's life and its context is
+ * kept: a look-up for each handshake costs more than the digest.
  */
 static void sha1(const void *bytes, size_t len, uint8_t digest[20])
 {
@@ -167,7 +182,8 @@ static void sha1(const void *bytes, size_t len, uint8_t digest[20])
     if (context && algorithm && EVP_DigestInit_ex(context, algorithm, NULL) &&
         EVP_DigestUpdate(context, bytes, len) && EVP_DigestFinal_ex(context, digest, NULL))
         return;
-    fputs("neap: OpenSSL gives no SHA-1, without which there are no WebSocket handshakes\n", stderr);
+    fputs("neap: OpenSSL gives no SHA-1, without which there are no WebSocket handshakes\n",
+          stderr);
     abort();
 }
 
@@ -198,7 +214,10 @@ const char *handshake_subprotocol(const struct http_head *h, const char *const *
     return NULL;
 }
 
-/* Lines that the handshake itself writes or forbids; those that an application hands over under these names are dropped. */
+/*
+ * Lines that the handshake itself writes or forbids; those that an application hands over under
+ * these names are dropped.
+ */
 static const char *const reserved[] = {"Host",
                                        "Upgrade",
                                        "Connection",
@@ -211,7 +230,8 @@ static const char *const reserved[] = {"Host",
                                        "Transfer-Encoding",
                                        NULL};
 
-int handshake_write_response(const struct http_head *request, const struct handshake_response *r, struct buf *out)
+int handshake_write_response(const struct http_head *request, const struct handshake_response *r,
+                             struct buf *out)
 {
     static const char start[] = "HTTP/1.1 101 Switching Protocols\r\n"
                                 "Upgrade: websocket\r\nConnection: Upgrade\r\n";
@@ -249,7 +269,10 @@ int handshake_write_request(const struct handshake_request *r, struct buf *out)
     return http_out_end(&o);
 }
 
-/* True when the comma-separated list has an element that is `name`, parameters behind a semicolon aside. */
+/*
+ * True when the comma-separated list has an element that is `name`, parameters behind a semicolon
+ * aside.
+ */
 static bool was_offered(const char *list, struct http_str name)
 {
     while (list && *list) {
@@ -273,7 +296,10 @@ static const char *verify_accept(const struct http_head *response, const char *k
     return NULL;
 }
 
-/* Extension names are tokens, compared as they come; what their parameters mean is for those who negotiate them. */
+/*
+ * Extension names are tokens, compared as they come; what their parameters mean is for those who
+ * negotiate them.
+ */
 static const char *verify_extensions(const struct http_head *response, const char *offered)
 {
     struct http_cursor cursor = {0};

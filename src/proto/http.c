@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Finished heads: making one of its pieces, counting references, and looking things up. Lookups walk the lines; there
- * are at most a hundred of them, usually ten, and a head is asked a handful of times in its life.
+ * Finished heads: making one of its pieces, counting references, and looking things up. Lookups
+ * walk the lines; there are at most a hundred of them, usually ten, and a head is asked a handful
+ * of times in its life.
  */
 #include "proto/http.h"
 
@@ -136,13 +137,17 @@ size_t http_field_count(const struct http_head *h)
     return h->lines;
 }
 
-void http_field_at(const struct http_head *h, size_t i, struct http_str *name, struct http_str *value)
+void http_field_at(const struct http_head *h, size_t i, struct http_str *name,
+                   struct http_str *value)
 {
     *name = piece(h, FIRST_LINE + 2 * i);
     *value = piece(h, FIRST_LINE + 2 * i + 1);
 }
 
-/* Index of the first line from `line` on with that name, or the number of lines when there is none. */
+/*
+ * Index of the first line from `line` on with that name, or the number of lines when there is
+ * none.
+ */
 static size_t find_line(const struct http_head *h, const char *name, size_t line)
 {
     size_t len = strlen(name);
@@ -170,7 +175,10 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* End of the list element that begins at `pos`: the next comma outside a quoted string (RFC 9110 §5.6.4). */
+/*
+ * End of the list element that begins at `pos`: the next comma outside a quoted string (RFC 9110
+ * §5.6.4).
+ */
 static size_t element_end(struct http_str v, size_t pos)
 {
     bool quoted = false;
@@ -185,7 +193,10 @@ static size_t element_end(struct http_str v, size_t pos)
     return pos;
 }
 
-/* The next element of one value from *pos on, trimmed; false when only blanks and commas are left. */
+/*
+ * The next element of one value from *pos on, trimmed; false when only blanks and commas are
+ * left.
+ */
 static bool next_in_value(struct http_str v, size_t *pos, struct http_str *element)
 {
     while (*pos < v.len && (is_blank(v.s[*pos]) || v.s[*pos] == ','))

@@ -1,16 +1,32 @@
 // SPDX-License-Identifier: MIT
 /*
- * One function a state. Each is called with at least one byte, takes a run from the front and returns how many
- * bytes it took; a refusal takes nothing of the offending byte. Sizes are checked before the bytes are
- * taken: a run is never measured further than one byte past what its limit allows.
+ * One function a state. Each is called with at least one byte, takes a run from the front and
+ * returns how many bytes it took; a refusal takes nothing of the offending byte. Sizes are
+ * checked before the bytes are taken: a run is never measured further than one byte past what its
+ * limit allows.
  *
- * Grammar: RFC 9112 §3 (request line), §4 (status line), §5 (fields), RFC 9110 §5.5 (values), §5.6.2 (tokens).
+ * Grammar: RFC 9112 §3 (request line), §4 (status line), §5 (fields), RFC 9110 §5.5 (values),
+ * §5.6.2 (tokens).
  */
 #include "proto/http_guard.h"
 
 #include "proto/http_chars.h"
 
-enum state { START, START_LF, METHOD, TARGET, VERSION, CODE, REASON, LINE_LF, LINE, NAME, VALUE, VALUE_LF, END_LF };
+enum state {
+    START,
+    START_LF,
+    METHOD,
+    TARGET,
+    VERSION,
+    CODE,
+    REASON,
+    LINE_LF,
+    LINE,
+    NAME,
+    VALUE,
+    VALUE_LF,
+    END_LF
+};
 
 static size_t refuse(struct http_guard *g, int status, const char *why)
 {
@@ -25,7 +41,10 @@ static void enter(struct http_guard *g, enum state state)
     g->count = 0;
 }
 
-/* How many of the first min(len, limit + 1) bytes are of the class: more than `limit` means the limit is broken. */
+/*
+ * How many of the first min(len, limit + 1) bytes are of the class: more than `limit` means the
+ * limit is broken.
+ */
 static size_t run(const uint8_t *b, size_t len, size_t limit, enum http_class class)
 {
     size_t n = 0;
@@ -44,7 +63,10 @@ static size_t expect(struct http_guard *g, uint8_t byte, uint8_t wanted, enum st
     return 1;
 }
 
-/* A server ignores a few empty lines before the request line, for clients that end bodies with one (RFC 9112 §2.2). */
+/*
+ * A server ignores a few empty lines before the request line, for clients that end bodies with
+ * one (RFC 9112 §2.2).
+ */
 static size_t on_start(struct http_guard *g, const uint8_t *b, size_t len)
 {
     (void)len;
@@ -105,7 +127,10 @@ static size_t on_target(struct http_guard *g, const uint8_t *b, size_t len)
     return n + 1;
 }
 
-/* The verdict on one byte of "HTTP/1.1": 0, or the status to refuse with. Versions we don't speak are 505. */
+/*
+ * The verdict on one byte of "HTTP/1.1": 0, or the status to refuse with. Versions we don't speak
+ * are 505.
+ */
 static int judge_version(struct http_guard *g, uint8_t byte)
 {
     static const char form[] = "HTTP/d.d";
@@ -137,7 +162,8 @@ static size_t on_version(struct http_guard *g, const uint8_t *b, size_t len)
     int status = judge_version(g, b[0]);
     if (status)
         return refuse(g, status,
-                      status == 505 ? "Only HTTP/1.1 is spoken here" : "The HTTP version is malformed");
+                      status == 505 ? "Only HTTP/1.1 is spoken here"
+                                    : "The HTTP version is malformed");
     g->count++;
     return 1;
 }
@@ -271,9 +297,10 @@ void http_guard_init(struct http_guard *g, enum http_kind kind, const struct htt
 size_t http_guard_feed(struct http_guard *g, const uint8_t *bytes, size_t len)
 {
     static size_t (*const take[])(struct http_guard *, const uint8_t *, size_t) = {
-        [START] = on_start,     [START_LF] = on_start_lf, [METHOD] = on_method, [TARGET] = on_target,
-        [VERSION] = on_version, [CODE] = on_code,         [REASON] = on_reason, [LINE_LF] = on_line_lf,
-        [LINE] = on_line,       [NAME] = on_name,         [VALUE] = on_value,   [VALUE_LF] = on_value_lf,
+        [START] = on_start,   [START_LF] = on_start_lf, [METHOD] = on_method,
+        [TARGET] = on_target, [VERSION] = on_version,   [CODE] = on_code,
+        [REASON] = on_reason, [LINE_LF] = on_line_lf,   [LINE] = on_line,
+        [NAME] = on_name,     [VALUE] = on_value,       [VALUE_LF] = on_value_lf,
         [END_LF] = on_end_lf,
     };
     size_t done = 0;

@@ -49,7 +49,8 @@ bool http_out_has(const struct http_line *lines, size_t count, const char *name)
     return false;
 }
 
-void http_out_lines(struct http_out *o, const struct http_line *lines, size_t count, const char *const *except)
+void http_out_lines(struct http_out *o, const struct http_line *lines, size_t count,
+                    const char *const *except)
 {
     for (size_t i = 0; i < count; i++) {
         if (is_among(lines[i].name, except))

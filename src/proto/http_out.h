@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Writing heads, private to the protocol files: appends to a buffer and remembers a failure until the end,
- * so that writers are straight lines of code. A head that could not be written whole leaves the buffer as it was.
+ * Writing heads, private to the protocol files: appends to a buffer and remembers a failure until
+ * the end, so that writers are straight lines of code. A head that could not be written whole
+ * leaves the buffer as it was.
  */
 #ifndef NEAP_PROTO_HTTP_OUT_H
 #define NEAP_PROTO_HTTP_OUT_H
@@ -23,8 +24,12 @@ void http_out_text(struct http_out *o, const char *text);
 /* "name: value" CR LF; nothing when `value` is NULL. */
 void http_out_line(struct http_out *o, const char *name, const char *value);
 
-/* The given lines, except those whose name is in `except` (ends with NULL): they are the protocol's own business. */
-void http_out_lines(struct http_out *o, const struct http_line *lines, size_t count, const char *const *except);
+/*
+ * The given lines, except those whose name is in `except` (ends with NULL): they are the
+ * protocol's own business.
+ */
+void http_out_lines(struct http_out *o, const struct http_line *lines, size_t count,
+                    const char *const *except);
 
 /* True when one of the lines has that name. */
 bool http_out_has(const struct http_line *lines, size_t count, const char *name);

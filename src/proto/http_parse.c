@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * The parser of one head: the guard judges each piece of input first, then llhttp parses what the guard let
- * through, and its callbacks collect the pieces of the head as NUL-terminated text.
+ * The parser of one head: the guard judges each piece of input first, then llhttp parses what the
+ * guard let through, and its callbacks collect the pieces of the head as NUL-terminated text.
  *
- *      bytes ──▶ guard (grammar, limits, where the head ends) ──▶ llhttp ──▶ text "GET␀/chat␀Host␀a␀…" ──▶ head
+ *      bytes ──▶ guard (grammar, limits, the head's end) ──▶ llhttp ──▶ "GET␀/␀Host␀a␀…" ──▶ head
  *
- * Both are state machines over single bytes, and llhttp gets exactly the bytes before an offence, so
- * the outcome never depends on how the input was cut. llhttp is paused when the header is complete: bodies
- * and what it thinks of upgrades are not its business here. Whether the length of a body is announced soundly is
- * judged at the end (RFC 9112 §6), because disagreement about it is what request smuggling lives on.
+ * Both are state machines over single bytes, and llhttp gets exactly the bytes before an offence,
+ * so the outcome never depends on how the input was cut. llhttp is paused when the header is
+ * complete: bodies and what it thinks of upgrades are not its business here. Whether the length
+ * of a body is announced soundly is judged at the end (RFC 9112 §6), because disagreement about
+ * it is what request smuggling lives on.
  */
 #include "proto/http.h"
 
@@ -35,7 +36,7 @@ struct http_parser {
     struct http_head *head; /* once it is complete */
     const char *why;
     int status;          /* 0 going on, 1 complete, or what the first error was */
-    bool unknown_method; /* llhttp has given up; the guard reads on to the end of the request line */
+    bool unknown_method; /* llhttp has given up; the guard reads the request line to its end */
     bool header_done;    /* llhttp has seen the end of the header */
     bool short_of_memory;
 };
@@ -63,7 +64,10 @@ static int on_piece_end(llhttp_t *l)
     return add_text(parser_of(l), "", 1);
 }
 
-/* White space behind a value is not part of it (RFC 9112 §5.1); llhttp skips only what stands before. */
+/*
+ * White space behind a value is not part of it (RFC 9112 §5.1); llhttp skips only what stands
+ * before.
+ */
 static int on_value_end(llhttp_t *l)
 {
     struct buf *text = &parser_of(l)->text;
@@ -97,7 +101,8 @@ struct http_parser *http_parser_new(enum http_kind kind, const struct http_limit
         return NULL;
     memset(p, 0, sizeof *p);
     http_guard_init(&p->guard, kind, limits);
-    llhttp_init(&p->llhttp, kind == HTTP_REQUEST ? LLHTTP_TYPE_REQUEST : LLHTTP_TYPE_RESPONSE, &callbacks);
+    llhttp_init(&p->llhttp, kind == HTTP_REQUEST ? LLHTTP_TYPE_REQUEST : LLHTTP_TYPE_RESPONSE,
+                &callbacks);
     p->llhttp.data = p;
     return p;
 }
@@ -128,8 +133,9 @@ static int begin_text(struct http_parser *p, size_t room)
 }
 
 /*
- * Lets llhttp parse bytes that the guard has passed. A method that llhttp does not know, or knows only from
- * RTSP, stops it; the guard goes on, so that a line that is no request at all is answered with 400.
+ * Lets llhttp parse bytes that the guard has passed. A method that llhttp does not know, or knows
+ * only from RTSP, stops it; the guard goes on, so that a line that is no request at all is
+ * answered with 400.
  */
 static int parse(struct http_parser *p, const uint8_t *bytes, size_t len)
 {
@@ -139,26 +145,26 @@ static int parse(struct http_parser *p, const uint8_t *bytes, size_t len)
         return fail(p, 500, "There is not enough memory");
     switch (llhttp_execute(&p->llhttp, (const char *)bytes, len)) {
     case HPE_OK:
-    case HPE_PAUSED:
-        return 0;
+    case HPE_PAUSED: return 0;
     case HPE_INVALID_METHOD:
     case HPE_INVALID_CONSTANT:
         p->unknown_method = !p->guard.response;
         return p->unknown_method ? 0 : fail(p, 400, "The status line is malformed");
-    case HPE_INVALID_URL:
-        return fail(p, 400, "The request target is malformed");
+    case HPE_INVALID_URL: return fail(p, 400, "The request target is malformed");
     case HPE_INVALID_CONTENT_LENGTH:
     case HPE_UNEXPECTED_CONTENT_LENGTH:
         return fail(p, 400, "Content-Length is malformed, repeated or contradicted");
-    case HPE_INVALID_TRANSFER_ENCODING:
-        return fail(p, 400, "Transfer-Encoding is malformed");
+    case HPE_INVALID_TRANSFER_ENCODING: return fail(p, 400, "Transfer-Encoding is malformed");
     default:
         return p->short_of_memory ? fail(p, 500, "There is not enough memory")
                                   : fail(p, 400, "The message head is malformed");
     }
 }
 
-/* A Content-Length is digits alone, and one that fits 2^53 (RFC 9112 §6.3; 2^53 because scripts count in doubles). */
+/*
+ * A Content-Length is digits alone, and one that fits 2^53 (RFC 9112 §6.3; 2^53 because scripts
+ * count in doubles).
+ */
 static bool is_length(struct http_str v)
 {
     while (v.len > 1 && v.s[0] == '0') {
@@ -174,7 +180,10 @@ static bool is_length(struct http_str v)
     return v.len > 0 && n <= UINT64_C(1) << 53;
 }
 
-/* Judges Transfer-Encoding: exactly "chunked" is understood (RFC 9112 §6.1); others may be legal, but are not known. */
+/*
+ * Judges Transfer-Encoding: exactly "chunked" is understood (RFC 9112 §6.1); others may be legal,
+ * but are not known.
+ */
 static int judge_coding(struct http_parser *p, struct http_str coding)
 {
     struct http_str other;

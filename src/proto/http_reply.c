@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Whole responses with a body that is at hand: refusals and small answers. Not for streams, nor for the 101 of
- * a handshake (handshake.c). Dates are IMF-fixdate (RFC 9110 §5.6.7) with English names whatever the locale.
+ * Whole responses with a body that is at hand: refusals and small answers. Not for streams, nor
+ * for the 101 of a handshake (handshake.c). Dates are IMF-fixdate (RFC 9110 §5.6.7) with English
+ * names whatever the locale.
  */
 #include "proto/http.h"
 
@@ -104,7 +105,8 @@ static void put_content(struct http_out *o, const struct http_reply *r)
     if (has_no_body(r->status))
         return;
     if (r->body.len && !http_out_has(r->lines, r->line_count, "Content-Type"))
-        http_out_line(o, "Content-Type", r->content_type ? r->content_type : "text/plain; charset=utf-8");
+        http_out_line(o, "Content-Type",
+                      r->content_type ? r->content_type : "text/plain; charset=utf-8");
     snprintf(length, sizeof length, "%zu", r->body.len);
     http_out_line(o, "Content-Length", length);
 }
@@ -112,7 +114,8 @@ static void put_content(struct http_out *o, const struct http_reply *r)
 int http_reply_write(const struct http_reply *r, struct buf *out)
 {
     static const char *const ours[] = {"Content-Length", "Transfer-Encoding", NULL};
-    static const char *const ours_closing[] = {"Content-Length", "Transfer-Encoding", "Connection", NULL};
+    static const char *const ours_closing[] = {"Content-Length", "Transfer-Encoding", "Connection",
+                                               NULL};
     char status[32];
     struct http_out o = http_out_begin(out, 256 + r->body.len);
     snprintf(status, sizeof status, "HTTP/1.1 %03d ", r->status);

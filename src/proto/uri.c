@@ -5,8 +5,9 @@
  *      origin-form     /chat/blue?x=1
  *      absolute-form   ws://example.com:8080/chat/blue?x=1     (schemes http, https, ws, wss)
  *
- * Nothing is decoded before it has been cut at its separators, so an escaped slash, ampersand or question mark never
- * separates (RFC 3986 §2.4). Dot segments are not removed: a path is matched as it stands.
+ * Nothing is decoded before it has been cut at its separators, so an escaped slash, ampersand or
+ * question mark never separates (RFC 3986 §2.4). Dot segments are not removed: a path is matched
+ * as it stands.
  */
 #include "proto/uri.h"
 
@@ -50,7 +51,10 @@ long uri_decode(struct http_str in, char *out, bool plus)
     return (long)n;
 }
 
-/* True when every byte may stand in a target and every escape is whole. Controls may be escaped only where allowed. */
+/*
+ * True when every byte may stand in a target and every escape is whole. Controls may be escaped
+ * only where allowed.
+ */
 static bool is_sound(struct http_str part, bool controls)
 {
     for (size_t i = 0; i < part.len; i++) {
@@ -110,7 +114,8 @@ bool uri_next_segment(struct http_str path, size_t *cursor, struct http_str *seg
     return true;
 }
 
-bool uri_next_pair(struct http_str query, size_t *cursor, struct http_str *key, struct http_str *value)
+bool uri_next_pair(struct http_str query, size_t *cursor, struct http_str *key,
+                   struct http_str *value)
 {
     size_t from = *cursor;
     while (from < query.len && query.s[from] == '&')
@@ -122,7 +127,8 @@ bool uri_next_pair(struct http_str query, size_t *cursor, struct http_str *key, 
     const char *equals = memchr(query.s + from, '=', to - from);
     size_t split = equals ? (size_t)(equals - query.s) : to;
     *key = (struct http_str){query.s + from, split - from};
-    *value = equals ? (struct http_str){equals + 1, to - split - 1} : (struct http_str){query.s + to, 0};
+    *value =
+        equals ? (struct http_str){equals + 1, to - split - 1} : (struct http_str){query.s + to, 0};
     *cursor = to;
     return true;
 }
