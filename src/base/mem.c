@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+/* Two-tier allocation over the C library: see mem.h for the rule that decides between them. */
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void die(size_t size)
+{
+    fprintf(stderr, "neap: out of memory (%zu bytes)\n", size);
+    abort();
+}
+
+void *mem_alloc(size_t size)
+{
+    void *p = calloc(1, size);
+    if (!p)
+        die(size);
+    return p;
+}
+
+char *mem_strdup(const char *s)
+{
+    size_t size = strlen(s) + 1;
+    return memcpy(mem_alloc(size), s, size);
+}
+
+void *mem_try(size_t size)
+{
+    return malloc(size);
+}
+
+void *mem_try_resize(void *p, size_t size)
+{
+    return realloc(p, size);
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The address of a peer in twenty bytes: kept for each connection, for logs, limits and requests.
+ */
+#ifndef NEAP_NET_ADDRESS_H
+#define NEAP_NET_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sockaddr;
+
+enum { ADDRESS_TEXT = 46 };
+
+struct address {
+    uint8_t bytes[16]; /* IPv4 as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2); zero for Unix sockets */
+    uint16_t port;     /* host byte order */
+    bool local;        /* a Unix socket */
+};
+
+/* Reads a socket address of any family. */
+void address_from(struct address *a, const struct sockaddr *sa);
+
+/* The address without port as text ("192.0.2.1", "2001:db8::1", "unix"). */
+void address_text(const struct address *a, char out[ADDRESS_TEXT]);
+
+/* A hash and comparison of the address without its port. */
+uint64_t address_hash(const struct address *a);
+bool address_same_host(const struct address *a, const struct address *b);
+
+#endif

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+/*
+ * libev behind loop.h. The end-of-turn step is a prepare watcher: libev calls it after all
+ * callbacks of a turn and before it waits again. An idle watcher that is active makes libev poll
+ * without waiting; it is on only while deferred jobs are left over.
+ */
+#include "net/loop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static void on_hurry(struct ev_loop *ev, ev_idle *w, int events)
+{
+    (void)ev, (void)w, (void)events; /* its being active is all it is for */
+}
+
+static void run_stage(struct link *jobs)
+{
+    struct link now;
+    list_move(&now, jobs);
+    while (!link_empty(&now)) {
+        struct loop_job *job = LIST_ITEM(now.next, struct loop_job, link);
+        list_remove(&job->link);
+        job->run(job);
+    }
+}
+
+static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
+{
+    (void)events;
+    struct loop *loop = w->data;
+    bool left = false;
+    for (int stage = 0; stage < LOOP_STAGES; stage++)
+        run_stage(&loop->jobs[stage]);
+    for (int stage = 0; stage < LOOP_STAGES; stage++)
+        left = left || !link_empty(&loop->jobs[stage]);
+    if (left)
+        ev_idle_start(ev, &loop->hurry);
+    else
+        ev_idle_stop(ev, &loop->hurry);
+}
+
+void loop_init(struct loop *loop)
+{
+    loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (!loop->ev) {
+        fprintf(stderr, "neap: epoll is not available\n");
+        exit(1);
+    }
+    for (int stage = 0; stage < LOOP_STAGES; stage++)
+        link_init(&loop->jobs[stage]);
+    ev_prepare_init(&loop->turn_end, on_turn_end);
+    loop->turn_end.data = loop;
+    ev_prepare_start(loop->ev, &loop->turn_end);
+    ev_idle_init(&loop->hurry, on_hurry);
+}
+
+void loop_deinit(struct loop *loop)
+{
+    ev_loop_destroy(loop->ev);
+}
+
+void loop_run(struct loop *loop)
+{
+    ev_run(loop->ev, 0);
+}
+
+void loop_stop(struct loop *loop)
+{
+    ev_break(loop->ev, EVBREAK_ALL);
+}
+
+double loop_now(const struct loop *loop)
+{
+    /* libev's ev_now is wall-clock time, which may jump; only its timers are monotonic. */
+    (void)loop;
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+void loop_update_now(struct loop *loop)
+{
+    ev_now_update(loop->ev);
+}
+
+double loop_wall(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void on_io(struct ev_loop *ev, ev_io *w, int events)
+{
+    (void)ev;
+    struct loop_io *io = (struct loop_io *)(void *)w;
+    io->on_ready(io, events);
+}
+
+void loop_io_init(struct loop_io *io, int fd, void (*on_ready)(struct loop_io *, int))
+{
+    ev_io_init(&io->ev, on_io, fd, 0);
+    io->on_ready = on_ready;
+}
+
+void loop_io_watch(struct loop *loop, struct loop_io *io, int events)
+{
+    if (events == (ev_is_active(&io->ev) ? (io->ev.events & (EV_READ | EV_WRITE)) : 0))
+        return;
+    ev_io_stop(loop->ev, &io->ev);
+    if (!events)
+        return;
+    ev_io_modify(&io->ev, events);
+    ev_io_start(loop->ev, &io->ev);
+}
+
+static void on_timer(struct ev_loop *ev, ev_timer *w, int events)
+{
+    (void)ev, (void)events;
+    struct loop_timer *timer = (struct loop_timer *)(void *)w;
+    timer->on_time(timer);
+}
+
+void loop_timer_init(struct loop_timer *timer, void (*on_time)(struct loop_timer *))
+{
+    ev_timer_init(&timer->ev, on_timer, 0, 0);
+    timer->on_time = on_time;
+}
+
+void loop_timer_start(struct loop *loop, struct loop_timer *timer, double seconds)
+{
+    ev_timer_stop(loop->ev, &timer->ev);
+    ev_timer_set(&timer->ev, seconds, 0);
+    ev_timer_start(loop->ev, &timer->ev);
+}
+
+void loop_timer_stop(struct loop *loop, struct loop_timer *timer)
+{
+    ev_timer_stop(loop->ev, &timer->ev);
+}
+
+static void on_signal(struct ev_loop *ev, ev_signal *w, int events)
+{
+    (void)ev, (void)events;
+    struct loop_signal *signal = (struct loop_signal *)(void *)w;
+    signal->on_signal(signal);
+}
+
+void loop_signal_start(struct loop *loop, struct loop_signal *signal, int number,
+                       void (*cb)(struct loop_signal *))
+{
+    ev_signal_init(&signal->ev, on_signal, number);
+    signal->on_signal = cb;
+    ev_signal_start(loop->ev, &signal->ev);
+    ev_unref(loop->ev); /* a signal handler alone keeps no loop alive */
+}
+
+void loop_signal_stop(struct loop *loop, struct loop_signal *signal)
+{
+    ev_ref(loop->ev);
+    ev_signal_stop(loop->ev, &signal->ev);
+}
+
+void loop_job_init(struct loop_job *job, void (*run)(struct loop_job *))
+{
+    link_init(&job->link);
+    job->run = run;
+}
+
+void loop_defer(struct loop *loop, enum loop_stage stage, struct loop_job *job)
+{
+    if (link_empty(&job->link))
+        list_append(&loop->jobs[stage], &job->link);
+}
+
+void loop_undefer(struct loop_job *job)
+{
+    list_remove(&job->link);
+}

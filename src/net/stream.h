@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A byte stream to one peer: plain TCP, or TLS over it. Four operations; the user of a stream does not know which it is.
+ *
+ * "Not now" has two forms, because TLS may need to write before it can read on, and the other way
+ * round: the result says which readiness to wait for, and stream_events turns it into loop events.
+ */
+#ifndef NEAP_NET_STREAM_H
+#define NEAP_NET_STREAM_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct iovec;
+struct stream;
+
+enum stream_status {
+    STREAM_ERROR = -1,      /* broken for good; stream->error is the errno */
+    STREAM_WANT_READ = -2,  /* nothing now: wait until the descriptor is readable */
+    STREAM_WANT_WRITE = -3, /* nothing now: wait until it is writable */
+};
+
+struct stream_ops {
+    /* Up to `len` bytes into `out`: their count, 0 at the peer's end of data, or a status. */
+    ssize_t (*read)(struct stream *s, void *out, size_t len);
+    /* Writes from the start of the vector: bytes taken (at least 1), or a status. */
+    ssize_t (*write)(struct stream *s, const struct iovec *iov, int count);
+    /* Tells the peer that no more data comes (FIN; close_notify first in TLS). 0 or a status. */
+    int (*finish)(struct stream *s);
+    /* Frees what the stream owns and closes the descriptor; stream->fd is -1 afterwards. */
+    void (*close)(struct stream *s);
+};
+
+struct stream {
+    const struct stream_ops *ops;
+    void *tls; /* owned by the operations; NULL for plain TCP */
+    int fd;
+    int error;
+};
+
+/* Takes over a connected, non-blocking socket (TCP or Unix). */
+void stream_init_plain(struct stream *s, int fd);
+
+#endif

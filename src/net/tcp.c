@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+/* The plain stream: one system call an operation. A signal or a full buffer is never an error. */
+#include "net/stream.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static ssize_t failed(struct stream *s, enum stream_status not_now)
+{
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        return not_now;
+    /* Buffers that the kernel cannot get now: the socket is as good as full. */
+    if (errno == ENOBUFS || errno == ENOMEM)
+        return not_now;
+    s->error = errno;
+    return STREAM_ERROR;
+}
+
+static ssize_t plain_read(struct stream *s, void *out, size_t len)
+{
+    ssize_t n = recv(s->fd, out, len, 0);
+    return n >= 0 ? n : failed(s, STREAM_WANT_READ);
+}
+
+static ssize_t plain_write(struct stream *s, const struct iovec *iov, int count)
+{
+    ssize_t n;
+    if (count == 1) {
+        n = send(s->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+    } else {
+        struct msghdr m = {.msg_iov = (struct iovec *)(size_t)iov, .msg_iovlen = (size_t)count};
+        n = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+    }
+    return n >= 0 ? n : failed(s, STREAM_WANT_WRITE);
+}
+
+static int plain_finish(struct stream *s)
+{
+    return shutdown(s->fd, SHUT_WR) == 0 || errno == ENOTCONN ? 0 : STREAM_ERROR;
+}
+
+static void plain_close(struct stream *s)
+{
+    close(s->fd);
+    s->fd = -1;
+}
+
+static const struct stream_ops plain_ops = {plain_read, plain_write, plain_finish, plain_close};
+
+void stream_init_plain(struct stream *s, int fd)
+{
+    *s = (struct stream){.ops = &plain_ops, .fd = fd};
+}

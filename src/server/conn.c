@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A connection's life: reading, writing, ending. It does not know what the bytes mean: conn_http.c does until
+ * the handshake, conn_ws.c after it.
+ *
+ * Output is written once for each batch of input, and once at the end of the turn for what came from
+ * elsewhere. Nothing is freed inside a callback: conn_gone closes the socket, and when nobody
+ * needs the object any more it is freed in the last stage of the turn.
+ */
+#include "server/conn_private.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <string.h>
+#include <sys/uio.h>
+
+enum {
+    IOV_MAX_SEGMENTS = 64,
+    OUTPUT_HIGH = 64 * 1024, /* above this much unwritten output a connection is not read */
+};
+
+#define LINGER_SECONDS 2.0
+
+static struct server *server_of(const struct conn *c)
+{
+    return c->endpoint->server;
+}
+
+void conn_setup_free(struct conn *c)
+{
+    if (!c->setup)
+        return;
+    if (c->setup->parser)
+        http_parser_free(c->setup->parser);
+    buf_free(&c->setup->early);
+    mem_free(c->setup);
+    c->setup = NULL;
+}
+
+static void on_free_job(struct loop_job *job)
+{
+    struct conn *c = LIST_ITEM(job, struct conn, job);
+    server_of(c)->hooks->on_free(c);
+    conn_setup_free(c);
+    conn_ws_free_queue(c);
+    ws_deinit(&c->ws);
+    if (c->head)
+        http_head_unref(c->head);
+    if (c->route)
+        route_unref(c->route);
+    mem_free(c->reason);
+    list_remove(&c->link);
+    struct endpoint *e = c->endpoint;
+    mem_free(c);
+    endpoint_conn_freed(e);
+    endpoint_unref(e);
+}
+
+/* Frees at the end of the turn once the socket is closed, all has been told and no handler runs. */
+static void free_when_done(struct conn *c)
+{
+    bool due = c->answer_due || c->open_due || c->error_due || c->close_due;
+    if (c->freed || c->state != CONN_GONE || c->busy || due)
+        return;
+    c->freed = true;
+    loop_undefer(&c->job);
+    c->job.run = on_free_job;
+    loop_defer(server_of(c)->loop, LOOP_FREE, &c->job);
+}
+
+void conn_gone(struct conn *c)
+{
+    if (c->state == CONN_GONE)
+        return;
+    struct server *s = server_of(c);
+    c->state = CONN_GONE;
+    loop_io_watch(s->loop, &c->io, 0);
+    loop_timer_stop(s->loop, &c->timer);
+    loop_undefer(&c->job);
+    c->stream.ops->close(&c->stream);
+    if (c->counted)
+        endpoint_leave(c->endpoint, &c->peer);
+    outq_clear(&c->ws.out, &s->shared.pool);
+    if (c->opened)
+        conn_ws_over(c);
+    loop_defer(s->loop, LOOP_FLUSH, &c->job); /* conn_proceed tells what is due, and frees */
+}
+
+void conn_linger(struct conn *c)
+{
+    if (c->stream.ops->finish(&c->stream) < 0 || c->peer_closed) {
+        conn_gone(c);
+        return;
+    }
+    c->state = CONN_LINGER;
+    c->deadline = loop_now(server_of(c)->loop) + LINGER_SECONDS;
+    conn_timer_arm(c);
+}
+
+/* Writes what is queued. Afterwards either all is out, or c->blocked, or the connection is gone. */
+static void flush(struct conn *c)
+{
+    struct outpool *pool = &server_of(c)->shared.pool;
+    while (c->ws.out.len && !c->blocked) {
+        struct iovec iov[IOV_MAX_SEGMENTS];
+        int count = outq_iovec(&c->ws.out, iov, IOV_MAX_SEGMENTS);
+        size_t asked = 0;
+        for (int i = 0; i < count; i++)
+            asked += iov[i].iov_len;
+        ssize_t n = c->stream.ops->write(&c->stream, iov, count);
+        if (n == STREAM_ERROR) {
+            conn_gone(c);
+            return;
+        }
+        if (n > 0)
+            outq_consume(&c->ws.out, pool, (size_t)n);
+        c->blocked = n < 0 || (size_t)n < asked;
+    }
+    if (c->opened)
+        ws_set_blocked(&c->ws, c->blocked);
+    if (c->ws.out.len && !c->blocked) /* the pong that waited */
+        flush(c);
+}
+
+static void tell_drained(struct conn *c)
+{
+    if (!c->writers_wait)
+        return;
+    if (!c->over && c->ws.out.len > c->route->config.max_buffered)
+        return;
+    c->writers_wait = false;
+    server_of(c)->hooks->on_drain(c);
+}
+
+/* Both sides have said good-bye, or we have and are done with the peer. */
+static bool session_finished(const struct conn *c)
+{
+    return c->state == CONN_OPEN && c->over && c->ws.close_sent;
+}
+
+/* What follows once all output of a state is written. */
+static void after_flush(struct conn *c)
+{
+    if (c->state == CONN_REPLY) {
+        conn_linger(c);
+    } else if (session_finished(c)) {
+        /* After a clean exchange nothing can be unread: the peer must not send behind its close frame (RFC 6455 §5.5.1). */
+        if (c->ws.close_got && !c->ws.error)
+            conn_gone(c);
+        else
+            conn_linger(c);
+    } else if (c->state == CONN_OPEN && c->ws.close_sent && c->close_now) {
+        conn_linger(c);
+    }
+}
+
+static bool wants_input(const struct conn *c)
+{
+    switch (c->state) {
+    case CONN_HEAD:
+    case CONN_LINGER:
+        return !c->peer_closed;
+    case CONN_OPEN:
+        return !c->peer_closed && c->ws.out.len <= OUTPUT_HIGH && conn_ws_wants_input(c);
+    default:
+        return false;
+    }
+}
+
+static void watch(struct conn *c)
+{
+    if (c->state == CONN_GONE)
+        return;
+    int events = (wants_input(c) ? LOOP_READ : 0) | (c->blocked ? LOOP_WRITE : 0);
+    loop_io_watch(server_of(c)->loop, &c->io, events);
+}
+
+void conn_proceed(struct conn *c)
+{
+    if (c->opened)
+        conn_ws_dispatch(c);
+    if (c->state != CONN_GONE)
+        flush(c);
+    if (c->state != CONN_GONE && c->ws.out.len == 0)
+        after_flush(c);
+    tell_drained(c);
+    watch(c);
+    free_when_done(c);
+}
+
+static void on_turn_end(struct loop_job *job)
+{
+    conn_proceed(LIST_ITEM(job, struct conn, job));
+}
+
+void conn_dirty(struct conn *c)
+{
+    if (!c->in_batch && c->state != CONN_GONE)
+        loop_defer(server_of(c)->loop, LOOP_FLUSH, &c->job);
+}
+
+static void input(struct conn *c, uint8_t *bytes, size_t len)
+{
+    if (c->state == CONN_HEAD)
+        conn_http_input(c, bytes, len);
+    else if (c->opened) /* in CONN_LINGER the peer's close frame may still come */
+        conn_ws_input(c, bytes, len);
+}
+
+/* The peer sends no more. A session without its close frames is over then (RFC 6455 §7.1.5: 1006). */
+static void end_of_input(struct conn *c)
+{
+    c->peer_closed = true;
+    conn_gone(c);
+}
+
+static void read_batch(struct conn *c)
+{
+    struct server *s = server_of(c);
+    ssize_t n = c->stream.ops->read(&c->stream, s->read_buffer, SERVER_READ_SIZE);
+    if (n > 0)
+        input(c, s->read_buffer, (size_t)n);
+    else if (n == 0)
+        end_of_input(c);
+    else if (n == STREAM_ERROR)
+        conn_gone(c);
+}
+
+static void on_ready(struct loop_io *io, int events)
+{
+    struct conn *c = LIST_ITEM(io, struct conn, io);
+    c->in_batch = true;
+    if (events & LOOP_WRITE)
+        c->blocked = false;
+    if (events & LOOP_READ)
+        read_batch(c);
+    c->in_batch = false;
+    conn_proceed(c);
+}
+
+void conn_open(struct endpoint *e, int fd, const struct address *peer)
+{
+    struct server *s = e->server;
+    struct conn *c = mem_alloc(sizeof *c);
+    c->endpoint = endpoint_ref(e);
+    c->peer = *peer;
+    c->state = CONN_HEAD;
+    stream_init_plain(&c->stream, fd);
+    loop_io_init(&c->io, fd, on_ready);
+    loop_job_init(&c->job, on_turn_end);
+    link_init(&c->link);
+    list_append(&e->conns, &c->link);
+    ws_init(&c->ws, WS_SERVER, NULL, &s->shared);
+    server_random(s, c->id, sizeof c->id);
+    conn_timer_init(c);
+    int refusal = endpoint_enter(e, peer);
+    c->counted = refusal == 0;
+    if (refusal)
+        conn_http_refuse(c, refusal, NULL);
+    else if (e->config.head_timeout > 0)
+        c->deadline = loop_now(s->loop) + e->config.head_timeout;
+    conn_timer_arm(c);
+    conn_proceed(c);
+}
+
+void conn_abort(struct conn *c)
+{
+    conn_gone(c);
+}
+
+bool conn_writable(const struct conn *c)
+{
+    return c->state == CONN_OPEN && !c->over && !c->ws.close_sent;
+}
+
+void conn_id_text(const struct conn *c, char out[CONN_ID_SIZE + 1])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    for (int i = 0; i < 4; i++) {
+        unsigned v = (unsigned)c->id[3 * i] << 16 | (unsigned)c->id[3 * i + 1] << 8 | c->id[3 * i + 2];
+        for (int k = 0; k < 4; k++)
+            out[4 * i + k] = digits[v >> (18 - 6 * k) & 63];
+    }
+    out[CONN_ID_SIZE] = '\0';
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+/* What the parts of a connection (conn.c, conn_http.c, conn_ws.c, conn_timer.c) call in each other. */
+#ifndef NEAP_SERVER_CONN_PRIVATE_H
+#define NEAP_SERVER_CONN_PRIVATE_H
+
+#include "server/conn.h"
+
+/* Kept only while the request is read and answered. */
+struct conn_setup {
+    struct http_parser *parser;
+    struct buf early; /* bytes behind the head, until the session takes them */
+};
+
+/* conn.c: makes all progress, then sets what to wait for. */
+void conn_proceed(struct conn *c);
+/* conn.c: has output to be flushed at the end of the batch or turn. */
+void conn_dirty(struct conn *c);
+/* conn.c: all is written: finish the stream, read until the peer has closed, at most a moment. */
+void conn_linger(struct conn *c);
+/* conn.c: closes the socket. */
+void conn_gone(struct conn *c);
+void conn_setup_free(struct conn *c);
+
+/* conn_http.c: bytes of the request head. */
+void conn_http_input(struct conn *c, uint8_t *bytes, size_t len);
+/* conn_http.c: refuses with a plain-text body. */
+void conn_http_refuse(struct conn *c, int status, const char *text);
+
+/* conn_ws.c: bytes of the session; telling events, open and end; what to do when the session ended. */
+void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len);
+void conn_ws_dispatch(struct conn *c);
+void conn_ws_over(struct conn *c);
+void conn_ws_free_queue(struct conn *c);
+/* True while reading more makes sense. */
+bool conn_ws_wants_input(const struct conn *c);
+
+/* conn_timer.c: (re)arms the timer for the earliest deadline; cheap when nothing is due earlier than before. */
+void conn_timer_arm(struct conn *c);
+void conn_timer_init(struct conn *c);
+
+#endif

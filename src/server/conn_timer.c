@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Deadlines of a connection, all on one lazy timer: traffic only notes the time; when the timer fires it looks which deadline is really due and
+ * sleeps until the next. So a message touches no timer heap.
+ *
+ *      head, reply, closing, linger    c->deadline                 ends the connection
+ *      idle                            last_input + idle_timeout   on_idle, or close 1001
+ *      message assembly                assembly_since + …          fail 1008
+ *      heartbeat                       ping_sent + ping_interval   ping
+ *      its answer                      ping_sent + pong_timeout    close 1001, socket closed
+ */
+#include "server/conn_private.h"
+
+#include "base/err.h"
+
+#include <math.h>
+
+static double earlier(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double after(double since, double timeout)
+{
+    return timeout > 0 ? since + timeout : INFINITY;
+}
+
+static bool session_runs(const struct conn *c)
+{
+    return c->state == CONN_OPEN && !c->ws.close_sent;
+}
+
+static double next_deadline(const struct conn *c)
+{
+    double at = c->deadline > 0 ? c->deadline : INFINITY;
+    if (!session_runs(c))
+        return at;
+    const struct route_config *config = &c->route->config;
+    at = earlier(at, after(c->last_input, config->idle_timeout));
+    at = earlier(at, after(c->ping_sent, config->ping_interval));
+    if (c->pong_due)
+        at = earlier(at, after(c->ping_sent, config->pong_timeout));
+    if (c->assembly_since > 0)
+        at = earlier(at, after(c->assembly_since, config->message_timeout));
+    return at;
+}
+
+void conn_timer_arm(struct conn *c)
+{
+    double at = next_deadline(c);
+    struct loop *loop = c->endpoint->server->loop;
+    if (at == INFINITY || (loop_timer_active(&c->timer) && c->timer_at <= at))
+        return; /* it fires early enough, and will find out then */
+    double now = loop_now(loop);
+    c->timer_at = at;
+    loop_timer_start(loop, &c->timer, at > now ? at - now : 0);
+}
+
+/* The peer has not answered our ping: tell it if it can hear, and do not wait for an answer. */
+static void heart_stopped(struct conn *c)
+{
+    static const char reason[] = "no pong";
+    ws_close(&c->ws, WS_GOING_AWAY, reason, sizeof reason - 1);
+    conn_proceed(c);
+    conn_gone(c);
+}
+
+static void beat(struct conn *c, double now)
+{
+    ws_ping(&c->ws, NULL, 0);
+    c->ping_sent = now;
+    c->pong_due = true;
+    conn_dirty(c);
+}
+
+static void idle(struct conn *c, double now)
+{
+    static const char reason[] = "idle timeout";
+    c->last_input = now; /* the next period begins */
+    if (c->busy)
+        return; /* a handler at work is no idle connection */
+    if (c->wants_idle)
+        c->idle_due = true;
+    else
+        conn_close(c, WS_GOING_AWAY, reason, sizeof reason - 1, c->route->config.close_timeout);
+}
+
+static void session_deadlines(struct conn *c, double now)
+{
+    const struct route_config *config = &c->route->config;
+    if (c->pong_due && now >= after(c->ping_sent, config->pong_timeout)) {
+        heart_stopped(c);
+        return;
+    }
+    if (c->assembly_since > 0 && now >= after(c->assembly_since, config->message_timeout)) {
+        conn_fail(c, ERR_POLICY, WS_POLICY_VIOLATION, "message took too long");
+        return;
+    }
+    if (now >= after(c->last_input, config->idle_timeout))
+        idle(c, now);
+    if (now >= after(c->ping_sent, config->ping_interval) && session_runs(c))
+        beat(c, now);
+}
+
+static void on_deadline(struct conn *c)
+{
+    if (c->state == CONN_HEAD && c->setup && c->setup->parser && http_begun(c->setup->parser))
+        conn_http_refuse(c, 408, NULL);
+    else
+        conn_gone(c);
+}
+
+static void on_time(struct loop_timer *timer)
+{
+    struct conn *c = LIST_ITEM(timer, struct conn, timer);
+    /* The loop's timers and our clock differ by some milliseconds: what is due within those is due. */
+    double now = loop_now(c->endpoint->server->loop) + 0.01;
+    if (c->deadline > 0 && now >= c->deadline)
+        on_deadline(c);
+    else if (session_runs(c))
+        session_deadlines(c, now);
+    if (c->state != CONN_GONE)
+        conn_timer_arm(c);
+    conn_proceed(c);
+}
+
+void conn_timer_init(struct conn *c)
+{
+    loop_timer_init(&c->timer, on_time);
+}

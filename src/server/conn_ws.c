@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The part of a connection after the handshake: events of the session go to the handler, one at a time, in order.
+ *
+ * While a handler runs (it waits for something), the session is read on: control frames are answered
+ * at once, messages are copied into a queue until QUEUE_MAX bytes wait; then the socket is not
+ * read any further. What is told, and when:
+ *
+ *      on_open, (messages, pings, pongs, idle time-outs)*, on_error?, on_close
+ *
+ * A session is over when the peer's close frame has come, when an error ended it, or when the socket broke, whichever is
+ * first. The socket may outlive it for a moment (the close frame has to be written), and the object may outlive the socket
+ * (a handler has to finish).
+ */
+#include "server/conn_private.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+enum { QUEUE_MAX = 64 * 1024 };
+
+struct conn_message {
+    struct conn_message *next;
+    uint32_t len;
+    uint8_t type;
+    uint8_t bytes[];
+};
+
+static const struct server_hooks *hooks_of(const struct conn *c)
+{
+    return c->endpoint->server->hooks;
+}
+
+static double now_of(const struct conn *c)
+{
+    return loop_now(c->endpoint->server->loop);
+}
+
+static struct conn_message *take_queued(struct conn *c)
+{
+    struct conn_message *m = c->queue;
+    c->queue = m->next;
+    if (!c->queue)
+        c->queue_tail = NULL;
+    c->queued -= sizeof *m + m->len;
+    return m;
+}
+
+void conn_ws_free_queue(struct conn *c)
+{
+    while (c->queue)
+        mem_free(take_queued(c));
+}
+
+static bool enqueue(struct conn *c, const struct ws_event *ev)
+{
+    struct conn_message *m = mem_try(sizeof *m + ev->len);
+    if (!m)
+        return false;
+    m->next = NULL;
+    m->len = (uint32_t)ev->len;
+    m->type = (uint8_t)ev->type;
+    if (ev->len)
+        memcpy(m->bytes, ev->data, ev->len);
+    if (c->queue_tail)
+        c->queue_tail->next = m;
+    else
+        c->queue = m;
+    c->queue_tail = m;
+    c->queued += sizeof *m + ev->len;
+    return true;
+}
+
+static void set_reason(struct conn *c, const void *reason, size_t len)
+{
+    mem_free(c->reason);
+    c->reason = len ? mem_try(len) : NULL;
+    c->reason_len = c->reason ? (uint8_t)len : 0;
+    if (c->reason)
+        memcpy(c->reason, reason, len);
+}
+
+/* The session has ended, with the code that on_close will tell. Only the first end counts. */
+static void end_session(struct conn *c, unsigned code, const void *reason, size_t len)
+{
+    if (c->over)
+        return;
+    c->over = c->close_due = true;
+    c->error_due = c->ws.error != 0;
+    c->code = (uint16_t)code;
+    set_reason(c, reason, len > 123 ? 123 : len);
+    c->deadline = now_of(c) + 5; /* for writing what is left */
+    if (c->state != CONN_GONE)
+        conn_timer_arm(c);
+}
+
+void conn_ws_over(struct conn *c)
+{
+    end_session(c, WS_ABNORMAL, NULL, 0);
+}
+
+/* The peer broke a rule; the session has queued the close frame. */
+static void session_failed(struct conn *c)
+{
+    end_session(c, c->ws.close_code, err_text(c->ws.error), strlen(err_text(c->ws.error)));
+}
+
+static bool next_event(struct conn *c, struct ws_event *ev)
+{
+    int r = c->over ? 0 : ws_next(&c->ws, ev);
+    if (r > 0 && ev->type != WS_CLOSE)
+        return true;
+    if (r > 0)
+        end_session(c, ev->code, ev->data, ev->len);
+    else if (r < 0 && c->ws.error)
+        session_failed(c);
+    return false;
+}
+
+static void note_event(struct conn *c, const struct ws_event *ev)
+{
+    if (ev->type != WS_PING)
+        c->pong_due = false; /* a pong or a data message is life; other control frames are not */
+}
+
+/* Tells one event; true when its handler has not finished. */
+static void tell(struct conn *c, const struct ws_event *ev)
+{
+    c->busy++;
+    if (!hooks_of(c)->on_event(c, ev))
+        c->busy--;
+}
+
+static void tell_queued(struct conn *c)
+{
+    struct conn_message *m = take_queued(c);
+    struct ws_event ev = {.type = m->type, .data = m->bytes, .len = m->len};
+    if (!c->muted)
+        tell(c, &ev);
+    mem_free(m);
+}
+
+static void tell_open(struct conn *c)
+{
+    c->open_due = false;
+    c->busy++;
+    if (!hooks_of(c)->on_open(c))
+        c->busy--;
+}
+
+static void tell_idle(struct conn *c)
+{
+    c->idle_due = false;
+    c->busy++;
+    if (!hooks_of(c)->on_idle(c))
+        c->busy--;
+}
+
+static void tell_end(struct conn *c)
+{
+    bool error = c->error_due;
+    if (error)
+        c->error_due = false;
+    else
+        c->close_due = false;
+    c->busy++;
+    bool waits = error ? hooks_of(c)->on_error(c)
+                       : hooks_of(c)->on_close(c, c->code, c->reason ? c->reason : "", c->reason_len);
+    if (!waits)
+        c->busy--;
+}
+
+/* A handler runs: takes what has come into the queue, as far as there is room. */
+static void absorb(struct conn *c)
+{
+    struct ws_event ev;
+    while (c->busy && !c->stalled && next_event(c, &ev)) {
+        note_event(c, &ev);
+        if (!enqueue(c, &ev))
+            conn_fail(c, ERR_NOMEM, WS_INTERNAL_ERROR, "out of memory");
+        c->stalled = c->queued > QUEUE_MAX;
+    }
+}
+
+/* Tells one thing that is due, in the order of this file's head. False when there is nothing. */
+static bool tell_next(struct conn *c)
+{
+    struct ws_event ev;
+    if (c->open_due) {
+        tell_open(c);
+    } else if (c->queue) {
+        tell_queued(c);
+        c->stalled = c->queued > QUEUE_MAX;
+    } else if (c->idle_due && !c->over) {
+        tell_idle(c);
+    } else if (next_event(c, &ev)) {
+        note_event(c, &ev);
+        tell(c, &ev);
+    } else if (c->error_due || c->close_due) {
+        tell_end(c);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void conn_ws_dispatch(struct conn *c)
+{
+    if (c->telling)
+        return; /* inside a handler: the call below us goes on when it has returned */
+    c->telling = true;
+    while (!c->busy && tell_next(c))
+        ;
+    absorb(c);
+    c->telling = false;
+}
+
+/* Deadline of an unfinished message: counts from its first piece. */
+static void note_assembly(struct conn *c)
+{
+    bool assembling = !c->over && ws_assembling(&c->ws);
+    if (assembling == (c->assembly_since != 0))
+        return;
+    c->assembly_since = assembling ? c->last_input : 0;
+    if (assembling)
+        conn_timer_arm(c);
+}
+
+void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len)
+{
+    c->last_input = now_of(c);
+    if (c->over)
+        return;
+    if (ws_feed(&c->ws, bytes, len) == 0) {
+        conn_ws_dispatch(c);
+        if (!c->over)
+            ws_keep(&c->ws); /* what a full queue, or a handler that has not returned, left unread */
+    }
+    if (c->ws.error && !c->over)
+        session_failed(c);
+    note_assembly(c);
+}
+
+bool conn_ws_wants_input(const struct conn *c)
+{
+    return !c->over && !c->stalled;
+}
+
+void conn_done(struct conn *c)
+{
+    c->busy--;
+    if (c->telling)
+        return;
+    conn_proceed(c);
+    if (!c->over)
+        note_assembly(c);
+}
+
+int conn_send(struct conn *c, enum ws_type type, const void *bytes, size_t len)
+{
+    if (!conn_writable(c))
+        return ERR_CLOSED;
+    int r = ws_send(&c->ws, type, bytes, len);
+    conn_dirty(c);
+    return r;
+}
+
+int conn_ping(struct conn *c, const void *bytes, size_t len)
+{
+    if (!conn_writable(c))
+        return ERR_CLOSED;
+    int r = ws_ping(&c->ws, bytes, len);
+    conn_dirty(c);
+    return r;
+}
+
+int conn_pong(struct conn *c, const void *bytes, size_t len)
+{
+    if (!conn_writable(c))
+        return ERR_CLOSED;
+    int r = ws_pong(&c->ws, bytes, len);
+    conn_dirty(c);
+    return r;
+}
+
+int conn_push(struct conn *c, enum ws_type type, const void *bytes, size_t len)
+{
+    if (!conn_writable(c))
+        return ERR_CLOSED;
+    if (conn_buffered(c) <= c->route->config.max_buffered)
+        return conn_send(c, type, bytes, len);
+    if (!c->route->config.drop_slow)
+        conn_fail(c, ERR_POLICY, WS_TRY_AGAIN_LATER, "too slow");
+    return ERR_POLICY;
+}
+
+int conn_close(struct conn *c, unsigned code, const char *reason, size_t len, double timeout)
+{
+    if (!conn_writable(c))
+        return ERR_CLOSED;
+    int r = ws_close(&c->ws, (uint16_t)code, reason, len);
+    if (r < 0)
+        return r;
+    c->muted = true;
+    c->close_now = timeout == 0;
+    c->deadline = timeout < 0 ? 0 : now_of(c) + (timeout == 0 ? 2 : timeout);
+    conn_timer_arm(c);
+    conn_dirty(c);
+    return 0;
+}
+
+void conn_fail(struct conn *c, int err, unsigned code, const char *reason)
+{
+    if (c->over || c->state != CONN_OPEN)
+        return;
+    c->muted = true;
+    ws_fail(&c->ws, err, (uint16_t)code, reason);
+    end_session(c, code, reason, strlen(reason));
+    conn_dirty(c);
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+/* What connections of a worker share: the read buffer, randomness, and the way out. */
+#include "server/server.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/endpoint.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* Random bytes in small portions would cost a system call each: they are taken from a stock. */
+void server_random(struct server *s, void *out, size_t len)
+{
+    if (s->entropy_left < len) {
+        while (getrandom(s->entropy, sizeof s->entropy, 0) != (ssize_t)sizeof s->entropy)
+            ; /* interrupted: 512 bytes are not promised in one call */
+        s->entropy_left = sizeof s->entropy;
+    }
+    uint8_t *from = s->entropy + sizeof s->entropy - s->entropy_left;
+    memcpy(out, from, len);
+    memset(from, 0, len); /* what has been given out is not kept */
+    s->entropy_left -= (unsigned)len;
+}
+
+void server_init(struct server *s, struct loop *loop, const struct server_hooks *hooks)
+{
+    *s = (struct server){.loop = loop, .hooks = hooks};
+    s->read_buffer = mem_alloc(SERVER_READ_SIZE);
+    link_init(&s->endpoints);
+}
+
+static void tell_drained(struct loop_job *job)
+{
+    struct server *s = LIST_ITEM(job, struct server, drained);
+    s->on_drained(s);
+}
+
+static void on_endpoint_drained(struct endpoint *e, void *arg)
+{
+    (void)e;
+    struct server *s = arg;
+    if (--s->draining == 0)
+        loop_defer(s->loop, LOOP_FREE, &s->drained);
+}
+
+void server_drain(struct server *s, void (*on_drained)(struct server *))
+{
+    s->on_drained = on_drained;
+    loop_job_init(&s->drained, tell_drained);
+    for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next) {
+        s->draining++;
+        endpoint_drain(LIST_ITEM(l, struct endpoint, link), on_endpoint_drained, s);
+    }
+    if (s->draining == 0)
+        loop_defer(s->loop, LOOP_FREE, &s->drained);
+}
+
+void server_deinit(struct server *s)
+{
+    outpool_deinit(&s->shared.pool);
+    mem_free(s->read_buffer);
+}
