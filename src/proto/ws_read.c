@@ -87,6 +87,7 @@ static int got_close(struct ws *ws, uint8_t *payload, size_t len, struct ws_even
             return refuse(ws, ERR_UTF8, "close reason is not UTF-8");
     }
     ws->close_got = true;
+    ws->fed_len = 0; /* nothing may follow */
     if (!ws->close_sent) {
         /* An answer that finds no memory is left out: the stream ends now in any case. */
         (void)ws_close(ws, len || code != WS_NO_STATUS ? (uint16_t)code : 0, NULL, 0);

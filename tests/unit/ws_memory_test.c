@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What the session allocates and copies: nothing on the fast path, nothing at rest, no more than has arrived, and linear work however
+ * the input is cut and kept.
+ */
+#include "base/err.h"
+#include "wsrun.h"
+
+enum { MIB = 1 << 20 };
+
+static const struct ws_limits limits = {
+    .max_frame = MIB, .max_message = MIB, .max_fragments = 1024, .out_frame = 65536};
+
+static struct ws_shared shared = {.random = wsrun_random};
+static struct ws ws;
+static uint8_t wire[2 * MIB];
+
+static void start(enum ws_role role)
+{
+    ws_init(&ws, role, &limits, &shared);
+}
+
+static void stop(void)
+{
+    ws_deinit(&ws);
+    outpool_deinit(&shared.pool);
+}
+
+/* A masked frame at `out`; returns its end. The payload is 'a's. */
+static uint8_t *put_frame(uint8_t *out, unsigned opcode, bool fin, size_t len)
+{
+    struct frame f = {.length = len, .opcode = (uint8_t)opcode, .fin = fin, .masked = true};
+    memcpy(f.mask, wsrun_key, 4);
+    out += frame_encode(&f, out);
+    memset(out, 'a', len);
+    frame_mask(out, out, len, f.mask, 0);
+    return out + len;
+}
+
+/* Takes events until there is none; their number, -1 after an error. Bytes of data are added up. */
+static long take_events(size_t *bytes)
+{
+    struct ws_event ev;
+    long n = 0;
+    int r;
+    while ((r = ws_next(&ws, &ev)) == 1) {
+        n++;
+        *bytes += ev.len;
+    }
+    return r < 0 ? -1 : n;
+}
+
+static void the_struct_is_small(void)
+{
+    CHECK(sizeof(struct ws) <= 128);
+}
+
+static void whole_frames_lie_where_they_came(void)
+{
+    struct ws_event ev;
+    uint8_t *end = wire;
+    for (int i = 0; i < 100; i++)
+        end = put_frame(end, i % 2 ? FRAME_TEXT : FRAME_BINARY, true, (size_t)i * 5);
+    start(WS_SERVER);
+    alloc_watch(0, false);
+    ws_feed(&ws, wire, (size_t)(end - wire));
+    for (size_t i = 0; i < 100; i++) {
+        if (!CHECK_INT(ws_next(&ws, &ev), 1))
+            break;
+        CHECK_INT(ev.len, i * 5);
+        CHECK(ev.data > wire && ev.data <= end);
+    }
+    CHECK_INT(ws_next(&ws, &ev), 0);
+    CHECK_INT(alloc_end().calls, 0);
+    CHECK(ws.input == NULL);
+    stop();
+}
+
+static void echo_allocates_nothing(void)
+{
+    uint8_t one[64];
+    struct ws_event ev;
+    start(WS_SERVER);
+    CHECK_INT(ws_ping(&ws, NULL, 0), 0); /* the pool's first segment */
+    outq_clear(&ws.out, &shared.pool);
+    alloc_watch(0, false);
+    for (int i = 0; i < 1000; i++) {
+        size_t len = (size_t)(put_frame(one, FRAME_TEXT, true, 20) - one);
+        ws_feed(&ws, one, len);
+        int r = ws_next(&ws, &ev);
+        if (r == 1)
+            ws_send(&ws, ev.type, ev.data, ev.len);
+        CHECK(r == 1 && ws_next(&ws, &ev) == 0 && ws.out.len == 22);
+        outq_consume(&ws.out, &shared.pool, ws.out.len);
+    }
+    CHECK_INT(alloc_end().calls, 0);
+    stop();
+}
+
+static void an_announced_length_costs_nothing(void)
+{
+    size_t bytes = 0;
+    put_frame(wire, FRAME_BINARY, true, MIB);
+    start(WS_SERVER);
+    alloc_watch(0, false);
+    ws_feed(&ws, wire, 100);
+    CHECK_INT(take_events(&bytes), 0);
+    CHECK(alloc_end().bytes < 1024);
+    CHECK_INT(ws_held(&ws), 86);
+    CHECK(ws_assembling(&ws));
+    stop();
+}
+
+/* One message of 1 MiB in pieces of `piece`: bytes asked for in all stay within a small multiple, and all is given back. */
+static void check_linear(size_t piece)
+{
+    size_t len = (size_t)(put_frame(wire, FRAME_TEXT, true, MIB) - wire), bytes = 0;
+    long events = 0;
+    test_context("pieces of %zu", piece);
+    start(WS_SERVER);
+    alloc_watch(0, false);
+    for (size_t pos = 0; pos < len; pos += piece) {
+        ws_feed(&ws, wire + pos, len - pos < piece ? len - pos : piece);
+        events += take_events(&bytes);
+    }
+    struct alloc_stats stats = alloc_end();
+    CHECK_INT(events, 1);
+    CHECK_INT(bytes, MIB);
+    CHECK(stats.bytes <= 4 * MIB + 4096);
+    CHECK(stats.largest <= 2 * MIB);
+    CHECK(ws.input == NULL);
+    stop();
+}
+
+static void big_messages_in_pieces(void)
+{
+    check_linear(65536);
+    check_linear(1000);
+    check_linear(7);
+    check_linear(MIB / 2 + 1);
+}
+
+static void fragments_are_linear(void)
+{
+    uint8_t *end = put_frame(wire, FRAME_TEXT, false, 1000);
+    for (int i = 0; i < 1000; i++)
+        end = put_frame(end, FRAME_CONTINUATION, i == 999, 1000);
+    size_t bytes = 0;
+    start(WS_SERVER);
+    alloc_watch(0, false);
+    ws_feed(&ws, wire, (size_t)(end - wire));
+    CHECK_INT(take_events(&bytes), 1);
+    CHECK_INT(bytes, 1001 * 1000);
+    CHECK(alloc_end().bytes <= 4 * MIB);
+    CHECK(ws.input == NULL);
+    stop();
+}
+
+/* A slow reader: one event is taken, the rest kept, more is fed. Memory and copying must not grow with the number of steps squared. */
+static void keeping_is_linear(void)
+{
+    enum { FRAMES = 20000, LEN = 20, SIZE = LEN + 6 };
+    struct ws_event ev;
+    uint8_t piece[2 * SIZE];
+    size_t events = 0, largest_held = 0;
+    start(WS_SERVER);
+    alloc_watch(0, false);
+    for (int i = 0; i < FRAMES; i++) {
+        put_frame(put_frame(piece, FRAME_TEXT, true, LEN), FRAME_BINARY, true, LEN);
+        ws_feed(&ws, piece, sizeof piece); /* two come for each that is taken */
+        events += ws_next(&ws, &ev) == 1;
+        CHECK_INT(ws_keep(&ws), 0);
+        memset(piece, 0xDD, sizeof piece);
+        largest_held = ws_held(&ws) > largest_held ? ws_held(&ws) : largest_held;
+    }
+    CHECK_INT(events, FRAMES);
+    CHECK_INT(largest_held, FRAMES * SIZE);
+    while (ws_next(&ws, &ev) == 1) {
+        events++;
+        CHECK_INT(ev.len, LEN);
+    }
+    struct alloc_stats stats = alloc_end();
+    CHECK_INT(events, 2 * FRAMES);
+    CHECK(stats.bytes <= 6 * FRAMES * SIZE + 4096);
+    CHECK(ws.input == NULL && ws.error == 0);
+    stop();
+}
+
+static void a_message_outlives_keeping(void)
+{
+    struct ws_event ev;
+    uint8_t *end = put_frame(wire, FRAME_TEXT, false, 300);
+    end = put_frame(end, FRAME_CONTINUATION, true, 300);
+    end = put_frame(end, FRAME_TEXT, true, 10);
+    start(WS_SERVER);
+    ws_feed(&ws, wire, (size_t)(end - wire));
+    CHECK_INT(ws_next(&ws, &ev), 1);
+    CHECK(!ws_assembling(&ws));
+    CHECK_INT(ws_keep(&ws), 0);
+    memset(wire, 0xDD, (size_t)(end - wire));
+    CHECK_INT(ev.len, 600);
+    CHECK(ev.data[0] == 'a' && ev.data[599] == 'a');
+    CHECK_INT(ws_held(&ws), 616);
+    CHECK_INT(ws_next(&ws, &ev), 1);
+    CHECK_BYTES(ev.data, ev.len, "aaaaaaaaaa", 10);
+    CHECK_INT(ws_next(&ws, &ev), 0);
+    CHECK(ws.input == NULL);
+    stop();
+}
+
+static void assembling_is_told(void)
+{
+    struct ws_event ev;
+    uint8_t *frame = wire + 1000;
+    put_frame(frame, FRAME_TEXT, false, 4);
+    start(WS_SERVER);
+    CHECK(!ws_assembling(&ws));
+    for (size_t i = 0; i < 10; i++) {
+        ws_feed(&ws, frame + i, 1);
+        CHECK_INT(ws_next(&ws, &ev), 0);
+        CHECK(ws_assembling(&ws)); /* header, payload, then the open message */
+    }
+    put_frame(frame, FRAME_CONTINUATION, true, 0);
+    ws_feed(&ws, frame, 6);
+    CHECK_INT(ws_next(&ws, &ev), 1);
+    CHECK(!ws_assembling(&ws));
+    CHECK_INT(ws_next(&ws, &ev), 0);
+    put_frame(frame, FRAME_PING, true, 10);
+    ws_feed(&ws, frame, 10);
+    CHECK_INT(ws_next(&ws, &ev), 0);
+    CHECK(ws_assembling(&ws));
+    CHECK_INT(ws_held(&ws), 4);
+    ws_feed(&ws, frame + 10, 6);
+    CHECK_INT(ws_next(&ws, &ev), 0);
+    CHECK(!ws_assembling(&ws) && ws.input == NULL);
+    stop();
+}
+
+static void error_lets_go_of_memory(void)
+{
+    struct ws_event ev;
+    uint8_t *end = put_frame(wire, FRAME_TEXT, false, 5000);
+    end = put_frame(end, FRAME_TEXT, false, 5000);
+    start(WS_SERVER);
+    ws_feed(&ws, wire, (size_t)(end - wire));
+    CHECK_INT(ws_next(&ws, &ev), ERR_CONTINUATION);
+    CHECK(ws.input == NULL);
+    CHECK_INT(ws_held(&ws), 0);
+    stop();
+}
+
+int main(void)
+{
+    test("the struct is small", the_struct_is_small);
+    test("whole frames lie where they came", whole_frames_lie_where_they_came);
+    test("echo allocates nothing", echo_allocates_nothing);
+    test("an announced length costs nothing", an_announced_length_costs_nothing);
+    test("big messages in pieces", big_messages_in_pieces);
+    test("fragments are linear", fragments_are_linear);
+    test("keeping is linear", keeping_is_linear);
+    test("a message outlives keeping", a_message_outlives_keeping);
+    test("assembling is told", assembling_is_told);
+    test("an error lets go of memory", error_lets_go_of_memory);
+    return test_end();
+}
