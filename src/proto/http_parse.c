@@ -255,9 +255,11 @@ bool http_begun(const struct http_parser *p)
     return p->guard.begun;
 }
 
+/* A head whose body was judged unsound is there as well, but nobody gets it. */
 struct http_head *http_take_head(struct http_parser *p)
 {
-    struct http_head *h = p->head;
-    p->head = NULL;
+    struct http_head *h = p->status == 1 ? p->head : NULL;
+    if (h)
+        p->head = NULL;
     return h;
 }
