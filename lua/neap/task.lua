@@ -1,0 +1,270 @@
+-- SPDX-License-Identifier: MIT
+--
+-- neap.task: things that go on side by side in one worker. A task is a coroutine that the C
+-- scheduler runs; it gives way only where it waits, so that code between two waits needs no locks.
+--
+-- The scheduler (src/bind/ltask.c) knows three things: start a task, park the running one, wake a
+-- parked one. What is here is made of them: joining, time limits, cancelling (neap/wait.lua) and
+-- channels (neap/channel.lua).
+
+local core = require "neap.core"
+local channel = require "neap.channel"
+local errors = require "neap.error"
+local text = require "neap.text"
+local wait = require "neap.wait"
+
+local MAX_SECONDS = 1e9
+
+-- One record for each task that was started here, by handle:
+--     started, ended       whether it ran at all; how it ended: "returned" | "failed" | "cancelled"
+--     results, count       what its function returned
+--     failure              what it raised
+--     joiners              tasks that wait for its end
+--     cancelled, told      somebody cancelled it; the error by which it has learnt so (neap/wait.lua)
+--     quiet                its failure is reported by other means than the log
+--     timer, expired       of task.timeout
+local records = wait.records
+
+---@class neap.Task
+local Task = core.taskMethods or {}
+core.taskMethods = Task
+
+---@class neap.Timer
+local Timer = {}
+local timer_metatable = { __index = Timer, __name = "neap.Timer" }
+
+local function check_function(fn, name)
+  if type(fn) ~= "function" then
+    errors.raise(name .. ": fn must be a function, it is " .. text.show(fn))
+  end
+end
+
+local function check_seconds(seconds, name)
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= MAX_SECONDS) then
+    errors.raise(name .. ": seconds must be a number from 0 to 1e9, it is " .. text.show(seconds))
+  end
+end
+
+local function finish(record, ended, ...)
+  record.ended, record.results, record.count = ended, { ... }, select("#", ...)
+  local joiners = record.joiners or {}
+  record.joiners = nil
+  for _, joiner in ipairs(joiners) do
+    core.wake(joiner, true)
+  end
+end
+
+local function on_error(value)
+  return { value = value, trace = debug.traceback(tostring(value), 2) }
+end
+
+-- The end of a task's function. A task that ended because it was cancelled has not failed.
+local function settle(record, good, ...)
+  if good then
+    return finish(record, "returned", ...)
+  end
+  local failure = ...
+  if record.told and failure.value == record.told then
+    return finish(record, "cancelled")
+  end
+  record.failure = failure.value
+  finish(record, "failed")
+  if not record.quiet then
+    core.log("error", "task failed: " .. failure.trace)
+  end
+end
+
+local function run(record, fn, ...)
+  record.started = true
+  settle(record, xpcall(fn, on_error, ...))
+end
+
+local function start(record, fn, ...)
+  local handle = core.spawn(run, record, fn, ...)
+  records[handle] = record
+  return handle
+end
+
+local function as_error(value)
+  if errors.isError(value) then
+    return value
+  end
+  return errors.new("Error", tostring(value))
+end
+
+-- What a join returns once the task has ended.
+local function outcome(record)
+  if record.ended == "returned" then
+    return unpack(record.results, 1, record.count)
+  end
+  if record.ended == "failed" then
+    return nil, as_error(record.failure)
+  end
+  return nil, errors.new("Cancelled", "the task was cancelled")
+end
+
+local function forget(joiners, handle)
+  for i = #joiners, 1, -1 do
+    if joiners[i] == handle then
+      table.remove(joiners, i)
+    end
+  end
+end
+
+-- Waits until the task of this record has ended: true, or nil and an error when the running task
+-- was cancelled.
+local function await(record)
+  if record.ended then
+    return true
+  end
+  local me = core.current()
+  record.joiners = record.joiners or {}
+  table.insert(record.joiners, me)
+  local ended, err = wait.park()
+  if not ended and record.joiners then
+    forget(record.joiners, me)
+  end
+  return ended, err
+end
+
+local function cancel(handle, record)
+  if record.ended then
+    return false
+  end
+  local effective = core.cancel(handle)
+  record.cancelled = record.cancelled or effective
+  if effective and not record.started then
+    finish(record, "cancelled")
+  end
+  return effective
+end
+
+local function own_record(handle, name)
+  return records[handle] or errors.raise(name .. ": call it with a colon on what task.spawn returned")
+end
+
+--- Ends the task: one that has not started never starts; the wait that it is in returns `nil, err`
+--- with kind "Cancelled", and the wait after that raises. Does not yield.
+---@return boolean effect false when the task is over, or about to go on in this turn
+function Task:cancel()
+  return cancel(self, own_record(self, "task:cancel"))
+end
+
+--- Waits for the end of the task. Yields.
+---@return any ... what its function returned; or nil and an error: what it raised, or one of kind "Cancelled"
+function Task:join()
+  local record = own_record(self, "task:join")
+  if self == core.current() then
+    errors.raise "task:join: a task cannot wait for itself"
+  end
+  wait.enter()
+  local ended, err = await(record)
+  if not ended then
+    return nil, err
+  end
+  return outcome(record)
+end
+
+--- Starts a function as a task of its own. It runs when the running one waits or returns. An error
+--- in it is logged with its traceback and ends that task alone. Does not yield.
+---@param fn fun(...)
+---@param ... any arguments for it
+---@return neap.Task handle with :cancel() and :join()
+local function spawn(fn, ...)
+  check_function(fn, "task.spawn(fn, ...)")
+  return start({}, fn, ...)
+end
+
+--- Waits; everything else goes on. 0 lets the others run first. Yields.
+---@param seconds number
+---@return true? slept nil when the task was cancelled, so that `while task.sleep(1) do … end` ends by itself
+---@return websocket.Error? err kind "Cancelled"
+local function sleep(seconds)
+  check_seconds(seconds, "task.sleep(seconds)")
+  return wait.sleep(seconds)
+end
+
+--- Stops the timer; a run that has begun goes on. Does not yield.
+---@return boolean effect false when it was stopped already, or has fired for the last time
+function Timer:cancel()
+  return core.timerStop(self.timer)
+end
+
+--- Calls a function later, in a task of its own. Does not yield.
+---@param seconds number
+---@param fn fun()
+---@return neap.Timer handle with :cancel()
+local function after(seconds, fn)
+  check_seconds(seconds, "task.after(seconds, fn)")
+  check_function(fn, "task.after(seconds, fn)")
+  return setmetatable({ timer = core.timer(seconds, 0, fn) }, timer_metatable)
+end
+
+--- Calls a function again and again, each time in a task of its own, the first time after
+--- `seconds`. While one run goes on no other begins. Does not yield.
+---@param seconds number more than 0
+---@param fn fun()
+---@return neap.Timer handle with :cancel()
+local function every(seconds, fn)
+  check_seconds(seconds, "task.every(seconds, fn)")
+  if seconds == 0 then
+    errors.raise "task.every(seconds, fn): seconds must be more than 0"
+  end
+  check_function(fn, "task.every(seconds, fn)")
+  return setmetatable({ timer = core.timer(seconds, seconds, fn) }, timer_metatable)
+end
+
+-- The time is up: cancels the task, or when it is just about to go on, looks again once it has.
+local function expire(handle, record)
+  if record.ended then
+    return
+  end
+  if cancel(handle, record) then
+    record.expired, record.quiet = true, false
+    finish(record, "cancelled")
+  else
+    record.timer = core.timer(0, 0, function()
+      expire(handle, record)
+    end)
+  end
+end
+
+--- Calls a function, for at most so many seconds; it runs in a task of its own, which is cancelled
+--- when the time is up. What it raises is raised here. Yields.
+---@param seconds number
+---@param fn fun(...)
+---@param ... any arguments for it
+---@return any ... its results; or nil and an error of kind "Timeout"
+local function timeout(seconds, fn, ...)
+  check_seconds(seconds, "task.timeout(seconds, fn, ...)")
+  check_function(fn, "task.timeout(seconds, fn, ...)")
+  wait.enter()
+  local record = { quiet = true }
+  local handle = start(record, fn, ...)
+  record.timer = core.timer(seconds, 0, function()
+    expire(handle, record)
+  end)
+  local ended, err = await(record)
+  core.timerStop(record.timer)
+  if not ended then
+    record.quiet = false
+    cancel(handle, record)
+    return nil, err
+  end
+  if record.expired then
+    return nil, errors.new("Timeout", ("not done within %g seconds"):format(seconds))
+  end
+  if record.ended == "failed" then
+    error(record.failure, 0)
+  end
+  return outcome(record)
+end
+
+return {
+  after = after,
+  channel = channel.new,
+  every = every,
+  sleep = sleep,
+  spawn = spawn,
+  timeout = timeout,
+}
