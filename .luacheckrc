@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 std = "luajit"
-max_line_length = 110
+max_line_length = 120
 max_cyclomatic_complexity = 12
 codes = true
 unused_secondaries = false
