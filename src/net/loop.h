@@ -63,7 +63,7 @@ void loop_timer_start(struct loop *loop, struct loop_timer *timer, double second
 void loop_timer_stop(struct loop *loop, struct loop_timer *timer);
 static inline bool loop_timer_active(const struct loop_timer *timer)
 {
-    return ev_is_active(&timer->ev);
+    return timer->ev.active != 0; /* ev_is_active would cast the const away */
 }
 
 /* A signal that is delivered as an event. */
