@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+/* What the control socket can ask of the master: one function a command, and a table of them. */
+#include "base/buf.h"
+#include "master/internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void put(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Adds one line. Replies are small; if memory is short even so, the reply lacks it. */
+static void put(struct buf *b, const char *format, ...)
+{
+    char line[640];
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(line, sizeof line - 1, format, ap);
+    va_end(ap);
+    if (n < 0 || n >= (int)sizeof line - 1)
+        return;
+    line[n] = '\n';
+    (void)buf_append(b, line, (size_t)n + 1);
+}
+
+static const char *state(const struct worker *w)
+{
+    static const char *const names[] = {"waiting", "starting", "ready", "ended"};
+    return w->master->stopping && w->pid ? "stopping" : names[w->life];
+}
+
+static enum control_result status(struct master *m, struct buf *reply)
+{
+    double now = loop_now(&m->loop);
+    char text[512];
+    put(reply, "pid %d", (int)getpid());
+    put(reply, "version %s", m->config->version ? m->config->version : "unknown");
+    put(reply, "uptime %.0f", now - m->started);
+    for (int i = 0; sockets_text(m->sockets, i, text, sizeof text); i++)
+        put(reply, "listener %s", text);
+    for (int i = 0; i < m->config->workers; i++) {
+        const struct worker *w = &m->workers[i];
+        put(reply, "worker %d pid=%d state=%s restarts=%u uptime=%.0f", i, (int)w->pid, state(w),
+            w->restarts, w->pid ? now - w->started : 0);
+    }
+    return CONTROL_OK;
+}
+
+/* As SIGTERM, once; asked again it waits along. The answer comes when all workers have ended. */
+static enum control_result stop(struct master *m, struct buf *reply)
+{
+    put(reply, "stopping");
+    master_stop(m);
+    return CONTROL_LATER;
+}
+
+static enum control_result reload(struct master *m, struct buf *reply)
+{
+    (void)m;
+    put(reply, "error: this version cannot reload; restart the server");
+    return CONTROL_ANSWERED;
+}
+
+static const struct {
+    const char *name;
+    enum control_result (*run)(struct master *m, struct buf *reply);
+} commands[] = {{"status", status}, {"stop", stop}, {"reload", reload}};
+
+enum control_result commands_run(void *arg, const char *command, struct buf *reply)
+{
+    struct master *m = arg;
+    enum control_result result = CONTROL_UNKNOWN;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(command, commands[i].name) == 0)
+            result = commands[i].run(m, reply);
+    master_tend_log(m);
+    return result;
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What the files of the master share: its two structs, and the calls between them. Nobody outside src/master/
+ * includes this.
+ *
+ *      master.c     the process: signals, stopping, the end        commands.c   status, stop
+ *      workers.c    one worker's lives: fork, messages, death      control.c    the control socket
+ *      sockets.c    the listening sockets                          pidfile.c    the pid file
+ *
+ * A worker's lives:
+ *
+ *      WAITING ──timer──▶ STARTING ──READY──▶ READY
+ *         ▲                  │                  │
+ *         └────── died ──────┴──────────────────┘      OVER: it ended for good, or all is being stopped
+ */
+#ifndef NEAP_MASTER_INTERNAL_H
+#define NEAP_MASTER_INTERNAL_H
+
+#include "master/control.h"
+#include "master/master.h"
+#include "master/sockets.h"
+#include "net/loop.h"
+
+#include <sys/types.h>
+
+enum life { LIFE_WAITING, LIFE_STARTING, LIFE_READY, LIFE_OVER };
+
+struct worker {
+    struct master *master;
+    int number;
+    enum life life;
+    pid_t pid;         /* 0: no process */
+    struct loop_io io; /* on the master's end of the link */
+    struct loop_timer restart;
+    double started, ready; /* when, in loop_now's time */
+    double delay;          /* waited before this life; 0 for the first, and after a long one */
+    int attempts;          /* lives in a row that did not become ready */
+    unsigned restarts;
+    int outcome; /* when OVER by itself: WORKER_DONE or WORKER_FAILED */
+};
+
+struct master {
+    const struct master_config *config;
+    struct loop loop;
+    struct loop_signal sigterm, sigint, sighup, sigchld;
+    struct loop_timer deadline; /* of stopping */
+    struct loop_timer log_retry;
+    struct loop_timer
+        keep; /* always active, so that the loop does not run out of things to wait for */
+    struct sockets *sockets;
+    struct control *control;
+    double started;
+    bool any_ready; /* some worker has been ready once */
+    bool announced; /* all have, and the log says so */
+    bool stopping;
+    int status;
+    struct worker workers[];
+};
+
+/* workers.c */
+void worker_init(struct worker *w, struct master *m, int number);
+void worker_start(struct worker *w);
+/* Its process is gone; `status` is waitpid's. */
+void worker_ended(struct worker *w, int status);
+/* Asks it to drain; one that waits for its next life is over. */
+void worker_stop(struct worker *w);
+/* Ends it without asking. */
+void worker_kill(struct worker *w);
+/* In a forked worker: closes the master's end of another's link. */
+void worker_forget(struct worker *w);
+
+/* master.c: what happens to all when something happens to one. */
+void master_worker_changed(struct master *m);
+/* Stops in order. */
+void master_stop(struct master *m);
+/* Kills all; the program ends with status 1. */
+void master_abort(struct master *m);
+/* Gives up everything that is the master's alone; in a forked worker. */
+void master_forget(struct master *m);
+/* Has the log written again soon if some of it still waits. Called at the end of whatever may have logged. */
+void master_tend_log(struct master *m);
+
+/* commands.c: a control_handler whose `arg` is the master. */
+enum control_result commands_run(void *arg, const char *command, struct buf *reply);
+
+/* pidfile.c. Returns -1 when it cannot be written or names a running server; that has been logged then. */
+int pidfile_write(const char *path);
+/* Removes it if it still names this process. */
+void pidfile_remove(const char *path);
+
+#endif

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The worker's end of the line. A BIND is a question that is waited for. A STOP that comes before its
+ * answer is read and forgotten here, because the descriptor would not become readable for it again: a
+ * master that is stopping therefore repeats STOP after each answer, and link_next tells it once.
+ */
+#include "master/link.h"
+
+#include "base/mem.h"
+#include "master/wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct worker_link {
+    int fd;
+    int worker, workers;
+    bool stopped; /* STOP has been told */
+};
+
+struct worker_link *link_new(int fd, int worker, int workers)
+{
+    struct worker_link *link = mem_alloc(sizeof *link);
+    *link = (struct worker_link){.fd = fd, .worker = worker, .workers = workers};
+    return link;
+}
+
+static int fail(struct link_bound *bound, const char *address, const char *why)
+{
+    bound->fd = -1;
+    snprintf(bound->error, sizeof bound->error, "cannot listen on %.150s: %s", address, why);
+    return -1;
+}
+
+/* Waits for the answer to a BIND. Returns as wire_receive. */
+static int answer(struct worker_link *link, struct wire *m, int *fd)
+{
+    for (;;) {
+        int got = wire_receive(link->fd, m, fd, true);
+        if (got <= 0 || m->kind == WIRE_BOUND)
+            return got;
+        if (*fd >= 0)
+            close(*fd);
+    }
+}
+
+int link_bind_socket(struct worker_link *link, const struct link_bind *what,
+                     struct link_bound *bound)
+{
+    struct wire m = {.kind = WIRE_BIND, .number = what->backlog};
+    *bound = (struct link_bound){.fd = -1};
+    if (strlen(what->address) >= sizeof m.address || strlen(what->scheme) >= sizeof m.scheme)
+        return fail(bound, what->address, "the address is too long");
+    strcpy(m.address, what->address);
+    strcpy(m.scheme, what->scheme);
+    int fd = -1;
+    int got = wire_send(link->fd, &m, -1) < 0 ? -1 : answer(link, &m, &fd);
+    if (got <= 0)
+        return fail(bound, what->address, "the master process is gone");
+    if (m.error[0]) {
+        memcpy(bound->error, m.error, sizeof bound->error);
+        return -1;
+    }
+    if (fd < 0)
+        return fail(bound, what->address, "this worker has no descriptor left");
+    bound->fd = fd;
+    bound->port = m.number;
+    return 0;
+}
+
+void link_unbind(struct worker_link *link, const char *address)
+{
+    struct wire m = {.kind = WIRE_UNBIND};
+    if (strlen(address) >= sizeof m.address)
+        return;
+    strcpy(m.address, address);
+    wire_send(link->fd, &m, -1);
+}
+
+void link_ready(struct worker_link *link)
+{
+    struct wire m = {.kind = WIRE_READY};
+    wire_send(link->fd, &m, -1);
+}
+
+int link_fd(const struct worker_link *link)
+{
+    return link->fd;
+}
+
+enum link_what link_next(struct worker_link *link, double *seconds)
+{
+    struct wire m;
+    int fd, got;
+    while ((got = wire_receive(link->fd, &m, &fd, false)) != 0) {
+        if (got < 0 && errno != EBADMSG)
+            return errno == EAGAIN ? LINK_NOTHING : LINK_GONE;
+        if (got > 0 && fd >= 0)
+            close(fd);
+        if (got > 0 && m.kind == WIRE_STOP && !link->stopped) {
+            link->stopped = true;
+            *seconds = m.seconds;
+            return LINK_STOP;
+        }
+    }
+    return LINK_GONE;
+}
+
+int link_worker(const struct worker_link *link)
+{
+    return link->worker;
+}
+
+int link_workers(const struct worker_link *link)
+{
+    return link->workers;
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The line between a worker and its master, seen from the worker: a Unix socket pair with small
+ * messages, some of which carry a file descriptor (SCM_RIGHTS).
+ *
+ *      worker                                   master
+ *        │── BIND address, scheme, backlog ───────▶│ binds once for all workers, one socket each
+ *        │◀────────────── BOUND fd, port | error ──│
+ *        │── READY ───────────────────────────────▶│ when all are: "listening …", "ready"
+ *        │◀──────────────────────── STOP seconds ──│
+ *        │── UNBIND address ──────────────────────▶│ closes its copy, so that the kernel sends nothing there
+ *        │── exit ────────────────────────────────▶│
+ *
+ * End of file on the line means that the master is gone: the worker drains and exits.
+ */
+#ifndef NEAP_MASTER_LINK_H
+#define NEAP_MASTER_LINK_H
+
+#include <stdbool.h>
+
+struct link_bind {
+    const char *address; /* "127.0.0.1:9090", "[::1]:9090", "0.0.0.0:0", "unix:/path" */
+    const char *scheme;  /* for the log: "ws", "wss", "http", "https" */
+    int backlog;         /* of listen(2); 0 means 4096 */
+};
+
+struct link_bound {
+    int fd;          /* listening, non-blocking, close-on-exec; owned by the caller */
+    int port;        /* 0 for unix: */
+    char error[256]; /* when it failed: one line that names the address and says why */
+};
+
+struct worker_link;
+
+/*
+ * Asks the master for a listening socket and waits for the answer (the master answers at once, save that a
+ * host name must be looked up). Called while the app loads or from a handler. Asking for the same
+ * address by another or a restarted worker gives that worker's own socket of the same port; a worker that
+ * asks twice for "host:0" gets two ports, the n-th of which is the same in all workers. Asking twice
+ * for a port other than 0 fails, as it is in use. Returns 0, or -1 with bound->error filled.
+ *
+ * "[::]:9090" serves IPv4 too; for a host name that has addresses of both families the IPv4 one is taken.
+ */
+int link_bind_socket(struct worker_link *link, const struct link_bind *what,
+                     struct link_bound *bound);
+
+/* Tells the master that this worker's listener of that address is gone (the text as it was asked for). */
+void link_unbind(struct worker_link *link, const char *address);
+
+/* The app has loaded and this worker accepts. */
+void link_ready(struct worker_link *link);
+
+/* The descriptor to watch for reading. */
+int link_fd(const struct worker_link *link);
+
+enum link_what { LINK_NOTHING, LINK_STOP, LINK_GONE };
+
+/*
+ * The next message, without waiting: LINK_STOP (then *seconds is the time to drain; told once), LINK_GONE
+ * at end of file (each time), or LINK_NOTHING. Call it when link_fd is readable until it returns
+ * LINK_NOTHING or LINK_GONE.
+ */
+enum link_what link_next(struct worker_link *link, double *seconds);
+
+/* This worker's number, from 0; and how many there are. */
+int link_worker(const struct worker_link *link);
+int link_workers(const struct worker_link *link);
+
+/* The worker's end, made by the master after the fork. Takes the descriptor. Lives as long as the process. */
+struct worker_link *link_new(int fd, int worker, int workers);
+
+#endif

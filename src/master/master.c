@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The master process: its loop, its signals, and how it ends. It holds no connection and no Lua state, so that
+ * there is little in it that could fail, and a fork of it is cheap. It sleeps until a worker
+ * speaks or dies, a signal comes, or somebody asks on the control socket.
+ */
+#include "master/master.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "master/internal.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Workers end by themselves when their time to drain is over; so much later they are killed. */
+#define GRACE 1.0
+#define LOG_RETRY 0.25
+#define FOREVER 1e9
+
+#define EACH_WORKER(m, w) \
+    struct worker *w = (m)->workers; \
+    w < (m)->workers + (m)->config->workers; \
+    w++
+
+/* --- All workers together ------------------------------------------------------------------- */
+
+static bool all_over(struct master *m)
+{
+    for (EACH_WORKER(m, w))
+        if (w->life != LIFE_OVER || w->pid)
+            return false;
+    return true;
+}
+
+static bool all_settled(struct master *m)
+{
+    for (EACH_WORKER(m, w))
+        if (w->life != LIFE_OVER && w->life != LIFE_READY)
+            return false;
+    return true;
+}
+
+static void announce(struct master *m)
+{
+    char text[512];
+    m->announced = true;
+    for (int i = 0; sockets_text(m->sockets, i, text, sizeof text); i++)
+        log_info("listening %s", text);
+    log_info("ready");
+}
+
+static void finish(struct master *m)
+{
+    if (!m->stopping)
+        for (EACH_WORKER(m, w))
+            if (w->outcome == WORKER_FAILED)
+                m->status = 1;
+    loop_stop(&m->loop);
+}
+
+void master_worker_changed(struct master *m)
+{
+    if (all_over(m))
+        finish(m);
+    else if (m->any_ready && !m->announced && !m->stopping && all_settled(m))
+        announce(m);
+}
+
+/* --- Stopping ------------------------------------------------------------------------------- */
+
+static void kill_all(struct master *m)
+{
+    for (EACH_WORKER(m, w))
+        worker_kill(w);
+}
+
+void master_stop(struct master *m)
+{
+    if (m->stopping)
+        return;
+    m->stopping = true;
+    log_info("stopping");
+    /* Without our copies the sockets end when the workers close theirs, and nothing more queues up. */
+    for (EACH_WORKER(m, w))
+        sockets_worker_gone(m->sockets, w->number);
+    for (EACH_WORKER(m, w))
+        worker_stop(w);
+    loop_timer_start(&m->loop, &m->deadline, m->config->drain + GRACE);
+    master_worker_changed(m);
+}
+
+void master_abort(struct master *m)
+{
+    m->stopping = true;
+    m->status = 1;
+    kill_all(m);
+    master_worker_changed(m);
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+    struct master *m = LIST_ITEM(timer, struct master, deadline);
+    log_warn("workers that did not end in time are killed");
+    kill_all(m);
+    master_tend_log(m);
+}
+
+/* --- Signals -------------------------------------------------------------------------------- */
+
+static void stop_signal(struct master *m)
+{
+    if (!m->stopping) {
+        master_stop(m);
+    } else {
+        log_warn("second signal: ending at once");
+        master_abort(m);
+    }
+    master_tend_log(m);
+}
+
+static void on_sigterm(struct loop_signal *s)
+{
+    stop_signal(LIST_ITEM(s, struct master, sigterm));
+}
+
+static void on_sigint(struct loop_signal *s)
+{
+    stop_signal(LIST_ITEM(s, struct master, sigint));
+}
+
+static void on_sighup(struct loop_signal *s)
+{
+    log_info("SIGHUP is ignored");
+    master_tend_log(LIST_ITEM(s, struct master, sighup));
+}
+
+/* Several deaths may be one signal; and as process 1 of a container the master inherits orphans. */
+static void on_sigchld(struct loop_signal *s)
+{
+    struct master *m = LIST_ITEM(s, struct master, sigchld);
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (EACH_WORKER(m, w))
+            if (w->pid == pid)
+                worker_ended(w, status);
+    master_tend_log(m);
+}
+
+static void start_signals(struct master *m)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    loop_signal_start(&m->loop, &m->sigterm, SIGTERM, on_sigterm);
+    loop_signal_start(&m->loop, &m->sigint, SIGINT, on_sigint);
+    loop_signal_start(&m->loop, &m->sighup, SIGHUP, on_sighup);
+    loop_signal_start(&m->loop, &m->sigchld, SIGCHLD, on_sigchld);
+}
+
+static void stop_signals(struct master *m)
+{
+    loop_signal_stop(&m->loop, &m->sigterm);
+    loop_signal_stop(&m->loop, &m->sigint);
+    loop_signal_stop(&m->loop, &m->sighup);
+    loop_signal_stop(&m->loop, &m->sigchld);
+}
+
+/* --- The log -------------------------------------------------------------------------------- */
+
+void master_tend_log(struct master *m)
+{
+    if (log_flush() && !loop_timer_active(&m->log_retry))
+        loop_timer_start(&m->loop, &m->log_retry, LOG_RETRY);
+}
+
+static void on_log_retry(struct loop_timer *timer)
+{
+    master_tend_log(LIST_ITEM(timer, struct master, log_retry));
+}
+
+/* --- The process ---------------------------------------------------------------------------- */
+
+static void on_keep(struct loop_timer *timer)
+{
+    loop_timer_start(&LIST_ITEM(timer, struct master, keep)->loop, timer, FOREVER);
+}
+
+static struct master *master_new(const struct master_config *config)
+{
+    struct master *m = mem_alloc(sizeof *m + (size_t)config->workers * sizeof m->workers[0]);
+    m->config = config;
+    loop_init(&m->loop);
+    loop_timer_init(&m->deadline, on_deadline);
+    loop_timer_init(&m->log_retry, on_log_retry);
+    loop_timer_init(&m->keep, on_keep);
+    loop_timer_start(&m->loop, &m->keep, FOREVER);
+    m->started = loop_now(&m->loop);
+    m->sockets = sockets_new(config->workers);
+    for (int i = 0; i < config->workers; i++)
+        worker_init(&m->workers[i], m, i);
+    start_signals(m);
+    return m;
+}
+
+static void master_free(struct master *m)
+{
+    stop_signals(m);
+    loop_deinit(&m->loop);
+    mem_free(m);
+}
+
+void master_forget(struct master *m)
+{
+    for (EACH_WORKER(m, w))
+        worker_forget(w);
+    control_forget(m->control);
+    sockets_forget(m->sockets);
+    master_free(m);
+}
+
+static int run(struct master *m)
+{
+    const struct master_config *config = m->config;
+    m->control = control_open(&m->loop, config->control_path, commands_run, m);
+    if (!m->control && config->control_path)
+        return 1;
+    for (EACH_WORKER(m, w))
+        if (!m->stopping)
+            worker_start(w);
+    master_tend_log(m);
+    while (!all_over(m))
+        loop_run(&m->loop);
+    if (m->control)
+        control_finish(m->control);
+    control_close(m->control);
+    return m->status;
+}
+
+int master_run(const struct master_config *config)
+{
+    if (config->pid_file && pidfile_write(config->pid_file) < 0)
+        return 1;
+    struct master *m = master_new(config);
+    int status = run(m);
+    sockets_free(m->sockets);
+    master_free(m);
+    if (config->pid_file)
+        pidfile_remove(config->pid_file);
+    return status;
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The master: a small process without Lua that binds sockets, starts workers and starts them again,
+ * passes signals on, and ends when they have ended. A worker is a fork that calls `work` and exits with what it returns.
+ *
+ *      SIGTERM, SIGINT   stop: every worker drains; past the time it is killed; exit status 0
+ *      the same again    every worker is killed at once; exit status 1
+ *      SIGHUP            ignored (reserved for reloading)
+ *      SIGKILL           each worker sees end of file on its link, drains and exits
+ *
+ * A worker has SIGINT and SIGHUP ignored, because a terminal sends them to the whole group and the
+ * master decides; all other signals have their default, except SIGPIPE, which is ignored.
+ */
+#ifndef NEAP_MASTER_MASTER_H
+#define NEAP_MASTER_MASTER_H
+
+struct worker_link;
+
+/* What a worker's exit status tells the master. Anything else, and signals, are a death: it is started again. */
+enum worker_exit {
+    WORKER_DONE = 0,   /* drained, or a script without listeners that ended well */
+    WORKER_FAILED = 1, /* a script without listeners that raised */
+    WORKER_REFUSED =
+        3, /* the app does not load: no use in trying again before any worker was ready */
+};
+
+struct master_config {
+    int workers;          /* 1 and up */
+    double drain;         /* seconds for draining at SIGTERM/SIGINT; default 10 */
+    const char *pid_file; /* or NULL */
+    const char
+        *control_path;   /* or NULL: $XDG_RUNTIME_DIR/neap/PID.sock, else /tmp/neap-UID/PID.sock */
+    const char *version; /* for `neap status`, or NULL */
+    int (*work)(struct worker_link *link, void *arg);
+    void *arg;
+};
+
+/*
+ * Runs until all is over; returns the exit status of the program (0, or 1). The caller has opened the
+ * log, and closes it. In a forked worker this calls exit with what `work` returned and never comes back.
+ */
+int master_run(const struct master_config *config);
+
+#endif

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The pid file is written beside its place and renamed into it, so that a reader never finds half a
+ * number. One that names a running process of our own program's name means that this server runs already;
+ * a number that now belongs to something else, or to nobody, is left over and replaced.
+ */
+#include "base/log.h"
+#include "master/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NAME = 32 };
+
+/* The number in the file, or 0. */
+static int read_pid(const char *path)
+{
+    int pid = 0;
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%d", &pid) != 1)
+        pid = 0;
+    if (f)
+        fclose(f);
+    return pid > 0 ? pid : 0;
+}
+
+/* The name of a process's program as the kernel keeps it; empty when there is no such process. */
+static void program_name(int pid, char name[NAME])
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    name[0] = '\0';
+    FILE *f = fopen(path, "re");
+    if (f && !fgets(name, NAME, f))
+        name[0] = '\0';
+    if (f)
+        fclose(f);
+}
+
+static bool names_running_server(int pid)
+{
+    char its[NAME], ours[NAME];
+    program_name(pid, its);
+    program_name((int)getpid(), ours);
+    return pid != (int)getpid() && its[0] && strcmp(its, ours) == 0;
+}
+
+static int write_new(const char *path)
+{
+    char text[16];
+    int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return -1;
+    ssize_t n = write(fd, text, (size_t)len);
+    int error = n < 0 ? errno : ENOSPC;
+    if (close(fd) == 0 && n == len)
+        return 0;
+    errno = error;
+    return -1;
+}
+
+int pidfile_write(const char *path)
+{
+    char beside[4096];
+    int pid = read_pid(path);
+    if (pid && names_running_server(pid)) {
+        log_error("the pid file %s names a running server, process %d", path, pid);
+        return -1;
+    }
+    if (snprintf(beside, sizeof beside, "%s.new", path) >= (int)sizeof beside)
+        errno = ENAMETOOLONG;
+    else if (write_new(beside) == 0 && rename(beside, path) == 0)
+        return 0;
+    log_error("cannot write the pid file %s: %s", path, strerror(errno));
+    return -1;
+}
+
+void pidfile_remove(const char *path)
+{
+    if (read_pid(path) == (int)getpid())
+        unlink(path);
+}
