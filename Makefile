@@ -136,7 +136,8 @@ test: ## Install what is missing, build, and pass every suite
 	@$(MAKE) $(TWO) fuzz-programs
 	@tests/run $(SUITES)
 
-programs: # what the suites run; warnings are errors here
+# What the suites run; warnings are errors here.
+programs:
 	@$(MAKE) WERROR=1 VARIANT=release build
 	@$(MAKE) WERROR=1 VARIANT=asan build
 unit-programs:
@@ -183,7 +184,8 @@ uninstall: ## Remove what install put there
 clean: ## Remove build/
 	rm -rf $(BUILD)
 help: ## List the targets
-	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9%-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
+	     /^[a-z0-9%-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: build run test programs unit-programs fuzz-programs $(SUITES) units fuzzers cflags test-fresh cover bench format lint metrics setup install \
-        uninstall clean help FORCE
+.PHONY: build units fuzzers cflags run test programs unit-programs fuzz-programs $(SUITES) test-fresh cover bench \
+        format lint metrics setup install uninstall clean help FORCE
