@@ -5,7 +5,7 @@ A ping is answered with its own data, in order, also between fragments and while
 waits; an unsolicited pong is ignored; control frames are short and whole.
 """
 from common import (
-    BINARY, CLOSE, CONT, PING, PONG, TEXT, Failed, add, add_bystander, chop, close_payload,
+    CLOSE, CONT, PING, PONG, TEXT, BINARY, Failed, add, add_bystander, chop, close_payload, cut,
     echoes, frame, good_bye, pattern, refused, send_parts, still_open, suite, ws)
 
 
@@ -25,7 +25,7 @@ add("ping.bytes", "data that is no UTF-8", ping, bytes(range(0, 256, 3)) + b"\xf
 add("ping.defaults", "on a route with default limits", ping, b"x" * 125, path="/echo")
 for at in range(1, 7):
     add("ping.split.at-%d" % at, "the header in two pieces", ping, b"hello",
-        [frame(PING, b"hello")[:at], frame(PING, b"hello")[at:]])
+        cut(frame(PING, b"hello"), at))
 
 for op, kind in ((PING, "ping"), (PONG, "pong"), (CLOSE, "close")):
     for size in (126, 127, 200, 65535):

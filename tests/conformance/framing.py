@@ -79,7 +79,7 @@ for extra in (1, 2, 3, 4, 6, 8, 9, 307):
 for kind, op in KINDS:
     for form, size in ((16, 0), (16, 1), (16, 5), (16, 125), (64, 0), (64, 5), (64, 125),
                        (64, 126), (64, 65535)):
-        add("framing.nonminimal.%s.%d.%d" % (kind, form, size), "§5.2: the minimal form must be used",
+        add("framing.nonminimal.%s.%d.%d" % (kind, form, size), "§5.2: only the minimal form",
             refused, 1002, frame(op, pattern(size), length_form=form))
 for op, kind in ((PING, "ping"), (PONG, "pong"), (8, "close")):
     for form in (16, 64):

@@ -34,7 +34,8 @@ add("handshake.no-protocol", "nor a sub-protocol", upgrade, 101,
 for i in range(4):
     add("handshake.key.%d" % i, "a random key", upgrade, 101,
         key=base64.b64encode(os.urandom(16)).decode())
-for name, key in (("zeros", b"\0" * 16), ("ones", b"\xff" * 16), ("plus", b"\xfb\xef\xbe" * 5 + b"x")):
+for name, key in (("zeros", b"\0" * 16), ("ones", b"\xff" * 16),
+                  ("plus", b"\xfb\xef\xbe" * 5 + b"x")):
     add("handshake.key.%s" % name, "a key with unusual letters", upgrade, 101,
         key=base64.b64encode(key).decode())
 
@@ -179,14 +180,17 @@ for name, path, says in (
         ("root", "/", "root"), ("literal", "/room/lobby", "the lobby"),
         ("literal.slash", "/room/lobby/", "the lobby"),
         ("param", "/room/blue", "room blue"), ("param.slash", "/room/blue/", "room blue"),
-        ("param.space", "/room/a%20b", "room a b"), ("param.slash-inside", "/room/a%2Fb", "room a/b"),
+        ("param.space", "/room/a%20b", "room a b"),
+        ("param.slash-inside", "/room/a%2Fb", "room a/b"),
         ("param.utf8", "/room/%C3%A9", "room é"), ("param.percent", "/room/100%25", "room 100%"),
         ("param.once", "/room/%2541", "room %41"), ("param.lower", "/room/%2f", "room /"),
         ("param.query", "/room/blue?x=/a/b", "room blue"), ("param.plus", "/room/a+b", "room a+b"),
         ("two", "/room/a/b", "seat a|b"), ("two.escaped", "/room/a%2Fb/c%2Fd", "seat a/b|c/d"),
         ("rest", "/rest/a/b/c", "rest a/b/c"), ("rest.one", "/rest/a", "rest a"),
-        ("query", "/query?k=1&l=2", "k is 1, l is 2"), ("query.first", "/query?k=1&k=2", "k is 1, l is nil"),
-        ("query.empty", "/query?k", "k is , l is nil"), ("query.none", "/query", "k is nil, l is nil"),
+        ("query", "/query?k=1&l=2", "k is 1, l is 2"),
+        ("query.first", "/query?k=1&k=2", "k is 1, l is nil"),
+        ("query.empty", "/query?k", "k is , l is nil"),
+        ("query.none", "/query", "k is nil, l is nil"),
         ("query.escaped", "/query?k=%26%3D&l=a%20b", "k is &=, l is a b"),
         ("query.slash", "/query/?k=1", "k is 1, l is nil"),
         ("query.second-mark", "/query?k=a?b", "k is a?b, l is nil")):
@@ -211,7 +215,8 @@ for name, offer, chosen in (
         ("one", "json", "json"), ("second", "xml, json", "json"),
         ("client-order", "chat.v1, chat.v2", "chat.v1"), ("all", "json,chat.v1,chat.v2", "json"),
         ("lines", ["xml", "chat.v1"], "chat.v1"), ("lines.order", ["json", "chat.v2"], "json"),
-        ("lines.lists", ["a, b", "c, chat.v2"], "chat.v2"), ("spaces", "  xml \t,\t chat.v1  ", "chat.v1"),
+        ("lines.lists", ["a, b", "c, chat.v2"], "chat.v2"),
+        ("spaces", "  xml \t,\t chat.v1  ", "chat.v1"),
         ("twice", "json, json", "json"), ("none", "xml, soap", None), ("case", "JSON", None),
         ("prefix", "chat", None), ("longer", "chat.v10", None), ("unoffered", None, None)):
     add("handshake.subprotocol.%s" % name, "offered %s" % offer, upgrade, 101, "/sub",
@@ -223,11 +228,13 @@ add("handshake.subprotocol.route-without", "a route that has none", upgrade, 101
 
 # -- origins: a service attached directly takes pages of its own origin only
 
-for name, origin, status in (("same", "http://localhost", 101), ("same.upper", "http://LOCALHOST", 101),
-                             ("same.port", "http://localhost:80", 101), ("none", None, 101),
-                             ("other", "http://evil.example", 403), ("null", "null", 403),
-                             ("port", "http://localhost:81", 403), ("suffix", "http://localhost.evil", 403),
-                             ("prefix", "http://evil-localhost", 403), ("user", "http://localhost@evil.example", 403)):
+for name, origin, status in (
+        ("same", "http://localhost", 101), ("same.upper", "http://LOCALHOST", 101),
+        ("same.port", "http://localhost:80", 101), ("none", None, 101),
+        ("other", "http://evil.example", 403), ("null", "null", 403),
+        ("port", "http://localhost:81", 403), ("suffix", "http://localhost.evil", 403),
+        ("prefix", "http://evil-localhost", 403),
+        ("user", "http://localhost@evil.example", 403)):
     add("handshake.origin.%s" % name, "Origin: %s" % origin, upgrade, status, "/echo",
         {"Origin": origin})
 add("handshake.origin.function", "with an upgrade function, the function decides", upgrade, 101,
@@ -309,8 +316,8 @@ def too_slow(begun, drip=b""):
             raise Failed("expected 408, got %r" % c.response)
 
 
-for name, begun, drip in (("nothing", b"", b""), ("line", b"GET /ec", b""), ("head", PLAIN[:-2], b""),
-                          ("drip", PLAIN[:-4] + b"\r\nX: ", b"x")):
+for name, begun, drip in (("nothing", b"", b""), ("line", b"GET /ec", b""),
+                          ("head", PLAIN[:-2], b""), ("drip", PLAIN[:-4] + b"\r\nX: ", b"x")):
     add("handshake.timeout.%s" % name, "the whole head within headerTimeout", too_slow, begun,
         drip, background=True)
 

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""What all of the harness stands on: where things are, how long to wait, what a failure is.
+
+NEAP_SLACK multiplies every limit; a sanitizer's build gets 8 by itself.
+"""
+import os
+import re
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
+APPS = os.path.join(ROOT, "apps")
+NEAP = os.path.abspath(os.environ.get("NEAP") or os.path.join(ROOT, "build", "neap"))
+INSTRUMENTED = bool(re.search(r"/(asan|tsan|ubsan|cov|valgrind)[^/]*/", NEAP)) or \
+    "NEAP_WRAP" in os.environ
+SLACK = float(os.environ.get("NEAP_SLACK") or (8 if INSTRUMENTED else 1))
+SECONDS = 5.0 * max(1.0, SLACK / 2)     # default deadline for anything that should just happen
+
+
+class Failed(AssertionError):
+    """The server did something else than the test expected."""
+
+
+def wait_until(fn, seconds=None, what=None):
+    """Call fn until it returns something true, and return that. Fails after `seconds`."""
+    seconds = SECONDS if seconds is None else seconds
+    deadline = time.monotonic() + seconds
+    pause = 0.001
+    while True:
+        value = fn()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failed("did not happen within %g s: %s" % (seconds, what or fn.__name__))
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
