@@ -32,19 +32,30 @@ class Shared:
     """The server of the whole run, started by the first case that needs it."""
     lock = threading.Lock()
     server = None
+    failure = None              # why it did not start, told to every case that wants it
     workers = None
     descriptors = None          # of the worker, with the barrier's connection alone
     barrier = None
 
 
+def start():
+    Shared.server = Server(os.path.join(HERE, "app.lua"))
+    Shared.workers = Shared.server.workers()
+    Shared.barrier = Bystander(Shared.server.port)
+    Shared.barrier.check(Shared.barrier.seconds)
+    Shared.descriptors = Shared.server.fds()
+
+
 def server():
     with Shared.lock:
+        if Shared.failure:
+            raise Failed("no server") from Shared.failure
         if Shared.server is None:
-            Shared.server = Server(os.path.join(HERE, "app.lua"))
-            Shared.workers = Shared.server.workers()
-            Shared.barrier = Bystander(Shared.server.port)
-            Shared.barrier.check(Shared.barrier.seconds)
-            Shared.descriptors = Shared.server.fds()
+            try:
+                start()
+            except Exception as err:
+                Shared.failure = err
+                raise
     return Shared.server
 
 

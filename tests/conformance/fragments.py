@@ -225,6 +225,13 @@ add("limits.time.silent", "a message not finished within messageTimeout: 1008", 
     False, background=True)
 add("limits.time.drip", "the same when fragments go on coming", never_finished, True,
     background=True)
-add("limits.time.idle", "idleTimeout without onIdleTimeout: 1001", refused, 1001, path="/idle",
-    background=True)
+
+
+@suite.case("limits.time.idle", "idleTimeout without onIdleTimeout: 1001", background=True)
+def _():
+    with ws("/idle") as c:
+        still_open(c)
+        c.expect_close(1001, reply=True)
+
+
 add_bystander("limits")
