@@ -1,0 +1,167 @@
+-- SPDX-License-Identifier: MIT
+--
+-- `neap check`: all that is wrong with an app, at once, without serving it.  Two passes:
+--
+--   1. The text: the entry file is compiled, and every module of the app that a `require "name"` in these files names,
+--      also those that only a handler would load.
+--   2. The run: the top level runs with a collector installed (error.fault), so that a misspelt callback or config key
+--      is noted and the run goes on.  C binds no port and starts no task in this mode.  What raises ends the run; its
+--      problem is the last one found.
+--
+-- Output, on stdout, in the order of files and lines:
+--
+--      apps/chat/init.lua:12: websocket.service "Chat": onMesage: no such callback; did you mean onMessage?
+--      apps/chat/init.lua:30: warning: ...
+--      1 problem, 1 warning
+
+local errors = require "neap.error"
+local loader = require "neap.loader"
+local source = require "neap.source"
+
+local function newReport()
+  return { list = {}, seen = {}, problem = 0, warning = 0 }
+end
+
+local function add(report, file, line, message, level)
+  level = level or "problem"
+  local key = ("%s:%s:%s"):format(file, line, message)
+  if report.seen[key] then
+    return
+  end
+  report.seen[key] = true
+  report[level] = report[level] + 1
+  report.list[#report.list + 1] = {
+    file = file or "",
+    line = line or 0,
+    order = #report.list,
+    level = level,
+    message = message,
+  }
+end
+
+-- "file:line: message" in parts, where the file is one of the app's. Lua shortens long names to "...end/of/name.lua".
+local function split(version, text)
+  local file, line, message = text:match "^([^\n:]+):(%d+): (.*)$"
+  if not file then
+    return nil
+  end
+  local tail = file:match "^%.%.%.(.+)$"
+  for _, path in ipairs(version.known) do
+    if path == file or (tail and path:sub(-#tail) == tail) then
+      return path, tonumber(line), message
+    end
+  end
+  return nil
+end
+
+local function readText(path)
+  local handle = io.open(path, "rb")
+  local content = handle and handle:read "*a"
+  if handle then
+    handle:close()
+  end
+  return content or ""
+end
+
+local function compile(report, version, path)
+  local chunk, why = loader.compile(path, version.env)
+  if chunk then
+    return chunk
+  end
+  local file, line, message = split(version, why)
+  if file then
+    add(report, file, line, message)
+  else
+    add(report, nil, nil, why)
+  end
+  return nil
+end
+
+-- Compiles a file and the modules that it names, each once.
+local function scan(report, version, path)
+  if version.scanned[path] then
+    return nil
+  end
+  version.scanned[path] = true
+  version.known[#version.known + 1] = path
+  local chunk = compile(report, version, path)
+  for name in readText(path):gmatch "require%s*%(?%s*[\"']([%w_.-]+)[\"']" do
+    local module = loader.findModule(version, name)
+    if module then
+      scan(report, version, module)
+    end
+  end
+  return chunk
+end
+
+local function execute(report, version, chunk)
+  errors.collect(function(...)
+    add(report, ...)
+  end)
+  xpcall(chunk, function(err)
+    local text = tostring(err)
+    local file, line, message = split(version, text)
+    if not file then
+      file, line = source.position()
+      message = text
+    end
+    add(report, file, line, message)
+  end, unpack(version.env.arg))
+  errors.collect(nil)
+end
+
+local function before(a, b)
+  if a.file ~= b.file then
+    return a.file < b.file
+  elseif a.line ~= b.line then
+    return a.line < b.line
+  end
+  return a.order < b.order
+end
+
+local function counted(number, word)
+  return ("%d %s%s"):format(number, word, number == 1 and "" or "s")
+end
+
+local function write(report, path, out)
+  table.sort(report.list, before)
+  for _, problem in ipairs(report.list) do
+    local where = problem.file == "" and "" or ("%s:%d: "):format(problem.file, problem.line)
+    local level = problem.level == "warning" and "warning: " or ""
+    out:write(where, level, problem.message, "\n")
+  end
+  if #report.list == 0 then
+    out:write(path, ": no problems\n")
+    return
+  end
+  out:write(counted(report.problem, "problem"))
+  if report.warning > 0 then
+    out:write(", ", counted(report.warning, "warning"))
+  end
+  out:write "\n"
+end
+
+--- Checks an app and prints what is wrong. May yield, as the app's top level may.
+---@param path string a file or a folder
+---@param args? string[] what the app finds in `arg`
+---@param out? file* stdout
+---@return integer status exit status: 0 no problems (warnings do not count), 1 some, 2 no such app
+local function run(path, args, out)
+  local ok, version = pcall(loader.open, path, args)
+  if not ok then
+    io.stderr:write("neap: ", tostring(version), "\n")
+    return 2
+  end
+  version.known, version.scanned = {}, {}
+  local report = newReport()
+  local chunk = scan(report, version, version.entry)
+  if chunk then
+    execute(report, version, chunk)
+  end
+  write(report, path, out or io.stdout)
+  return report.problem == 0 and 0 or 1
+end
+
+return {
+  run = run,
+}

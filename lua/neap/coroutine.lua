@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: MIT
+--
+-- coroutine.resume and coroutine.wrap for apps.  What waits in a task (a sleep, a read) yields to the scheduler, and
+-- in a coroutine of the app that yield would arrive at the app's resume.  The scheduler's yields carry a private mark;
+-- here they are passed outwards until they leave the task, and what comes back is passed in:
+--
+--      scheduler ⇄ task ⇄ resume (ours) ⇄ coroutine ⇄ task.sleep()
+--
+-- While such a coroutine waits, its own status is "suspended" for Lua, but nobody may resume it: it is one the
+-- scheduler will go on with.  So status says "normal", and resume refuses.
+
+local core = require "neap.core"
+
+local create, yield = coroutine.create, coroutine.yield
+local rawResume, rawStatus = coroutine.resume, coroutine.status
+local marker = core.marker
+
+local waiting = setmetatable({}, { __mode = "k" })
+
+local function pass(co, ok, first, ...)
+  if first == marker and ok then
+    return pass(co, rawResume(co, yield(first, ...)))
+  end
+  waiting[co] = nil
+  return ok, first, ...
+end
+
+-- Off the usual path, so that coroutines that never wait pay for one comparison only.
+local function settle(co, ok, first, ...)
+  if first == marker and ok then
+    waiting[co] = true
+    return pass(co, ok, first, ...)
+  end
+  return ok, first, ...
+end
+
+--- As in the manual of Lua; a coroutine that waits for the scheduler cannot be resumed.
+---@param co thread
+---@param ... any
+---@return boolean ok
+---@return any ...
+local function resume(co, ...)
+  if waiting[co] then
+    return false, "cannot resume a coroutine that waits in another task"
+  end
+  return settle(co, rawResume(co, ...))
+end
+
+--- As in the manual of Lua; "normal" for a coroutine that waits for the scheduler.
+---@param co thread
+---@return string
+local function status(co)
+  if waiting[co] then
+    return "normal"
+  end
+  return rawStatus(co)
+end
+
+local function results(ok, ...)
+  if not ok then
+    error((...), 0)
+  end
+  return ...
+end
+
+--- As in the manual of Lua.
+---@param fn function
+---@return function
+local function wrap(fn)
+  local co = create(fn)
+  return function(...)
+    return results(resume(co, ...))
+  end
+end
+
+--- Puts these functions into the global table `coroutine`, so that every module has them.
+local function install()
+  -- luacheck: push ignore 122
+  coroutine.resume, coroutine.status, coroutine.wrap = resume, status, wrap
+  -- luacheck: pop
+end
+
+return {
+  install = install,
+  resume = resume,
+  status = status,
+  wrap = wrap,
+}

@@ -1,0 +1,27 @@
+-- SPDX-License-Identifier: MIT
+--
+-- What C requires first in every worker: it fills in the hooks by which C calls the Lua side, and puts the coroutine
+-- functions that know the scheduler in place.  Apps never see this module.
+
+local core = require "neap.core"
+local coroutines = require "neap.coroutine"
+
+coroutines.install()
+
+local convert = require "neap.websocket.convert"
+local loader = require "neap.loader"
+local request = require "neap.request"
+local upgrade = require "neap.websocket.upgrade"
+
+-- Only `neap check` needs this module.
+local function check(...)
+  return require("neap.check").run(...)
+end
+
+core.hooks.check = check
+core.hooks.convert = convert.convert
+core.hooks.load = loader.load
+core.hooks.requestIndex = request.index
+core.hooks.upgrade = upgrade.upgrade
+
+return {}

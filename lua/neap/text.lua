@@ -1,0 +1,176 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Small things about words, for messages that help: which known name was probably meant, how a wrong value is shown,
+-- and whether a piece of text may stand in an HTTP header.  Pure functions, no state.
+--
+-- Distances are Levenshtein's: letters put in, left out or replaced.  Two letters swapped count two.
+
+local floor, min = math.floor, math.min
+
+local MAX_WORD = 64 -- longer names are no misspellings of ours, and the work grows with the square
+
+--- Number of letters to put in, leave out or replace to get from one word to the other.
+---@param a string
+---@param b string
+---@return integer
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do
+    row[j] = j
+  end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local best = min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      diagonal, row[j] = row[j], best
+    end
+  end
+  return row[#b]
+end
+
+--- The name of the list that is nearest to a word, whatever the case of its letters.
+---@param word string
+---@param names string[]
+---@param within? integer how far it may be (default: two letters, a third of long words)
+---@return string? name nil when none is near
+---@return integer? letters how far it is
+local function nearest(word, names, within)
+  if #word > MAX_WORD then
+    return nil
+  end
+  within = within or math.max(2, floor(#word / 3))
+  local found, least
+  local lower = word:lower()
+  for _, name in ipairs(names) do
+    local far = min(distance(word, name), distance(lower, name:lower()))
+    if far <= within and (not least or far < least) then
+      found, least = name, far
+    end
+  end
+  return found, least
+end
+
+local function escape(c)
+  return ("\\%03d"):format(c:byte())
+end
+
+--- Text in quotes, on one line, cut when long.
+---@param s string
+---@return string
+local function quote(s)
+  local cut = #s > 60 and s:sub(1, 57) .. "..." or s
+  return '"' .. cut:gsub('[%c"\\]', escape) .. '"'
+end
+
+local articles = {
+  ["function"] = "a function",
+  table = "a table",
+  userdata = "a userdata",
+  thread = "a coroutine",
+  cdata = "a cdata",
+}
+
+--- A wrong value as a message shows it: `"text"`, `12`, `nil`, `a table`.
+---@param v any
+---@return string
+local function show(v)
+  if type(v) == "string" then
+    return quote(v)
+  end
+  return articles[type(v)] or tostring(v)
+end
+
+--- Whether text is a token (RFC 9110 §5.6.2): header names, sub-protocols.
+---@param s any
+---@return boolean
+local function isToken(s)
+  return type(s) == "string" and s:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
+end
+
+--- Whether text has none of CR, LF, NUL: with them a header would end early and another begin.
+---@param s string
+---@return boolean
+local function isLine(s)
+  return not s:find "[%z\r\n]"
+end
+
+-- The first continuation byte after these leads is bounded further: no overlong forms, no surrogates, nothing past
+-- U+10FFFF (RFC 3629 §4).
+local SECOND = { [0xE0] = { 0xA0, 0xBF }, [0xED] = { 0x80, 0x9F }, [0xF0] = { 0x90, 0xBF }, [0xF4] = { 0x80, 0x8F } }
+
+local function sequenceLength(lead)
+  if lead < 0x80 then
+    return 1
+  elseif lead >= 0xC2 and lead <= 0xDF then
+    return 2
+  elseif lead >= 0xE0 and lead <= 0xEF then
+    return 3
+  elseif lead >= 0xF0 and lead <= 0xF4 then
+    return 4
+  end
+  return nil
+end
+
+local function isSequence(s, at, length)
+  local low, high = 0x80, 0xBF
+  local bounds = SECOND[s:byte(at)]
+  if bounds then
+    low, high = bounds[1], bounds[2]
+  end
+  for i = at + 1, at + length - 1 do
+    local byte = s:byte(i)
+    if not byte or byte < low or byte > high then
+      return false
+    end
+    low, high = 0x80, 0xBF
+  end
+  return true
+end
+
+--- Whether text is valid UTF-8. For short texts; messages are checked in C.
+---@param s string
+---@return boolean
+local function isUtf8(s)
+  local at = 1
+  while at <= #s do
+    local length = sequenceLength(s:byte(at))
+    if not length or not isSequence(s, at, length) then
+      return false
+    end
+    at = at + length
+  end
+  return true
+end
+
+--- Keys of a table in order, texts first; other keys in the order of what they print.
+---@param t table
+---@return any[]
+local function sortedKeys(t)
+  local keys = {}
+  for key in pairs(t) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys, function(a, b)
+    if type(a) == type(b) and (type(a) == "string" or type(a) == "number") then
+      return a < b
+    end
+    if type(a) ~= type(b) then
+      return type(a) == "string" or type(b) ~= "string" and type(a) < type(b)
+    end
+    return tostring(a) < tostring(b)
+  end)
+  return keys
+end
+
+return {
+  distance = distance,
+  isLine = isLine,
+  isToken = isToken,
+  isUtf8 = isUtf8,
+  nearest = nearest,
+  quote = quote,
+  show = show,
+  sortedKeys = sortedKeys,
+}

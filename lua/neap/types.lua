@@ -1,0 +1,149 @@
+-- SPDX-License-Identifier: MIT
+---@meta
+--
+-- Types for the language server (LuaLS), of what C implements and of tables that apps write.  Never loaded.
+
+---@class websocket.Error
+---@field kind string "ConnectionError", "ReadTimedOutError", ... (see websocket.isError for families)
+---@field message string
+---@field statusCode? integer of a ConnectionClosureError: the peer's close code
+---@field reason? string of a ConnectionClosureError: the peer's reason
+
+---@class websocket.UpgradeError: websocket.Error
+---@field status integer
+---@field body? string
+---@field headers? { [1]: string, [2]: string }[]
+
+---@class websocket.Request
+---@field method string "GET"
+---@field path string as it came, without the query
+---@field query table<string, string> first value of each parameter, decoded
+---@field params table<string, string> what the path pattern captured, decoded
+---@field headers table<string, string> lower-case names; several lines joined with ", "
+---@field remoteAddress string
+---@field remotePort integer
+---@field isSecure boolean
+---@field subProtocols string[] what the client offers, in its order
+
+---@class websocket.Caller
+local Caller = {} -- luacheck: ignore 241
+
+--- Sends a text message. Yields while too much is queued.
+---@param text string valid UTF-8
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:writeTextMessage(text) end
+
+--- Sends a binary message. Yields while too much is queued.
+---@param data string
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:writeBinaryMessage(data) end
+
+--- Sends a value: a string as text, websocket.bytes as binary, number, boolean and table as JSON, a close frame closes.
+---@param value string|number|boolean|table|websocket.Bytes|websocket.CloseFrame
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:writeMessage(value) end
+
+--- Sends a ping.
+---@param data? string at most 125 bytes
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:ping(data) end
+
+--- Sends a pong.
+---@param data? string at most 125 bytes
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:pong(data) end
+
+--- Sends a close frame and waits for the peer's. Yields.
+---@param statusCode? integer 1000
+---@param reason? string at most 123 bytes
+---@param timeout? number seconds; 0 does not wait, -1 for ever; default: the route's connectionClosureTimeout
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:close(statusCode, reason, timeout) end
+
+--- Keeps a value with the connection.
+---@param key string
+---@param value any
+---@return websocket.Caller caller
+function Caller:setAttribute(key, value) end
+
+--- A value kept with the connection.
+---@param key string
+---@return any
+function Caller:getAttribute(key) end
+
+--- Removes a value kept with the connection, and returns it.
+---@param key string
+---@return any
+function Caller:removeAttribute(key) end
+
+--- Unique in the whole deployment, safe to show.
+---@return string
+function Caller:getConnectionId() end
+
+---@return string? name nil when none was negotiated
+function Caller:getNegotiatedSubProtocol() end
+
+---@return boolean
+function Caller:isSecure() end
+
+---@return boolean
+function Caller:isOpen() end
+
+---@return string address
+---@return integer port
+function Caller:remoteAddress() end
+
+--- The upgrade request of the connection.
+---@return websocket.Request
+function Caller:request() end
+
+--- Bytes queued and not yet handed to the kernel.
+---@return integer
+function Caller:bufferedAmount() end
+
+--- A plain table of callbacks, or what websocket.service takes. Further fields are the app's own.
+---@class websocket.Callbacks
+---@field onOpen? fun(self: table, caller: websocket.Caller): any, any
+---@field onMessage? fun(self: table, caller: websocket.Caller, data: string, binary: boolean): any, any
+---@field onTextMessage? fun(self: table, caller: websocket.Caller, text: string): any, any
+---@field onBinaryMessage? fun(self: table, caller: websocket.Caller, data: string): any, any
+---@field onPing? fun(self: table, caller: websocket.Caller, data: string): any, any
+---@field onPong? fun(self: table, caller: websocket.Caller, data: string): any, any
+---@field onIdleTimeout? fun(self: table, caller: websocket.Caller): any, any
+---@field onClose? fun(self: table, caller: websocket.Caller, statusCode: integer, reason: string)
+---@field onError? fun(self: table, caller: websocket.Caller, err: websocket.Error)
+
+--- A service class: calling it with a table makes an instance of that table.
+---@class websocket.Service
+---@overload fun(fields?: table): table
+
+---@class websocket.ListenerConfig
+---@field host? string "0.0.0.0"
+---@field timeout? number 120
+---@field headerTimeout? number 10
+---@field maxConnections? integer 0, no limit
+---@field maxConnectionsPerAddress? integer 0, no limit
+---@field backlog? integer 4096
+---@field server? string "", no Server header
+---@field webSocketCompressionEnabled? boolean true
+---@field requestLimits? { maxUriLength?: integer, maxHeaderSize?: integer }
+
+---@class websocket.RouteConfig
+---@field subProtocols? string[] {}
+---@field idleTimeout? number 0, never
+---@field maxFrameSize? integer 65536
+---@field maxMessageSize? integer 1048576
+---@field maxFragments? integer 1024
+---@field messageTimeout? number 30
+---@field connectionClosureTimeout? number 60; -1 for ever
+---@field pingInterval? number 0, no pings
+---@field pongTimeout? number 10
+---@field maxBufferedBytes? integer 1048576
+---@field slowConsumer? "close"|"drop" "close"
+---@field allowedOrigins? string[]

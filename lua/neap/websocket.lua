@@ -1,0 +1,31 @@
+-- SPDX-License-Identifier: MIT
+--
+-- neap.websocket, the module that apps require: listeners, services, close frames, errors.  The parts are in
+-- neap/websocket/; the methods of a Caller are C's (neap/types.lua describes them).
+
+local closeframe = require "neap.websocket.closeframe"
+local convert = require "neap.websocket.convert"
+local errors = require "neap.error"
+local listener = require "neap.websocket.listener"
+local service = require "neap.websocket.service"
+local upgrade = require "neap.websocket.upgrade"
+
+local frames = closeframe.predefined
+
+return {
+  listener = listener.listener,
+  service = service.service,
+  bytes = convert.bytes,
+  UpgradeError = upgrade.UpgradeError,
+  Error = errors.Error,
+  isError = errors.isError,
+  CloseFrame = closeframe.CloseFrame,
+  NORMAL_CLOSURE = frames.NORMAL_CLOSURE,
+  GOING_AWAY = frames.GOING_AWAY,
+  PROTOCOL_ERROR = frames.PROTOCOL_ERROR,
+  UNSUPPORTED_DATA = frames.UNSUPPORTED_DATA,
+  INVALID_PAYLOAD = frames.INVALID_PAYLOAD,
+  POLICY_VIOLATION = frames.POLICY_VIOLATION,
+  MESSAGE_TOO_BIG = frames.MESSAGE_TOO_BIG,
+  INTERNAL_SERVER_ERROR = frames.INTERNAL_SERVER_ERROR,
+}

@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Values to messages: what writeMessage sends for a value, and what happens with a value that a callback returns.
+--
+--      string            text, or binary where a binary message is answered     number, boolean, table    JSON text
+--      websocket.bytes   binary                                                 close frame               closes
+--      a Caller          nothing: `return caller:writeMessage(x)` is harmless   anything else             an error
+--
+-- C sends plain strings by itself and calls `convert` for the rest.  Whether text is UTF-8 is checked in C.
+
+local closeframe = require "neap.websocket.closeframe"
+local core = require "neap.core"
+local errors = require "neap.error"
+local json = require "neap.json"
+local service = require "neap.websocket.service"
+local text = require "neap.text"
+
+---@class websocket.Bytes
+---@field bytes string
+local bytesMeta = {
+  __name = "websocket.Bytes",
+  __tostring = function(self)
+    return self.bytes
+  end,
+}
+
+--- Marks a string to be sent as a binary message.
+---@param s string
+---@return websocket.Bytes
+local function bytes(s)
+  if type(s) ~= "string" then
+    errors.raise("websocket.bytes(s): s must be a string, it is " .. text.show(s))
+  end
+  return setmetatable({ bytes = s }, bytesMeta)
+end
+
+local function encode(value)
+  local encoded, why = json.encode(value)
+  if not encoded then
+    if errors.isError(why) then
+      return nil, why
+    end
+    return nil, errors.new("Error", "cannot be sent as JSON: " .. tostring(why))
+  end
+  return encoded, "text"
+end
+
+local function refuse(what)
+  return nil, errors.new("Error", what .. " cannot be sent")
+end
+
+local function convertTable(value)
+  if getmetatable(value) == bytesMeta then
+    return value.bytes, "binary"
+  elseif closeframe.isCloseFrame(value) then
+    return value.reason, "close", value.status
+  elseif errors.isError(value) then
+    return nil, value
+  elseif service.isClass(value) or service.isInstance(value) then
+    return refuse "a service"
+  end
+  return encode(value)
+end
+
+--- The hook `convert`.
+---@param value any
+---@param binary boolean whether a string is sent as binary
+---@return string? bytes or, for a close frame, its reason
+---@return string|websocket.Error? kind "text", "binary" or "close"; or why it cannot be sent; or nil to send nothing
+---@return integer? status of a close frame
+local function convert(value, binary)
+  local kind = type(value)
+  if kind == "table" then
+    return convertTable(value)
+  elseif kind == "string" then
+    return value, binary and "binary" or "text"
+  elseif kind == "number" or kind == "boolean" or (value ~= nil and value == json.null) then
+    return encode(value)
+  elseif kind == "userdata" and core.isCaller(value) then
+    return nil, nil
+  end
+  return refuse(text.show(value))
+end
+
+return {
+  bytes = bytes,
+  convert = convert,
+}
