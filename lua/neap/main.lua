@@ -8,6 +8,7 @@ local coroutines = require "neap.coroutine"
 
 coroutines.install()
 
+local check = require "neap.check"
 local convert = require "neap.websocket.convert"
 local loader = require "neap.loader"
 local request = require "neap.request"
@@ -19,6 +20,7 @@ local function check(...)
 end
 
 core.hooks.check = check
+core.hooks.check = check.run
 core.hooks.convert = convert.convert
 core.hooks.load = loader.load
 core.hooks.requestIndex = request.index

@@ -15,6 +15,7 @@ const char *err_text(int code)
     case ERR_CLOSED: return "connection closed";
     case ERR_ARGUMENT: return "invalid argument";
     case ERR_IO: return "input/output error";
+    case ERR_HANDLER: return "internal error";
     default: return "unknown error";
     }
 }

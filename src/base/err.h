@@ -18,6 +18,7 @@ enum err {
     ERR_CLOSED = -7,   /* the session or stream is closed */
     ERR_ARGUMENT = -8, /* the caller's mistake */
     ERR_IO = -9,       /* the system refused; errno is kept beside it */
+    ERR_HANDLER = -10, /* a handler of the app failed: 1011 */
 };
 
 /* A short English sentence for the code, without a full stop; never NULL. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Finding the server and talking to it: see master/control.h for the folder and the protocol. A server
- * that was started with `--control PATH` is found by that path alone.
+ * Finding the server and talking to it: see master/control.h for the folder and the protocol. A
+ * server that was started with `--control PATH` is found by that path alone.
  */
 #include "cli/control.h"
 

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Listeners: listen(address, config) binds at once (through the master), accepts when the app has loaded. A listener
+ * that is open is anchored in the registry: the app need not keep it.
+ */
+#include "bind/llistener.h"
+
+#include "base/mem.h"
+#include "bind/lerror.h"
+#include "bind/ltask.h"
+#include "server/endpoint.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char class_name[] = "neap.Listener";
+
+struct llistener {
+    struct link link; /* in vm->listeners */
+    struct lvm *vm;
+    struct endpoint *endpoint; /* NULL once it is stopped */
+    struct loop_timer limit;   /* of gracefulStop */
+    struct link stoppers;      /* tasks that wait for it to be empty */
+    char *address;
+    int port;
+    int anchor;
+};
+
+struct lroute {
+    struct lvm *vm;
+    int table; /* registry reference of the table given to attach */
+};
+
+/* --- Configuration out of complete, checked tables -------------------------------------------------------- */
+
+static double number(lua_State *L, int table, const char *key)
+{
+    lua_getfield(L, table, key);
+    double v = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return v;
+}
+
+static uint32_t count(lua_State *L, int table, const char *key)
+{
+    double v = number(L, table, key);
+    return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
+static bool is_string(lua_State *L, int table, const char *key, const char *value)
+{
+    lua_getfield(L, table, key);
+    const char *s = lua_tostring(L, -1);
+    bool same = s && strcmp(s, value) == 0;
+    lua_pop(L, 1);
+    return same;
+}
+
+static double smaller_timeout(double a, double b)
+{
+    return a > 0 && (b <= 0 || a < b) ? a : b;
+}
+
+static struct listener_config read_listener(lua_State *L, int table)
+{
+    struct listener_config config = {
+        .head_timeout = smaller_timeout(number(L, table, "timeout"), number(L, table, "headerTimeout")),
+        .max_connections = count(L, table, "maxConnections"),
+        .max_per_address = count(L, table, "maxConnectionsPerAddress"),
+    };
+    lua_getfield(L, table, "requestLimits");
+    int limits = lua_gettop(L);
+    config.http = (struct http_limits){
+        .max_uri = count(L, limits, "maxUriLength"), .max_header = count(L, limits, "maxHeaderSize"), .max_lines = 100};
+    lua_pop(L, 1);
+    lua_getfield(L, table, "server");
+    if (lua_isstring(L, -1))
+        config.server = mem_strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
+    return config;
+}
+
+static void read_subprotocols(lua_State *L, int table, struct route_config *config)
+{
+    lua_getfield(L, table, "subProtocols");
+    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    config->subprotocols = mem_alloc((n + 1) * sizeof(char *));
+    config->subprotocol_count = n;
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        config->subprotocols[i] = mem_strdup(lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static struct route_config read_route(lua_State *L, int table)
+{
+    struct route_config config = {
+        .ws = {.max_frame = (uint64_t)number(L, table, "maxFrameSize"),
+               .max_message = (uint64_t)number(L, table, "maxMessageSize"),
+               .max_fragments = count(L, table, "maxFragments"),
+               .out_frame = count(L, table, "maxFrameSize")},
+        .idle_timeout = number(L, table, "idleTimeout"),
+        .message_timeout = number(L, table, "messageTimeout"),
+        .close_timeout = number(L, table, "connectionClosureTimeout"),
+        .ping_interval = number(L, table, "pingInterval"),
+        .pong_timeout = number(L, table, "pongTimeout"),
+        .max_buffered = (size_t)number(L, table, "maxBufferedBytes"),
+        .drop_slow = is_string(L, table, "slowConsumer", "drop"),
+    };
+    read_subprotocols(L, table, &config);
+    return config;
+}
+
+/* --- Routes --------------------------------------------------------------------------------------------------- */
+
+static void on_route_free(struct route *route)
+{
+    struct lroute *lr = route->user;
+    luaL_unref(lr->vm->L, LUA_REGISTRYINDEX, lr->table);
+    mem_free(lr);
+}
+
+void llistener_push_route(lua_State *L, const struct route *route)
+{
+    const struct lroute *lr = route->user;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lr->table);
+}
+
+static struct llistener *check(lua_State *L)
+{
+    return luaL_checkudata(L, 1, class_name);
+}
+
+/* The open listener at argument 1; raises when it is stopped. */
+static struct llistener *check_open(lua_State *L)
+{
+    struct llistener *ll = check(L);
+    if (!ll->endpoint)
+        luaL_error(L, "the listener on %s has been stopped", ll->address);
+    return ll;
+}
+
+static int failed(lua_State *L, const char *why)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+static int listener_attach(lua_State *L)
+{
+    struct llistener *ll = check_open(L);
+    const char *path = luaL_checkstring(L, 2);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    const char *wrong = router_check(path);
+    if (wrong)
+        return failed(L, wrong);
+    struct route_config config = read_route(L, 3);
+    struct route *route = route_new(path, &config);
+    struct lroute *lr = mem_alloc(sizeof *lr);
+    lr->vm = ll->vm;
+    lua_pushvalue(L, 3);
+    lr->table = luaL_ref(L, LUA_REGISTRYINDEX);
+    route->user = lr;
+    route->on_free = on_route_free;
+    bool added = router_add(&ll->endpoint->router, route);
+    route_unref(route);
+    if (!added)
+        return failed(L, "already attached");
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int listener_detach(lua_State *L)
+{
+    struct llistener *ll = check_open(L);
+    if (!router_remove(&ll->endpoint->router, luaL_checkstring(L, 2)))
+        return failed(L, "not attached");
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* --- Starting and stopping ------------------------------------------------------------------------------------- */
+
+static int listener_start_method(lua_State *L)
+{
+    endpoint_start(check_open(L)->endpoint);
+    return 0;
+}
+
+void llistener_start_all(struct lvm *vm)
+{
+    for (struct link *l = vm->listeners.next; l != &vm->listeners; l = l->next) {
+        struct llistener *ll = LIST_ITEM(l, struct llistener, link);
+        endpoint_start(ll->endpoint);
+    }
+}
+
+static void on_start_all(struct loop_job *job)
+{
+    struct lvm *vm = LIST_ITEM(job, struct lvm, start_listeners);
+    if (vm->loaded)
+        llistener_start_all(vm);
+}
+
+/* The last connection has gone: forget the endpoint, wake who waits. */
+static void release(struct llistener *ll)
+{
+    struct lvm *vm = ll->vm;
+    loop_timer_stop(vm->loop, &ll->limit);
+    while (!link_empty(&ll->stoppers)) {
+        struct ltask *t = LIST_ITEM(ll->stoppers.next, struct ltask, waiting);
+        lua_pushboolean(t->co, true);
+        ltask_wake(t, 1);
+    }
+    if (!ll->endpoint)
+        return;
+    list_remove(&ll->link);
+    endpoint_unref(ll->endpoint);
+    ll->endpoint = NULL;
+    luaL_unref(vm->L, LUA_REGISTRYINDEX, ll->anchor);
+    lvm_went(vm);
+}
+
+static void on_drained(struct endpoint *e, void *arg)
+{
+    (void)e;
+    release(arg);
+}
+
+static void on_limit(struct loop_timer *timer)
+{
+    endpoint_abort(LIST_ITEM(timer, struct llistener, limit)->endpoint);
+}
+
+static void begin_stop(struct llistener *ll)
+{
+    if (ll->vm->unbind_socket && !ll->endpoint->draining)
+        ll->vm->unbind_socket(ll->vm, ll->address);
+    if (!ll->endpoint->on_drained)
+        endpoint_drain(ll->endpoint, on_drained, ll);
+}
+
+/* gracefulStop(seconds): waits until all connections have gone; after `seconds` they are cut off. */
+static int listener_graceful_stop(lua_State *L)
+{
+    struct llistener *ll = check(L);
+    double seconds = luaL_checknumber(L, 2);
+    luaL_argcheck(L, seconds >= 0, 2, "seconds must not be negative");
+    if (!ll->endpoint)
+        return 0;
+    begin_stop(ll);
+    loop_timer_start(ll->vm->loop, &ll->limit, seconds);
+    if (!ltask_can_wait(L))
+        return 0;
+    list_append(&ll->stoppers, &ll->vm->running->waiting);
+    return ltask_wait(L);
+}
+
+static int listener_immediate_stop(lua_State *L)
+{
+    struct llistener *ll = check(L);
+    if (!ll->endpoint)
+        return 0;
+    begin_stop(ll);
+    endpoint_abort(ll->endpoint);
+    return 0;
+}
+
+static int listener_port(lua_State *L)
+{
+    lua_pushinteger(L, check(L)->port);
+    return 1;
+}
+
+static int listener_address(lua_State *L)
+{
+    lua_pushstring(L, check(L)->address);
+    return 1;
+}
+
+static int listener_gc(lua_State *L)
+{
+    struct llistener *ll = check(L);
+    mem_free(ll->address);
+    ll->address = NULL;
+    return 0;
+}
+
+/* --- Creating ------------------------------------------------------------------------------------------------------ */
+
+static int bind_failed(struct lvm *vm, lua_State *L, const char *why)
+{
+    lua_pushnil(L);
+    lerror_push(vm, L, "Error", "%s", why);
+    return 2;
+}
+
+static int port_asked(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    return colon ? atoi(colon + 1) : 0;
+}
+
+/* listen(address, config) */
+static int core_listen(lua_State *L)
+{
+    struct lvm *vm = lvm_of(L);
+    const char *address = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct lvm_socket socket = {.fd = -1, .port = port_asked(address)};
+    if (!vm->check && vm->bind_socket(vm, address, (int)number(L, 2, "backlog"), &socket) < 0)
+        return bind_failed(vm, L, socket.error);
+    struct llistener *ll = lua_newuserdata(L, sizeof *ll);
+    *ll = (struct llistener){.vm = vm, .port = socket.port, .address = mem_strdup(address)};
+    link_init(&ll->link);
+    link_init(&ll->stoppers);
+    loop_timer_init(&ll->limit, on_limit);
+    luaL_getmetatable(L, class_name);
+    lua_setmetatable(L, -2);
+    struct listener_config config = read_listener(L, 2);
+    ll->endpoint = endpoint_new(&vm->server, socket.fd, &config);
+    list_append(&vm->listeners, &ll->link);
+    lua_pushvalue(L, -1);
+    ll->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    loop_defer(vm->loop, LOOP_RUN, &vm->start_listeners);
+    return 1;
+}
+
+static int core_check_path(lua_State *L)
+{
+    const char *wrong = router_check(luaL_checkstring(L, 1));
+    if (wrong)
+        return failed(L, wrong);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static const struct luaL_Reg functions[] = {
+    {"listen", core_listen}, {"checkPath", core_check_path}, {NULL, NULL}};
+
+static const struct luaL_Reg methods[] = {
+    {"attach", listener_attach},
+    {"detach", listener_detach},
+    {"start", listener_start_method},
+    {"gracefulStop", listener_graceful_stop},
+    {"immediateStop", listener_immediate_stop},
+    {"port", listener_port},
+    {"address", listener_address},
+    {NULL, NULL},
+};
+
+static const struct luaL_Reg metamethods[] = {{"__gc", listener_gc}, {NULL, NULL}};
+
+void llistener_open(struct lvm *vm, lua_State *L)
+{
+    link_init(&vm->listeners);
+    loop_job_init(&vm->start_listeners, on_start_all);
+    lvm_register(vm, L, functions);
+    luaL_newmetatable(L, class_name);
+    lvm_register(vm, L, metamethods);
+    lua_newtable(L);
+    lvm_register(vm, L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}
+
+void llistener_close_all(struct lvm *vm)
+{
+    while (!link_empty(&vm->listeners)) {
+        struct llistener *ll = LIST_ITEM(vm->listeners.next, struct llistener, link);
+        list_remove(&ll->link);
+        endpoint_unref(ll->endpoint);
+        ll->endpoint = NULL;
+    }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+/* Listeners and routes as Lua hands them to the server: see lua/neap/websocket/listener.lua for what apps see. */
+#ifndef NEAP_BIND_LLISTENER_H
+#define NEAP_BIND_LLISTENER_H
+
+#include "bind/lvm.h"
+
+struct route;
+
+/* Adds `listen` and `checkPath` to the core table at the top of the stack. */
+void llistener_open(struct lvm *vm, lua_State *L);
+
+/* Begins to accept on all listeners that have not begun yet. */
+void llistener_start_all(struct lvm *vm);
+
+/* Pushes the table that the route was attached with. */
+void llistener_push_route(lua_State *L, const struct route *route);
+
+/* Drops all listeners when the state ends. */
+void llistener_close_all(struct lvm *vm);
+
+#endif

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The scheduler. There is no queue of its own: a task that can go on is resumed in the first stage of the
+ * turn's end, in the order in which tasks became ready.
+ *
+ * A coroutine that ended well is used again (lua_resume on a finished thread starts it anew); one that raised is left to the
+ * collector, since LuaJIT cannot reset it.
+ */
+#include "bind/ltask.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "bind/lerror.h"
+
+#include <lauxlib.h>
+
+enum { IDLE_MAX = 256 };
+
+/* The address of this is what our yields carry. */
+static char marker;
+
+struct handle {
+    struct ltask *task; /* NULL once it is over */
+};
+
+static void on_sleep_over(struct loop_timer *timer);
+
+static struct ltask *new_task(struct lvm *vm)
+{
+    struct ltask *t = mem_alloc(sizeof *t);
+    t->vm = vm;
+    link_init(&t->link);
+    link_init(&t->waiting);
+    loop_timer_init(&t->timer, on_sleep_over);
+    t->co = lua_newthread(vm->L);
+    t->anchor = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    return t;
+}
+
+struct ltask *ltask_get(struct lvm *vm, const char *name)
+{
+    struct ltask *t = vm->idle;
+    if (t) {
+        vm->idle = t->next_idle;
+        vm->idle_count--;
+    } else {
+        t = new_task(vm);
+    }
+    t->name = name;
+    t->conn = NULL;
+    t->handle = t->pinned = LUA_NOREF;
+    t->waited = t->cancelled = false;
+    t->state = LTASK_NEW;
+    t->finish = NULL;
+    vm->tasks++;
+    return t;
+}
+
+static void free_task(struct ltask *t)
+{
+    luaL_unref(t->vm->L, LUA_REGISTRYINDEX, t->anchor);
+    mem_free(t);
+}
+
+static void recycle(struct ltask *t, bool reusable)
+{
+    struct lvm *vm = t->vm;
+    if (!reusable || vm->idle_count >= IDLE_MAX) {
+        free_task(t);
+        return;
+    }
+    lua_settop(t->co, 0);
+    t->next_idle = vm->idle;
+    vm->idle = t;
+    vm->idle_count++;
+}
+
+static void drop_handle(struct ltask *t)
+{
+    lua_State *L = t->vm->L;
+    if (t->handle != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, t->handle);
+        ((struct handle *)lua_touserdata(L, -1))->task = NULL;
+        lua_pop(L, 1);
+        luaL_unref(L, LUA_REGISTRYINDEX, t->handle);
+    }
+    if (t->pinned != LUA_NOREF)
+        luaL_unref(L, LUA_REGISTRYINDEX, t->pinned);
+    t->handle = t->pinned = LUA_NOREF;
+}
+
+static void ended(struct ltask *t, bool ok)
+{
+    struct lvm *vm = t->vm;
+    t->state = LTASK_OVER;
+    if (t->finish)
+        t->finish(t, ok);
+    if (t->handle != LUA_NOREF || t->pinned != LUA_NOREF)
+        drop_handle(t);
+    recycle(t, ok);
+    if (--vm->tasks == 0 && link_empty(&vm->listeners))
+        lvm_went(vm);
+}
+
+/* True when the error object at the top says no more than that the task was cancelled. */
+static bool only_cancelled(lua_State *co)
+{
+    if (!lua_istable(co, -1))
+        return false;
+    lua_getfield(co, -1, "kind");
+    bool yes = lua_type(co, -1) == LUA_TSTRING && lua_tostring(co, -1)[0] == 'C' &&
+               lua_objlen(co, -1) == sizeof "Cancelled" - 1;
+    lua_pop(co, 1);
+    return yes;
+}
+
+static void raised(struct ltask *t)
+{
+    if (!t->cancelled || !only_cancelled(t->co))
+        lerror_log(t->vm, t->co, t->name, t->conn);
+    ended(t, false);
+}
+
+/* It has yielded: with our marker it waits; anything else is a mistake of the app. */
+static bool yielded(struct ltask *t)
+{
+    lua_State *co = t->co;
+    bool ours = lua_gettop(co) == 1 && lua_touserdata(co, 1) == &marker;
+    lua_settop(co, 0);
+    t->waited = true;
+    if (ours)
+        return true;
+    lua_pushliteral(co, "coroutine.yield outside of a coroutine of your own: to wait, use neap.task.sleep or a channel");
+    raised(t);
+    return false;
+}
+
+static bool resume(struct ltask *t, int args)
+{
+    struct lvm *vm = t->vm;
+    struct ltask *outer = vm->running;
+    vm->running = t;
+    t->state = LTASK_RUNNING;
+    int status = lua_resume(t->co, args);
+    vm->running = outer;
+    if (status == LUA_YIELD)
+        return yielded(t);
+    if (status == 0)
+        ended(t, true);
+    else
+        raised(t);
+    return false;
+}
+
+bool ltask_start(struct ltask *t, int args)
+{
+    return resume(t, args);
+}
+
+static void make_ready(struct ltask *t, int args)
+{
+    t->args = args;
+    list_append(&t->vm->ready, &t->link);
+    loop_defer(t->vm->loop, LOOP_RUN, &t->vm->run_ready);
+}
+
+void ltask_defer(struct ltask *t, int args)
+{
+    make_ready(t, args);
+}
+
+static void on_run_ready(struct loop_job *job)
+{
+    struct lvm *vm = LIST_ITEM(job, struct lvm, run_ready);
+    struct link now;
+    list_move(&now, &vm->ready);
+    while (!link_empty(&now)) {
+        struct ltask *t = LIST_ITEM(now.next, struct ltask, link);
+        list_remove(&t->link);
+        resume(t, t->args);
+    }
+}
+
+bool ltask_can_wait(lua_State *L)
+{
+    return lua_isyieldable(L);
+}
+
+static int push_cancelled(struct ltask *t, lua_State *L)
+{
+    lua_pushnil(L);
+    lerror_push(t->vm, L, "Cancelled", "the task was cancelled");
+    return 2;
+}
+
+int ltask_wait(lua_State *L)
+{
+    struct ltask *t = lvm_of(L)->running;
+    if (!lua_isyieldable(L))
+        return luaL_error(L, "cannot wait here: this code is called by a C function that cannot be suspended (table.sort, string.gsub, …)");
+    t->state = LTASK_PARKED;
+    lua_pushlightuserdata(L, &marker);
+    return lua_yield(L, 1);
+}
+
+void ltask_wake(struct ltask *t, int args)
+{
+    list_remove(&t->waiting);
+    loop_timer_stop(t->vm->loop, &t->timer);
+    t->state = LTASK_READY;
+    make_ready(t, args);
+}
+
+bool ltask_cancel(struct ltask *t)
+{
+    if (t->state == LTASK_PARKED) {
+        t->cancelled = true;
+        ltask_wake(t, push_cancelled(t, t->co));
+        return true;
+    }
+    if (t->state == LTASK_NEW && !link_empty(&t->link)) {
+        list_remove(&t->link);
+        lua_settop(t->co, 0);
+        ended(t, true);
+        return true;
+    }
+    return false;
+}
+
+static void on_sleep_over(struct loop_timer *timer)
+{
+    struct ltask *t = LIST_ITEM(timer, struct ltask, timer);
+    lua_pushboolean(t->co, true);
+    ltask_wake(t, 1);
+}
+
+/* --- What Lua sees ---------------------------------------------------------------------------------------- */
+
+static void push_handle(struct lvm *vm, lua_State *L, struct ltask *t)
+{
+    if (t->handle != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, t->handle);
+        return;
+    }
+    struct handle *h = lua_newuserdata(L, sizeof *h);
+    h->task = t;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->task_meta);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    t->handle = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static struct handle *check_handle(lua_State *L, int index)
+{
+    return luaL_checkudata(L, index, "neap.Task");
+}
+
+static int core_spawn(lua_State *L)
+{
+    struct lvm *vm = lvm_of(L);
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    int args = lua_gettop(L) - 1;
+    struct ltask *t = ltask_get(vm, "task");
+    push_handle(vm, L, t);
+    lua_insert(L, 1);
+    if (!lua_checkstack(t->co, args + 1))
+        return luaL_error(L, "too many arguments");
+    lua_xmove(L, t->co, args + 1);
+    ltask_defer(t, args);
+    return 1;
+}
+
+static int core_current(lua_State *L)
+{
+    struct lvm *vm = lvm_of(L);
+    push_handle(vm, L, vm->running);
+    return 1;
+}
+
+static int core_park(lua_State *L)
+{
+    return ltask_wait(L);
+}
+
+static int core_wake(lua_State *L)
+{
+    struct handle *h = check_handle(L, 1);
+    bool parked = h->task && h->task->state == LTASK_PARKED;
+    if (parked) {
+        int args = lua_gettop(L) - 1;
+        if (!lua_checkstack(h->task->co, args))
+            return luaL_error(L, "too many values");
+        lua_xmove(L, h->task->co, args);
+        ltask_wake(h->task, args);
+    }
+    lua_pushboolean(L, parked);
+    return 1;
+}
+
+static int core_cancel(lua_State *L)
+{
+    struct handle *h = check_handle(L, 1);
+    lua_pushboolean(L, h->task && ltask_cancel(h->task));
+    return 1;
+}
+
+static int core_finished(lua_State *L)
+{
+    lua_pushboolean(L, !check_handle(L, 1)->task);
+    return 1;
+}
+
+static int core_sleep(lua_State *L)
+{
+    struct lvm *vm = lvm_of(L);
+    double seconds = luaL_checknumber(L, 1);
+    luaL_argcheck(L, seconds >= 0, 1, "seconds must not be negative");
+    struct ltask *t = vm->running;
+    if (ltask_can_wait(L))
+        loop_timer_start(vm->loop, &t->timer, seconds);
+    return ltask_wait(L);
+}
+
+static const struct luaL_Reg functions[] = {
+    {"spawn", core_spawn},       {"current", core_current}, {"park", core_park},
+    {"wake", core_wake},         {"cancel", core_cancel},   {"finished", core_finished},
+    {"sleep", core_sleep},       {NULL, NULL},
+};
+
+void ltask_open(struct lvm *vm, lua_State *L)
+{
+    link_init(&vm->ready);
+    loop_job_init(&vm->run_ready, on_run_ready);
+    lvm_register(vm, L, functions);
+    lua_pushlightuserdata(L, &marker);
+    lua_setfield(L, -2, "marker");
+    luaL_newmetatable(L, "neap.Task");
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -4, "taskMethods");
+    lua_setfield(L, -2, "__index");
+    vm->task_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void ltask_close(struct lvm *vm)
+{
+    while (vm->idle) {
+        struct ltask *t = vm->idle;
+        vm->idle = t->next_idle;
+        free_task(t);
+    }
+}

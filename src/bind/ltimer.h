@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+/* Timers of lua/neap/task.lua: `core.timer`, `core.timerStop`, and the clocks. */
+#ifndef NEAP_BIND_LTIMER_H
+#define NEAP_BIND_LTIMER_H
+
+#include "bind/lvm.h"
+
+void ltimer_open(struct lvm *vm, lua_State *L);
+
+#endif

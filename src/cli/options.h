@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The command line of the commands that take an app. A wrong option is one clear line on stderr and exit status 2.
+ *
+ *      neap run [options] APP [options] [-- ARGUMENTS]
+ */
+#ifndef NEAP_CLI_OPTIONS_H
+#define NEAP_CLI_OPTIONS_H
+
+#include "base/log.h"
+
+#include <stdbool.h>
+
+struct options {
+    const char *app;
+    int workers;            /* 1 to 256; "auto" is the number of processors */
+    enum log_level log_level;
+    bool log_json;
+    const char *pid_file;   /* or NULL */
+    const char *control;    /* path of the control socket, or NULL */
+    double drain;           /* seconds */
+    char **args;            /* what follows "--", up to a NULL; never NULL itself */
+};
+
+/* Which options a command takes. */
+enum options_for { OPTIONS_RUN, OPTIONS_CHECK, OPTIONS_CONTROL };
+
+/* Parses what follows the command's name. Returns false after printing what is wrong. */
+bool options_parse(struct options *o, enum options_for command, char **argv);
+
+#endif

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A worker: the loop, the Lua state and the line to the master, put together.
+ *
+ *      load the app ─▶ READY ─▶ serve ─▶ STOP (or the master is gone, or SIGTERM) ─▶ drain ─▶ exit
+ *
+ * An app without listeners is a script: it ends when its last task has ended.
+ */
+#include "cli/run.h"
+
+#include "base/mem.h"
+#include "bind/lvm.h"
+#include "cli/library.h"
+#include "master/link.h"
+#include "master/master.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct worker {
+    const struct options *options;
+    struct loop loop;
+    struct lvm *vm;
+    struct worker_link *link;
+    struct loop_io link_io;
+    struct loop_timer deadline;    /* of the drain */
+    struct loop_timer log_retry;
+    struct loop_signal term;
+    bool draining, failed;
+    int status;
+};
+
+static struct worker *worker_of(struct lvm *vm)
+{
+    return vm->arg;
+}
+
+static void finish(struct worker *w, int status)
+{
+    w->status = status;
+    loop_stop(&w->loop);
+}
+
+static int bind_socket(struct lvm *vm, const char *address, int backlog, struct lvm_socket *out)
+{
+    struct link_bind what = {.address = address, .scheme = "ws", .backlog = backlog};
+    struct link_bound bound;
+    if (link_bind_socket(worker_of(vm)->link, &what, &bound) < 0) {
+        snprintf(out->error, sizeof out->error, "%s", bound.error);
+        return -1;
+    }
+    out->fd = bound.fd;
+    out->port = bound.port;
+    return 0;
+}
+
+static void unbind_socket(struct lvm *vm, const char *address)
+{
+    link_unbind(worker_of(vm)->link, address);
+}
+
+static void on_loaded(struct lvm *vm, bool ok)
+{
+    struct worker *w = worker_of(vm);
+    w->failed = !ok;
+    if (!ok && !link_empty(&vm->listeners))
+        finish(w, WORKER_REFUSED);
+    else if (ok && !link_empty(&vm->listeners))
+        link_ready(w->link);
+}
+
+/* Nothing can ever run again: a script has ended, or the last listener has been stopped. */
+static void on_idle(struct lvm *vm)
+{
+    struct worker *w = worker_of(vm);
+    if (!w->draining)
+        finish(w, w->failed ? WORKER_FAILED : WORKER_DONE);
+}
+
+static void on_drained(struct server *s)
+{
+    struct lvm *vm = LIST_ITEM(s, struct lvm, server);
+    finish(worker_of(vm), WORKER_DONE);
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+    struct worker *w = LIST_ITEM(timer, struct worker, deadline);
+    log_warn("connections were left after the drain time");
+    finish(w, WORKER_DONE);
+}
+
+static void drain(struct worker *w, double seconds)
+{
+    if (w->draining)
+        return;
+    w->draining = true;
+    if (!w->vm->loaded) {
+        finish(w, WORKER_DONE);
+        return;
+    }
+    server_drain(&w->vm->server, on_drained);
+    loop_timer_start(&w->loop, &w->deadline, seconds);
+}
+
+static void on_link(struct loop_io *io, int events)
+{
+    (void)events;
+    struct worker *w = LIST_ITEM(io, struct worker, link_io);
+    double seconds = w->options->drain;
+    for (;;) {
+        switch (link_next(w->link, &seconds)) {
+        case LINK_NOTHING:
+            return;
+        case LINK_STOP:
+            drain(w, seconds);
+            break;
+        case LINK_GONE:
+            loop_io_watch(&w->loop, &w->link_io, 0);
+            log_warn("the master process is gone; draining");
+            drain(w, seconds);
+            return;
+        }
+    }
+}
+
+static void on_term(struct loop_signal *signal)
+{
+    struct worker *w = LIST_ITEM(signal, struct worker, term);
+    drain(w, w->options->drain);
+}
+
+/* Log lines that the system did not take are tried again now and then. */
+static void on_log_retry(struct loop_timer *timer)
+{
+    struct worker *w = LIST_ITEM(timer, struct worker, log_retry);
+    if (log_flush())
+        loop_timer_start(&w->loop, timer, 0.1);
+}
+
+static void watch_master(struct worker *w)
+{
+    loop_io_init(&w->link_io, link_fd(w->link), on_link);
+    loop_io_watch(&w->loop, &w->link_io, LOOP_READ);
+    loop_signal_start(&w->loop, &w->term, SIGTERM, on_term);
+    loop_timer_init(&w->deadline, on_deadline);
+    loop_timer_init(&w->log_retry, on_log_retry);
+}
+
+static int work(struct worker_link *link, void *arg)
+{
+    struct worker *w = mem_alloc(sizeof *w);
+    w->options = arg;
+    w->link = link;
+    signal(SIGPIPE, SIG_IGN);
+    loop_init(&w->loop);
+    watch_master(w);
+    w->vm = lvm_new(&w->loop, library_path(), false);
+    w->vm->arg = w;
+    w->vm->bind_socket = bind_socket;
+    w->vm->unbind_socket = unbind_socket;
+    w->vm->on_loaded = on_loaded;
+    w->vm->on_idle = on_idle;
+    lvm_load(w->vm, w->options->app, w->options->args);
+    loop_run(&w->loop);
+    return w->status;
+}
+
+/* A missing app is wrong usage, told before any process is started. */
+static bool app_exists(const char *path)
+{
+    struct stat st;
+    char entry[4200];
+    if (stat(path, &st) < 0) {
+        fprintf(stderr, "neap: there is no app at %s: no such file or folder\n", path);
+        return false;
+    }
+    snprintf(entry, sizeof entry, "%s/init.lua", path);
+    if (S_ISDIR(st.st_mode) && access(entry, F_OK) < 0) {
+        fprintf(stderr, "neap: there is no app at %s: the folder has no init.lua\n", path);
+        return false;
+    }
+    return true;
+}
+
+int run_command(const struct options *o)
+{
+    if (!app_exists(o->app))
+        return 2;
+    log_open(o->log_level, o->log_json);
+    struct master_config config = {
+        .workers = o->workers,
+        .drain = o->drain,
+        .pid_file = o->pid_file,
+        .control_path = o->control,
+        .work = work,
+        .arg = (void *)(size_t)o,
+    };
+    int status = master_run(&config);
+    log_close(1);
+    return status;
+}
+
+int check_command(const struct options *o)
+{
+    if (!app_exists(o->app))
+        return 2;
+    log_open(LOG_WARN, false);
+    struct loop loop;
+    loop_init(&loop);
+    struct lvm *vm = lvm_new(&loop, library_path(), true);
+    int status = lvm_check(vm, o->app, o->args);
+    fflush(stdout);
+    lvm_free(vm);
+    loop_deinit(&loop);
+    log_close(1);
+    return status;
+}

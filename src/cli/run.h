@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+/* `neap run` and `neap check`. */
+#ifndef NEAP_CLI_RUN_H
+#define NEAP_CLI_RUN_H
+
+#include "cli/options.h"
+
+/* Serves the app until it is stopped; returns the exit status. */
+int run_command(const struct options *o);
+
+/* Loads the app without opening a port and prints what is wrong with it; returns the exit status. */
+int check_command(const struct options *o);
+
+#endif
