@@ -70,7 +70,7 @@ local function settle(record, good, ...)
   record.failure = failure.value
   finish(record, "failed")
   if not record.quiet then
-    core.log("error", "task failed: " .. failure.trace)
+    core.log("error", "error in task: " .. failure.trace)
   end
 end
 
