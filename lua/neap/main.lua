@@ -8,7 +8,6 @@ local coroutines = require "neap.coroutine"
 
 coroutines.install()
 
-local check = require "neap.check"
 local convert = require "neap.websocket.convert"
 local loader = require "neap.loader"
 local request = require "neap.request"
@@ -20,7 +19,6 @@ local function check(...)
 end
 
 core.hooks.check = check
-core.hooks.check = check.run
 core.hooks.convert = convert.convert
 core.hooks.load = loader.load
 core.hooks.requestIndex = request.index

@@ -75,7 +75,7 @@ static struct listener_config read_listener(lua_State *L, int table)
         .max_uri = count(L, limits, "maxUriLength"), .max_header = count(L, limits, "maxHeaderSize"), .max_lines = 100};
     lua_pop(L, 1);
     lua_getfield(L, table, "server");
-    if (lua_isstring(L, -1))
+    if (lua_objlen(L, -1) > 0)
         config.server = mem_strdup(lua_tostring(L, -1));
     lua_pop(L, 1);
     return config;
