@@ -121,7 +121,7 @@ static int end_frame(struct ws *ws, struct ws_event *ev)
     if (!in->frame.fin)
         return STEP_ON;
     if (in->utf8 != UTF8_START)
-        return refuse(ws, ERR_UTF8, "text ends inside a character");
+        return refuse(ws, ERR_UTF8, "text is not UTF-8");
     unsigned type = in->type;
     in->type = 0;
     in->delivered = true;

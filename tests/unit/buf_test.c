@@ -98,7 +98,7 @@ static void a_failed_append_changes_nothing(void)
         err = buf_reserve(&b, 4096);
         CHECK(alloc_end().failed);
         CHECK_INT(err, ERR_NOMEM);
-        CHECK_BYTES(buf_bytes(&b), buf_len(&b), "hello" + 5 - len, len);
+        CHECK_BYTES(buf_bytes(&b), buf_len(&b), &"hello"[5 - len], len);
     }
     CHECK_INT(buf_reserve(&b, SIZE_MAX - 10), ERR_NOMEM);
     CHECK_INT(buf_len(&b), 4);
