@@ -28,8 +28,8 @@ static const char *parse_unix(struct bindaddr *a, const char *path)
     if (strlen(path) >= sizeof un->sun_path)
         return "the path of a Unix socket has at most 107 bytes";
     un->sun_family = AF_UNIX;
-    strcpy(un->sun_path, path);
-    strcpy(a->host, path);
+    snprintf(un->sun_path, sizeof un->sun_path, "%s", path);
+    snprintf(a->host, sizeof a->host, "%s", path);
     a->len = sizeof *un;
     a->local = true;
     return NULL;

@@ -21,8 +21,8 @@ struct bindaddr {
 
 /*
  * Parses and resolves. A host name is looked up, which may take a while; of its addresses the first
- * IPv4 one is taken, else the first. Returns NULL, or why it cannot be, as words that follow a colon;
- * they are constant or live until the next call.
+ * IPv4 one is taken, else the first. Returns NULL, or why it cannot be, as words that follow a
+ * colon; they are constant or live until the next call.
  */
 const char *bindaddr_parse(struct bindaddr *a, const char *text);
 
@@ -30,7 +30,10 @@ const char *bindaddr_parse(struct bindaddr *a, const char *text);
 int bindaddr_port(const struct sockaddr_storage *sa);
 void bindaddr_set_port(struct bindaddr *a, int port);
 
-/* A system error as lower-case words ("address already in use"), to stand after a colon. Lives until the next call. */
+/*
+ * A system error as lower-case words ("address already in use"), to stand after a colon. Lives
+ * until the next call.
+ */
 const char *bindaddr_why(int error);
 
 #endif

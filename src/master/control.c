@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The control socket's server. It must not become a way to hurt the master: at most 16 clients, lines of at
- * most 4 KiB, ten seconds for a line, replies that are written at once or not at all, and the kernel's
- * word (SO_PEERCRED) on who is asking, since the permissions of a socket file are not heeded everywhere.
+ * The control socket's server. It must not become a way to hurt the master: at most 16 clients,
+ * lines of at most 4 KiB, ten seconds for a line, replies that are written at once or not at all,
+ * and the kernel's word (SO_PEERCRED) on who is asking, since the permissions of a socket file are
+ * not heeded everywhere.
  */
 #include "master/control.h"
 
@@ -174,7 +175,10 @@ bool control_folder(int i, char *out, size_t size)
     return n >= 0 && (size_t)n < size;
 }
 
-/* Makes the folder, or finds it to be ours alone: /tmp is everybody's, and anybody may have been there first. */
+/*
+ * Makes the folder, or finds it to be ours alone: /tmp is everybody's, and anybody may have been
+ * there first.
+ */
 static bool private_folder(const char *path)
 {
     struct stat st;

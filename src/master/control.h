@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * The control socket: a Unix socket on which `neap status`, `neap stop` and `neap reload` talk to a running master.
+ * The control socket: a Unix socket on which `neap status`, `neap stop` and `neap reload` talk to a
+ * running master.
  *
  *      client                         master
  *        │── status\n ──────────────────▶│
  *        │◀── pid 4711\n … ok\n ─────────│    lines, the last of which is "ok" or "error: …"
  *
- * Its file is PID.sock in a folder that only the user may enter; who connects must be the user or root.
+ * Its file is PID.sock in a folder that only the user may enter; who connects must be the user or
+ * root.
  */
 #ifndef NEAP_MASTER_CONTROL_H
 #define NEAP_MASTER_CONTROL_H
@@ -25,7 +27,9 @@ enum control_result {
     CONTROL_UNKNOWN,  /* no such command: an error is answered */
 };
 
-/* What the master does with a command: appends reply lines to `reply`, or returns CONTROL_UNKNOWN. */
+/*
+ * What the master does with a command: appends reply lines to `reply`, or returns CONTROL_UNKNOWN.
+ */
 typedef enum control_result control_handler(void *arg, const char *command, struct buf *reply);
 
 /*
@@ -46,7 +50,8 @@ void control_forget(struct control *c);
 
 /*
  * The folders where default sockets may be, best first: $XDG_RUNTIME_DIR/neap if that is set, then
- * /tmp/neap-UID, which serves where the first cannot be made. Writes the i-th; returns false past the last.
+ * /tmp/neap-UID, which serves where the first cannot be made. Writes the i-th; returns false past
+ * the last.
  */
 bool control_folder(int i, char *out, size_t size);
 

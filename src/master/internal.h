@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What the files of the master share: its two structs, and the calls between them. Nobody outside src/master/
- * includes this.
+ * What the files of the master share: its two structs, and the calls between them. Nobody outside
+ * src/master/ includes this.
  *
  *      master.c     the process: signals, stopping, the end        commands.c   status, stop
  *      workers.c    one worker's lives: fork, messages, death      control.c    the control socket
@@ -11,7 +11,7 @@
  *
  *      WAITING ──timer──▶ STARTING ──READY──▶ READY
  *         ▲                  │                  │
- *         └────── died ──────┴──────────────────┘      OVER: it ended for good, or all is being stopped
+ *         └────── died ──────┴──────────────────┘      OVER: it ended for good, or all stops
  */
 #ifndef NEAP_MASTER_INTERNAL_H
 #define NEAP_MASTER_INTERNAL_H
@@ -77,13 +77,19 @@ void master_stop(struct master *m);
 void master_abort(struct master *m);
 /* Gives up everything that is the master's alone; in a forked worker. */
 void master_forget(struct master *m);
-/* Has the log written again soon if some of it still waits. Called at the end of whatever may have logged. */
+/*
+ * Has the log written again soon if some of it still waits. Called at the end of whatever may have
+ * logged.
+ */
 void master_tend_log(struct master *m);
 
 /* commands.c: a control_handler whose `arg` is the master. */
 enum control_result commands_run(void *arg, const char *command, struct buf *reply);
 
-/* pidfile.c. Returns -1 when it cannot be written or names a running server; that has been logged then. */
+/*
+ * pidfile.c. Returns -1 when it cannot be written or names a running server; that has been logged
+ * then.
+ */
 int pidfile_write(const char *path);
 /* Removes it if it still names this process. */
 void pidfile_remove(const char *path);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The worker's end of the line. A BIND is a question that is waited for. A STOP that comes before its
- * answer is read and forgotten here, because the descriptor would not become readable for it again: a
- * master that is stopping therefore repeats STOP after each answer, and link_next tells it once.
+ * The worker's end of the line. A BIND is a question that is waited for. A STOP that comes before
+ * its answer is read and forgotten here, because the descriptor would not become readable for it
+ * again: a master that is stopping therefore repeats STOP after each answer, and link_next tells it
+ * once.
  */
 #include "master/link.h"
 
@@ -53,8 +54,8 @@ int link_bind_socket(struct worker_link *link, const struct link_bind *what,
     *bound = (struct link_bound){.fd = -1};
     if (strlen(what->address) >= sizeof m.address || strlen(what->scheme) >= sizeof m.scheme)
         return fail(bound, what->address, "the address is too long");
-    strcpy(m.address, what->address);
-    strcpy(m.scheme, what->scheme);
+    snprintf(m.address, sizeof m.address, "%s", what->address);
+    snprintf(m.scheme, sizeof m.scheme, "%s", what->scheme);
     int fd = -1;
     int got = wire_send(link->fd, &m, -1) < 0 ? -1 : answer(link, &m, &fd);
     if (got <= 0)
@@ -75,7 +76,7 @@ void link_unbind(struct worker_link *link, const char *address)
     struct wire m = {.kind = WIRE_UNBIND};
     if (strlen(address) >= sizeof m.address)
         return;
-    strcpy(m.address, address);
+    snprintf(m.address, sizeof m.address, "%s", address);
     wire_send(link->fd, &m, -1);
 }
 

@@ -8,7 +8,7 @@
  *        │◀────────────── BOUND fd, port | error ──│
  *        │── READY ───────────────────────────────▶│ when all are: "listening …", "ready"
  *        │◀──────────────────────── STOP seconds ──│
- *        │── UNBIND address ──────────────────────▶│ closes its copy, so that the kernel sends nothing there
+ *        │── UNBIND address ──────────────────────▶│ closes its copy: nothing may queue there
  *        │── exit ────────────────────────────────▶│
  *
  * End of file on the line means that the master is gone: the worker drains and exits.
@@ -33,18 +33,23 @@ struct link_bound {
 struct worker_link;
 
 /*
- * Asks the master for a listening socket and waits for the answer (the master answers at once, save that a
- * host name must be looked up). Called while the app loads or from a handler. Asking for the same
- * address by another or a restarted worker gives that worker's own socket of the same port; a worker that
- * asks twice for "host:0" gets two ports, the n-th of which is the same in all workers. Asking twice
- * for a port other than 0 fails, as it is in use. Returns 0, or -1 with bound->error filled.
+ * Asks the master for a listening socket and waits for the answer (the master answers at once, save
+ * that a host name must be looked up). Called while the app loads or from a handler. Asking for the
+ * same address by another or a restarted worker gives that worker's own socket of the same port; a
+ * worker that asks twice for "host:0" gets two ports, the n-th of which is the same in all workers.
+ * Asking twice for a port other than 0 fails, as it is in use. Returns 0, or -1 with bound->error
+ * filled.
  *
- * "[::]:9090" serves IPv4 too; for a host name that has addresses of both families the IPv4 one is taken.
+ * "[::]:9090" serves IPv4 too; for a host name that has addresses of both families the IPv4 one is
+ * taken.
  */
 int link_bind_socket(struct worker_link *link, const struct link_bind *what,
                      struct link_bound *bound);
 
-/* Tells the master that this worker's listener of that address is gone (the text as it was asked for). */
+/*
+ * Tells the master that this worker's listener of that address is gone (the text as it was asked
+ * for).
+ */
 void link_unbind(struct worker_link *link, const char *address);
 
 /* The app has loaded and this worker accepts. */
@@ -56,9 +61,9 @@ int link_fd(const struct worker_link *link);
 enum link_what { LINK_NOTHING, LINK_STOP, LINK_GONE };
 
 /*
- * The next message, without waiting: LINK_STOP (then *seconds is the time to drain; told once), LINK_GONE
- * at end of file (each time), or LINK_NOTHING. Call it when link_fd is readable until it returns
- * LINK_NOTHING or LINK_GONE.
+ * The next message, without waiting: LINK_STOP (then *seconds is the time to drain; told once),
+ * LINK_GONE at end of file (each time), or LINK_NOTHING. Call it when link_fd is readable until it
+ * returns LINK_NOTHING or LINK_GONE.
  */
 enum link_what link_next(struct worker_link *link, double *seconds);
 
@@ -66,7 +71,10 @@ enum link_what link_next(struct worker_link *link, double *seconds);
 int link_worker(const struct worker_link *link);
 int link_workers(const struct worker_link *link);
 
-/* The worker's end, made by the master after the fork. Takes the descriptor. Lives as long as the process. */
+/*
+ * The worker's end, made by the master after the fork. Takes the descriptor. Lives as long as the
+ * process.
+ */
 struct worker_link *link_new(int fd, int worker, int workers);
 
 #endif

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The master process: its loop, its signals, and how it ends. It holds no connection and no Lua state, so that
- * there is little in it that could fail, and a fork of it is cheap. It sleeps until a worker
- * speaks or dies, a signal comes, or somebody asks on the control socket.
+ * The master process: its loop, its signals, and how it ends. It holds no connection and no Lua
+ * state, so that there is little in it that could fail, and a fork of it is cheap. It sleeps until
+ * a worker speaks or dies, a signal comes, or somebody asks on the control socket.
  */
 #include "master/master.h"
 
@@ -19,16 +19,16 @@
 #define LOG_RETRY 0.25
 #define FOREVER 1e9
 
-#define EACH_WORKER(m, w) \
-    struct worker *w = (m)->workers; \
-    w < (m)->workers + (m)->config->workers; \
-    w++
-
 /* --- All workers together ------------------------------------------------------------------- */
+
+static const struct worker *workers_end(const struct master *m)
+{
+    return m->workers + m->config->workers;
+}
 
 static bool all_over(struct master *m)
 {
-    for (EACH_WORKER(m, w))
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
         if (w->life != LIFE_OVER || w->pid)
             return false;
     return true;
@@ -36,7 +36,7 @@ static bool all_over(struct master *m)
 
 static bool all_settled(struct master *m)
 {
-    for (EACH_WORKER(m, w))
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
         if (w->life != LIFE_OVER && w->life != LIFE_READY)
             return false;
     return true;
@@ -54,7 +54,7 @@ static void announce(struct master *m)
 static void finish(struct master *m)
 {
     if (!m->stopping)
-        for (EACH_WORKER(m, w))
+        for (struct worker *w = m->workers; w < workers_end(m); w++)
             if (w->outcome == WORKER_FAILED)
                 m->status = 1;
     loop_stop(&m->loop);
@@ -72,7 +72,7 @@ void master_worker_changed(struct master *m)
 
 static void kill_all(struct master *m)
 {
-    for (EACH_WORKER(m, w))
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
         worker_kill(w);
 }
 
@@ -82,10 +82,12 @@ void master_stop(struct master *m)
         return;
     m->stopping = true;
     log_info("stopping");
-    /* Without our copies the sockets end when the workers close theirs, and nothing more queues up. */
-    for (EACH_WORKER(m, w))
+    /*
+     * Without our copies the sockets end when the workers close theirs, and nothing more queues up.
+     */
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
         sockets_worker_gone(m->sockets, w->number);
-    for (EACH_WORKER(m, w))
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
         worker_stop(w);
     loop_timer_start(&m->loop, &m->deadline, m->config->drain + GRACE);
     master_worker_changed(m);
@@ -143,7 +145,7 @@ static void on_sigchld(struct loop_signal *s)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (EACH_WORKER(m, w))
+        for (struct worker *w = m->workers; w < workers_end(m); w++)
             if (w->pid == pid)
                 worker_ended(w, status);
     master_tend_log(m);
@@ -214,7 +216,7 @@ static void master_free(struct master *m)
 
 void master_forget(struct master *m)
 {
-    for (EACH_WORKER(m, w))
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
         worker_forget(w);
     control_forget(m->control);
     sockets_forget(m->sockets);
@@ -227,7 +229,7 @@ static int run(struct master *m)
     m->control = control_open(&m->loop, config->control_path, commands_run, m);
     if (!m->control && config->control_path)
         return 1;
-    for (EACH_WORKER(m, w))
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
         if (!m->stopping)
             worker_start(w);
     master_tend_log(m);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The master: a small process without Lua that binds sockets, starts workers and starts them again,
- * passes signals on, and ends when they have ended. A worker is a fork that calls `work` and exits with what it returns.
+ * passes signals on, and ends when they have ended. A worker is a fork that calls `work` and exits
+ * with what it returns.
  *
  *      SIGTERM, SIGINT   stop: every worker drains; past the time it is killed; exit status 0
  *      the same again    every worker is killed at once; exit status 1
@@ -16,7 +17,10 @@
 
 struct worker_link;
 
-/* What a worker's exit status tells the master. Anything else, and signals, are a death: it is started again. */
+/*
+ * What a worker's exit status tells the master. Anything else, and signals, are a death: it is
+ * started again.
+ */
 enum worker_exit {
     WORKER_DONE = 0,   /* drained, or a script without listeners that ended well */
     WORKER_FAILED = 1, /* a script without listeners that raised */
@@ -36,8 +40,9 @@ struct master_config {
 };
 
 /*
- * Runs until all is over; returns the exit status of the program (0, or 1). The caller has opened the
- * log, and closes it. In a forked worker this calls exit with what `work` returned and never comes back.
+ * Runs until all is over; returns the exit status of the program (0, or 1). The caller has opened
+ * the log, and closes it. In a forked worker this calls exit with what `work` returned and never
+ * comes back.
  */
 int master_run(const struct master_config *config);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The pid file is written beside its place and renamed into it, so that a reader never finds half a
- * number. One that names a running process of our own program's name means that this server runs already;
- * a number that now belongs to something else, or to nobody, is left over and replaced.
+ * number. One that names a running process of our own program's name means that this server runs
+ * already; a number that now belongs to something else, or to nobody, is left over and replaced.
  */
 #include "base/log.h"
 #include "master/internal.h"

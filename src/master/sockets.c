@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * With several workers each has a socket of its own on the port (SO_REUSEPORT, socket(7)): the kernel spreads
- * connections over them, and no two workers wake up for one connection. But the flag also lets a second
- * server of the same user bind the port silently, which then gets half of the connections; so before
- * the first socket of a port the port is tried without the flag. One worker needs no flag at all.
+ * With several workers each has a socket of its own on the port (SO_REUSEPORT, socket(7)): the
+ * kernel spreads connections over them, and no two workers wake up for one connection. But the flag
+ * also lets a second server of the same user bind the port silently, which then gets half of the
+ * connections; so before the first socket of a port the port is tried without the flag. One worker
+ * needs no flag at all.
  *
- * "[::]" takes IPv4 connections too (IPV6_V6ONLY off), as most servers do it, whatever the system's default is.
+ * "[::]" takes IPv4 connections too (IPV6_V6ONLY off), as most servers do it, whatever the system's
+ * default is.
  */
 #include "master/sockets.h"
 
@@ -52,11 +54,6 @@ struct sockets *sockets_new(int workers)
 }
 
 /* --- Entries -------------------------------------------------------------------------------- */
-
-#define EACH_ENTRY(s, l) \
-    struct link *l = (s)->entries.next; \
-    l != &(s)->entries; \
-    l = l->next
 
 static struct entry *entry_of(struct link *l)
 {
@@ -119,7 +116,7 @@ void sockets_free(struct sockets *s)
 
 void sockets_forget(struct sockets *s)
 {
-    for (EACH_ENTRY(s, l))
+    for (struct link *l = s->entries.next; l != &s->entries; l = l->next)
         entry_of(l)->file.path[0] = '\0';
     sockets_free(s);
 }
@@ -209,10 +206,13 @@ static int slot_open(const struct sockets *s, struct entry *e, struct slot *slot
     return say(error, e->text, bindaddr_why(errno));
 }
 
-/* The first entry of that text which the worker does not have yet in this life; NULL: a new one is due. */
+/*
+ * The first entry of that text which the worker does not have yet in this life; NULL: a new one is
+ * due.
+ */
 static struct entry *find_free(const struct sockets *s, const struct sockets_request *r)
 {
-    for (EACH_ENTRY(s, l)) {
+    for (struct link *l = s->entries.next; l != &s->entries; l = l->next) {
         struct entry *e = entry_of(l);
         if (!e->slots[r->worker].held && strcmp(e->text, r->address) == 0)
             return e;
@@ -252,7 +252,7 @@ int sockets_bind(struct sockets *s, const struct sockets_request *r, int *port, 
 
 void sockets_unbind(struct sockets *s, int worker, const char *address)
 {
-    for (EACH_ENTRY(s, l)) {
+    for (struct link *l = s->entries.next; l != &s->entries; l = l->next) {
         struct entry *e = entry_of(l);
         if (e->slots[worker].held && strcmp(e->text, address) == 0) {
             entry_drop(s, e, worker);
@@ -263,7 +263,7 @@ void sockets_unbind(struct sockets *s, int worker, const char *address)
 
 void sockets_worker_started(struct sockets *s, int worker)
 {
-    for (EACH_ENTRY(s, l))
+    for (struct link *l = s->entries.next; l != &s->entries; l = l->next)
         entry_of(l)->slots[worker].held = false;
 }
 
@@ -291,7 +291,7 @@ void sockets_worker_gone(struct sockets *s, int worker)
 
 bool sockets_worker_listens(const struct sockets *s, int worker)
 {
-    for (EACH_ENTRY(s, l))
+    for (struct link *l = s->entries.next; l != &s->entries; l = l->next)
         if (entry_of(l)->slots[worker].held)
             return true;
     return false;
@@ -299,7 +299,7 @@ bool sockets_worker_listens(const struct sockets *s, int worker)
 
 bool sockets_text(const struct sockets *s, int i, char *out, size_t size)
 {
-    for (EACH_ENTRY(s, l)) {
+    for (struct link *l = s->entries.next; l != &s->entries; l = l->next) {
         const struct entry *e = entry_of(l);
         if (i-- > 0)
             continue;

@@ -9,9 +9,10 @@
  *      entry "unix:/run/a"
  *      http                  fds:      [12]       [12']      [12'']   duplicates of one socket
  *
- * A worker gets a copy of its own. When it dies, the master's copy keeps the queue of connections that
- * wait to be accepted, and the worker that replaces it is given the same socket again: asking for an
- * address finds the first entry of that text which the worker, in this life, does not have already.
+ * A worker gets a copy of its own. When it dies, the master's copy keeps the queue of connections
+ * that wait to be accepted, and the worker that replaces it is given the same socket again: asking
+ * for an address finds the first entry of that text which the worker, in this life, does not have
+ * already.
  */
 #ifndef NEAP_MASTER_SOCKETS_H
 #define NEAP_MASTER_SOCKETS_H
@@ -37,8 +38,8 @@ void sockets_free(struct sockets *s);
 void sockets_forget(struct sockets *s);
 
 /*
- * The worker's socket for that address, bound now if need be. Returns the master's descriptor, which stays the
- * master's, and *port; or -1 and one line in `error`.
+ * The worker's socket for that address, bound now if need be. Returns the master's descriptor,
+ * which stays the master's, and *port; or -1 and one line in `error`.
  */
 int sockets_bind(struct sockets *s, const struct sockets_request *r, int *port, char error[256]);
 
@@ -48,7 +49,9 @@ void sockets_unbind(struct sockets *s, int worker, const char *address);
 /* A new life of the worker begins: it has asked for nothing yet; what is kept for it stays. */
 void sockets_worker_started(struct sockets *s, int worker);
 
-/* The worker has loaded: closes what was kept for it from an earlier life and not asked for again. */
+/*
+ * The worker has loaded: closes what was kept for it from an earlier life and not asked for again.
+ */
 void sockets_worker_ready(struct sockets *s, int worker);
 
 /* The worker will not come back: closes what is kept for it. */
@@ -57,7 +60,10 @@ void sockets_worker_gone(struct sockets *s, int worker);
 /* True when the worker listens on something. */
 bool sockets_worker_listens(const struct sockets *s, int worker);
 
-/* Writes the i-th listener as "ws://127.0.0.1:9090" or "ws+unix:/path". Returns false past the last. */
+/*
+ * Writes the i-th listener as "ws://127.0.0.1:9090" or "ws+unix:/path". Returns false past the
+ * last.
+ */
 bool sockets_text(const struct sockets *s, int i, char *out, size_t size);
 
 #endif

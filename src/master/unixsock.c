@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
-/* See unixsock.h. Two servers that start at one moment on one stale name may race; the later bind fails then. */
+/*
+ * See unixsock.h. Two servers that start at one moment on one stale name may race; the later bind
+ * fails then.
+ */
 #include "master/unixsock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,7 +20,7 @@ static int name(struct sockaddr_un *un, const char *path)
         errno = ENAMETOOLONG;
         return -1;
     }
-    strcpy(un->sun_path, path);
+    snprintf(un->sun_path, sizeof un->sun_path, "%s", path);
     return 0;
 }
 
@@ -93,7 +97,7 @@ int unixsock_listen(struct unixsock *s, const char *path, mode_t mode, int backl
         errno = error;
         return -1;
     }
-    strcpy(s->path, path);
+    snprintf(s->path, sizeof s->path, "%s", path);
     s->dev = st.st_dev;
     s->ino = st.st_ino;
     return fd;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * The messages between master and worker, and how they are sent: one datagram of a SOCK_SEQPACKET pair
- * each, so that a message comes whole or not at all, and end of file is seen. Both ends are one
- * program (a fork), so a message is the struct as it lies in memory. What comes in is checked all the
- * same, because a worker runs other people's code: its kind, its size, and that its texts end.
+ * The messages between master and worker, and how they are sent: one datagram of a SOCK_SEQPACKET
+ * pair each, so that a message comes whole or not at all, and end of file is seen. Both ends are
+ * one program (a fork), so a message is the struct as it lies in memory. What comes in is checked
+ * all the same, because a worker runs other people's code: its kind, its size, and that its texts
+ * end.
  */
 #ifndef NEAP_MASTER_WIRE_H
 #define NEAP_MASTER_WIRE_H
@@ -35,13 +36,16 @@ struct wire {
 /* A connected pair, close-on-exec, blocking. Returns 0, or -1 with errno. */
 int wire_pair(int fds[2]);
 
-/* Sends without waiting; `fd` goes along unless it is -1 and stays the caller's. Returns 0, or -1 with errno. */
+/*
+ * Sends without waiting; `fd` goes along unless it is -1 and stays the caller's. Returns 0, or -1
+ * with errno.
+ */
 int wire_send(int sock, const struct wire *message, int fd);
 
 /*
- * Receives the next message; `wait` says whether to wait for it. A descriptor that came along is the
- * caller's in *fd, else -1. Returns 1, 0 at end of file, or -1 with errno: EAGAIN, or EBADMSG for a
- * malformed message, which has been dropped.
+ * Receives the next message; `wait` says whether to wait for it. A descriptor that came along is
+ * the caller's in *fd, else -1. Returns 1, 0 at end of file, or -1 with errno: EAGAIN, or EBADMSG
+ * for a malformed message, which has been dropped.
  */
 int wire_receive(int sock, struct wire *message, int *fd, int wait);
 

@@ -2,10 +2,10 @@
 /*
  * One worker: it is forked, talks through its link, dies, and is forked again.
  *
- * How long the master waits before the next life depends on the last. One that never became ready most
- * likely cannot: 0.1 s, doubling to 5 s. One that had been ready did serve, so its clients shall find a
- * worker within a second, however often it dies: 0.1 s, doubling to half a second only. A life of ten
- * seconds forgets what was before.
+ * How long the master waits before the next life depends on the last. One that never became ready
+ * most likely cannot: 0.1 s, doubling to 5 s. One that had been ready did serve, so its clients
+ * shall find a worker within a second, however often it dies: 0.1 s, doubling to half a second
+ * only. A life of ten seconds forgets what was before.
  */
 #include "base/log.h"
 #include "master/internal.h"
@@ -107,7 +107,10 @@ static void on_message(struct worker *w, const struct wire *m)
     }
 }
 
-/* Handles what has come. At end of file only the watching stops: the news of the death comes by SIGCHLD. */
+/*
+ * Handles what has come. At end of file only the watching stops: the news of the death comes by
+ * SIGCHLD.
+ */
 static void read_link(struct worker *w)
 {
     struct wire m;
@@ -168,7 +171,10 @@ static _Noreturn void live(struct worker *w, int fd)
     exit(status); /* not _exit: what the app has printed must be flushed */
 }
 
-/* Forks with all signals blocked, so that none reaches the child while it still has the master's handlers. */
+/*
+ * Forks with all signals blocked, so that none reaches the child while it still has the master's
+ * handlers.
+ */
 static pid_t fork_worker(struct worker *w, const int pair[2])
 {
     sigset_t all, before;
