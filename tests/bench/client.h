@@ -5,8 +5,8 @@
 // fault of the server ends the process with status 1 and a line about it on stderr.
 //
 // No two messages are alike, so that a server cannot gain from seeing a string again: eight
-// hexadecimal digits at the front count the messages of the connection and eight at the end
-// name it. The rest is the same in all, and masked once for all.
+// hexadecimal digits at the front count the messages and eight at the end name the connection.
+// The rest is the same in all, and masked once for all.
 //
 // Every reply's opcode, FIN, length and order are checked, and the content of one in eight.
 

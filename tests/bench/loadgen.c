@@ -165,38 +165,17 @@ static void parse_options(int argc, char **argv)
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
-        case 'p':
-            opt.port = (uint16_t)atoi(optarg);
-            break;
-        case 'm':
-            opt.mode = mode_named(optarg);
-            break;
-        case 'u':
-            opt.path = optarg;
-            break;
-        case 's':
-            opt.size = strtoull(optarg, NULL, 10);
-            break;
-        case 'd':
-            opt.depth = atoi(optarg);
-            break;
-        case 'c':
-            opt.connections = atoi(optarg);
-            break;
-        case 't':
-            seconds = atof(optarg);
-            break;
-        case 'w':
-            warmup = atof(optarg);
-            break;
-        case 'b':
-            opt.opcode = CLIENT_BINARY;
-            break;
-        case 'P':
-            server_parse(&server, optarg);
-            break;
-        default:
-            wrong_usage();
+        case 'p': opt.port = (uint16_t)atoi(optarg); break;
+        case 'm': opt.mode = mode_named(optarg); break;
+        case 'u': opt.path = optarg; break;
+        case 's': opt.size = strtoull(optarg, NULL, 10); break;
+        case 'd': opt.depth = atoi(optarg); break;
+        case 'c': opt.connections = atoi(optarg); break;
+        case 't': seconds = atof(optarg); break;
+        case 'w': warmup = atof(optarg); break;
+        case 'b': opt.opcode = CLIENT_BINARY; break;
+        case 'P': server_parse(&server, optarg); break;
+        default: wrong_usage();
         }
     }
     if (opt.port == 0 || server.count == 0 || opt.connections < 1 || opt.depth < 1 ||
