@@ -5,7 +5,8 @@
  *
  *      - cut in any way, the outcome is that of the whole: status, reason, head, bytes used;
  *      - the head ends at the first empty line, and nothing behind it is used;
- *      - an accepted head is inside the limits and the grammar, and written down again it is parsed to an equal one;
+ *      - an accepted head is inside the limits and the grammar, and written down again it is
+ *        parsed to an equal one;
  *      - what a slow reference of RFC 9112 accepts is accepted, and nothing else.
  */
 #include "head_fuzz.h"
@@ -153,7 +154,7 @@ static bool reference_accepts(enum http_kind kind, const struct http_limits *l, 
            (r.codings == 0 || minor == '1');
 }
 
-/* The reference must have accepted what was; the other way round it speaks only of what it knows. */
+/* What was accepted the reference accepts; of what was refused it judges only what it knows. */
 static void check_reference(enum http_kind kind, const struct http_limits *l, struct http_str bytes,
                             const struct fed *fed)
 {
