@@ -67,14 +67,13 @@ static const unsigned char *scan_string(struct reader *r, bool *escaped)
             if (!len)
                 return fail(r, p, "invalid UTF-8"), NULL;
             p += len;
-        } else if (*p == '\\' && r->end - p >= 2 && ljson_is_plain(p[1])) {
+        } else if (*p == '\\') {
             *escaped = true;
-            p += 2;
-        } else if (*p == '\\' && r->end - p >= 2 && (p[1] == '"' || p[1] == '\\')) {
-            *escaped = true;
+            if (p[1] < 0x20 || p[1] >= 0x80) /* the end of the text included */
+                return fail(r, p + 1, "invalid escape"), NULL;
             p += 2;
         } else {
-            return fail(r, p, *p == '\\' ? "invalid escape" : "control character in a string"), NULL;
+            return fail(r, p, "control character in a string"), NULL;
         }
     }
 }
@@ -397,20 +396,13 @@ static bool read_word(struct reader *r, const char *word, size_t len)
 static bool read_value(struct reader *r)
 {
     switch (peek(r)) {
-    case '"':
-        return read_string(r);
-    case '{':
-        return read_object(r);
-    case '[':
-        return read_array(r);
-    case 't':
-        return read_word(r, "true", 4);
-    case 'f':
-        return read_word(r, "false", 5);
-    case 'n':
-        return read_word(r, "null", 4);
-    default:
-        return read_number(r);
+    case '"': return read_string(r);
+    case '{': return read_object(r);
+    case '[': return read_array(r);
+    case 't': return read_word(r, "true", 4);
+    case 'f': return read_word(r, "false", 5);
+    case 'n': return read_word(r, "null", 4);
+    default: return read_number(r);
     }
 }
 

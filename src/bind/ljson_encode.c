@@ -10,8 +10,8 @@
  * nan, text that is not UTF-8, more than 128 levels (a table that contains itself is found by this).
  * Metamethods are not called, so that no Lua code runs in the middle.
  *
- * The depth limit alone does not bound the work: a table may contain another one many times at each
- * level. MAX_TEXT does, because every visit writes at least one byte.
+ * The depth limit alone does not bound the work: a table may contain another one twice at each level.
+ * MAX_TEXT and MAX_TABLES do; while this runs nothing else in the worker does.
  */
 #include "bind/ljson_text.h"
 
@@ -21,7 +21,8 @@
 
 enum { VALUE = 1, BUFFER = 2 }; /* stack indices */
 
-#define MAX_TEXT ((size_t)256 << 20)
+#define MAX_TEXT ((size_t)64 << 20)
+#define MAX_TABLES 4000000
 
 struct writer {
     lua_State *L;
@@ -29,7 +30,7 @@ struct writer {
     size_t used, size;
     const void *array; /* the array metatable */
     const char *error; /* a constant, or a string on the Lua stack */
-    int depth;
+    int depth, tables;
     char path[160]; /* where it went wrong; written from the end while the calls return */
     size_t path_at;
     bool path_full;
@@ -47,7 +48,7 @@ static bool grow(struct writer *w, size_t more)
 {
     size_t size = w->size;
     if (more > MAX_TEXT || w->used + more > MAX_TEXT)
-        return fail(w, "more than 256 MiB of JSON");
+        return fail(w, "more than 64 MiB of JSON");
     while (size - w->used < more)
         size *= 2;
     char *data = lua_newuserdata(w->L, size);
@@ -257,6 +258,8 @@ static bool write_table(struct writer *w)
 {
     if (w->depth == LJSON_DEPTH)
         return fail(w, "nested deeper than 128, or a table that contains itself");
+    if (++w->tables > MAX_TABLES)
+        return fail(w, "more than 4 million arrays and objects");
     if (!lua_checkstack(w->L, 8))
         return fail(w, "no stack left");
     w->depth++;
@@ -278,18 +281,14 @@ static bool refuse(struct writer *w)
 static bool write_value(struct writer *w)
 {
     switch (lua_type(w->L, -1)) {
-    case LUA_TSTRING:
-        return write_string(w, -1);
-    case LUA_TNUMBER:
-        return write_number(w);
-    case LUA_TTABLE:
-        return write_table(w);
+    case LUA_TSTRING: return write_string(w, -1);
+    case LUA_TNUMBER: return write_number(w);
+    case LUA_TTABLE: return write_table(w);
     case LUA_TBOOLEAN:
         return lua_toboolean(w->L, -1) ? write_bytes(w, "true", 4) : write_bytes(w, "false", 5);
     case LUA_TLIGHTUSERDATA:
         return lua_touserdata(w->L, -1) ? refuse(w) : write_bytes(w, "null", 4);
-    default:
-        return refuse(w);
+    default: return refuse(w);
     }
 }
 

@@ -43,8 +43,8 @@ size_t ljson_utf8(const unsigned char *s, const unsigned char *end);
 double ljson_to_number(const char *text);
 
 /*
- * Writes the shortest text that reads back as exactly `v` (finite), integers up to 2^53 without
- * exponent. `out` has LJSON_NUMBER_ROOM bytes. Returns the length; no NUL is added.
+ * Writes a text that reads back as exactly `v` (finite), with no more digits than that takes (or 15);
+ * integers up to 2^53 in full. `out` has LJSON_NUMBER_ROOM bytes. Returns the length; adds no NUL.
  */
 size_t ljson_from_number(char *out, double v);
 
@@ -60,7 +60,8 @@ static inline int ljson_is_plain(unsigned char c)
  * the byte is below 0x20, or one of the two, or has its top bit set. A borrow between the bytes can
  * only flag a byte too many above one that is rightly flagged, and the loop below looks again.
  */
-static inline const unsigned char *ljson_skip_plain(const unsigned char *p, const unsigned char *end)
+static inline const unsigned char *ljson_skip_plain(const unsigned char *p,
+                                                    const unsigned char *end)
 {
     const uint64_t ones = 0x0101010101010101u;
     while (end - p >= 8) {

@@ -407,6 +407,7 @@ describe("neap.task", function()
         end)
         task.sleep(0)
         local value, err = task.timeout(1, channel.receive, channel)
+        task.sleep(0)
         return value, err, (channel:tryReceive())
       end
       -- The sender's timer is the older one: the receiver is about to go on when its time is up.
