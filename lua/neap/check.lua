@@ -98,7 +98,7 @@ local function execute(report, version, chunk)
   errors.collect(function(...)
     add(report, ...)
   end)
-  xpcall(chunk, function(err)
+  xpcall(source.run, function(err)
     local text = tostring(err)
     local file, line, message = split(version, text)
     if not file then
@@ -106,7 +106,7 @@ local function execute(report, version, chunk)
       message = text
     end
     add(report, file, line, message)
-  end, unpack(version.env.arg))
+  end, version.entry, chunk, unpack(version.env.arg))
   errors.collect(nil)
 end
 

@@ -12,6 +12,7 @@
 
 local core = require "neap.core"
 local errors = require "neap.error"
+local source = require "neap.source"
 
 local BOM = "\239\187\191"
 local globalRequire = require
@@ -179,7 +180,7 @@ local function run(version, name, path)
   version.files[#version.files + 1] = path
   local entry = { task = core.current(), waiters = {} }
   version.loading[name] = entry
-  local ok, result = pcall(chunk, name, path)
+  local ok, result = pcall(source.run, path, chunk, name, path)
   if ok and result == nil then
     result = rawget(version.loaded, name)
     if result == nil then
@@ -304,7 +305,7 @@ local function loadApp(path, args)
   if not chunk then
     error(why, 0)
   end
-  chunk(unpack(version.env.arg))
+  source.run(version.entry, chunk, unpack(version.env.arg))
   return version
 end
 

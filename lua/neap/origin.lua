@@ -70,7 +70,7 @@ local function pattern(entry)
     return nil, '"null" cannot be allowed: any page can have that origin'
   end
   local scheme, host = parse(entry)
-  if scheme and not host:find("*", 3, true) and (host:sub(1, 1) ~= "*" or host:sub(1, 2) == "*.") then
+  if scheme and host:gsub("^%*%.", ""):find "^[^*]+$" then
     return entry
   end
   local bare = entry:match "^(%a[%w+.-]*://[^/%c%s]+)/"

@@ -4,6 +4,9 @@
 -- the innermost stack frame whose file is not its own, for the line a function is defined at, and, as a config table
 -- usually spans several lines, for the line that sets a certain key.  The last is a guess over the text: when it
 -- finds nothing, the line of the call stands.
+--
+-- A call that a file returns (`return websocket.service(...)` at the end of a module) leaves no frame of that file.  So
+-- the loader runs files through `run`, whose frame tells which file it is; the line is then that of its last `return`.
 
 local LIBRARY = debug.getinfo(1, "S").source:match "^(.*/)source%.lua$"
 local MAX_LINES = 200 -- a call longer than this keeps its first line
@@ -20,22 +23,6 @@ local function fileOf(info)
   return info.short_src
 end
 
---- File and line of the innermost frame that belongs to the app; nil when there is none.
----@return string? file
----@return integer? line
-local function position()
-  local level = 2
-  local info = debug.getinfo(level, "Sl")
-  while info do
-    if info.what ~= "C" and not isLibrary(info.source) then
-      return fileOf(info), info.currentline
-    end
-    level = level + 1
-    info = debug.getinfo(level, "Sl")
-  end
-  return nil
-end
-
 --- File and line where a function is defined; nil for C functions and for the library's own.
 ---@param fn function
 ---@return string? file
@@ -48,7 +35,7 @@ local function definition(fn)
   return fileOf(info), info.linedefined
 end
 
-local function readLines(file, first)
+local function readLines(file, first, most)
   local handle = io.open(file, "r")
   if not handle then
     return {}
@@ -59,7 +46,7 @@ local function readLines(file, first)
     if number >= first then
       lines[#lines + 1] = line
     end
-    if #lines == MAX_LINES then
+    if #lines == most then
       break
     end
   end
@@ -79,6 +66,43 @@ local function setsKey(line, key)
   return (line .. " "):find(pattern) ~= nil
 end
 
+--- Runs the chunk of a file.
+---@param path string what the chunk was compiled from
+---@param chunk function
+---@return any result the first
+local function run(path, chunk, ...) -- `position` reads the first argument off the stack
+  return (chunk(...))
+end
+
+local function lastReturn(path)
+  local found = 1
+  for number, line in ipairs(readLines(path, 1, math.huge)) do
+    if line:find "^return%f[^%w_]" then
+      found = number
+    end
+  end
+  return found
+end
+
+--- File and line of the innermost frame that belongs to the app; nil when there is none.
+---@return string? file
+---@return integer? line
+local function position()
+  local level = 2
+  local info = debug.getinfo(level, "Slf")
+  while info do
+    if info.func == run then
+      local _, path = debug.getlocal(level, 1)
+      return path, lastReturn(path)
+    elseif info.what ~= "C" and not isLibrary(info.source) then
+      return fileOf(info), info.currentline
+    end
+    level = level + 1
+    info = debug.getinfo(level, "Slf")
+  end
+  return nil
+end
+
 --- The line, from that of a call to the call's end, that sets a key; the call's own when none seems to.
 ---@param file string
 ---@param line integer
@@ -86,7 +110,7 @@ end
 ---@return integer
 local function lineOfKey(file, line, key)
   local depth = 0
-  for i, code in ipairs(readLines(file, line)) do
+  for i, code in ipairs(readLines(file, line, MAX_LINES)) do
     if setsKey(code, key) then
       return line + i - 1
     end
@@ -100,6 +124,7 @@ end
 
 return {
   position = position,
+  run = run,
   definition = definition,
   lineOfKey = lineOfKey,
 }

@@ -141,7 +141,7 @@ local function readArguments(what, count, first, second)
   end
   if type(first) == "table" and config.looksLike("route", first) then
     errors.fault(what .. ": the upgrade function or service after the config is missing")
-    return first, {}
+    return first, nowhere
   end
   return nil, first
 end
@@ -237,9 +237,11 @@ local function listener(address, settings)
   local bound, why = readAddress(address, settings.host)
   if not bound then
     errors.fault(("websocket.listener: %s; %s"):format(why or "no address: " .. text.show(address), EXPECTED))
-    bound = "127.0.0.1:0"
   end
-  local handle, port, name = listen(bound, settings)
+  local handle, port, name = NO_HANDLE, 0, "nowhere"
+  if bound then
+    handle, port, name = listen(bound, settings)
+  end
   return setmetatable({
     handle = handle,
     port = port,

@@ -63,10 +63,14 @@ function core.finished(task)
   return task.over == true
 end
 
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
+
 local function step(entry)
   local task, arguments = entry[1], entry[2]
   running = task
-  task.results = { fake.rawResume(task.co, unpack(arguments, 1, arguments.n)) }
+  task.results = pack(fake.rawResume(task.co, unpack(arguments, 1, arguments.n)))
   running = nil
   if fake.rawStatus(task.co) == "dead" then
     task.over = true
@@ -87,19 +91,16 @@ function fake.run(fn, ...)
   if not task.results[1] then
     error(task.results[2], 0)
   end
-  return unpack(task.results, 2)
+  return unpack(task.results, 2, task.results.n)
 end
 
 -- Requests.
 
-local function splitTarget(request)
-  local path, query = request.target:match "^([^?]*)%??(.*)$"
-  return path, query
-end
+local DATA = {} -- key of the raw data, so that every name is left to the __index under test
 
 --- A request of raw data: method, target, headers (array of pairs), params, address, port, secure.
 function fake.request(fields)
-  return setmetatable({
+  return setmetatable({ [DATA] = {
     method = fields.method or "GET",
     target = fields.target or "/",
     headers = fields.headers or {},
@@ -109,14 +110,19 @@ function fake.request(fields)
     secure = fields.secure or false,
     cache = {},
     response = {},
-  }, fake.requestMeta)
+  } }, fake.requestMeta)
+end
+
+--- The raw data of a request; its `response` has the headers that were set, `answered` forbids more.
+function fake.data(request)
+  return rawget(request, DATA)
 end
 
 fake.requestMeta = {}
 
 local function raw(name)
   return function(request)
-    return rawget(request, name)
+    return fake.data(request)[name]
   end
 end
 
@@ -124,20 +130,20 @@ core.requestMethod, core.requestTarget, core.requestParams = raw "method", raw "
 core.requestFields, core.requestSecure, core.requestCache = raw "headers", raw "secure", raw "cache"
 
 function core.requestPath(request)
-  return (splitTarget({ target = rawget(request, "target") }))
+  return (fake.data(request).target:match "^[^?]*")
 end
 
 function core.requestQuery(request)
-  return select(2, splitTarget({ target = rawget(request, "target") }))
+  return fake.data(request).target:match "%?(.*)$" or ""
 end
 
 function core.requestAddress(request)
-  return rawget(request, "address"), rawget(request, "port")
+  return fake.data(request).address, fake.data(request).port
 end
 
 function core.requestField(request, name)
   local values = {}
-  for _, field in ipairs(rawget(request, "headers")) do
+  for _, field in ipairs(fake.data(request).headers) do
     if field[1]:lower() == name:lower() then
       values[#values + 1] = field[2]
     end
@@ -146,10 +152,10 @@ function core.requestField(request, name)
 end
 
 function core.setResponseHeader(request, name, value)
-  if rawget(request, "answered") then
+  if fake.data(request).answered then
     return nil, "the answer has been sent"
   end
-  table.insert(rawget(request, "response"), { name, value })
+  table.insert(fake.data(request).response, { name, value })
   return true
 end
 
