@@ -134,22 +134,24 @@ local function originOf(request)
   return core.requestField(request, "origin")[1]
 end
 
--- What to write so that this origin passes.
-local function advice(origin)
+-- The line that would let this origin pass.
+local function advice(origin, list, call)
   local scheme, host, port = parse(origin)
   if not scheme then
     return "nothing: such an origin cannot be allowed"
   end
-  return ('"%s"'):format(normal(scheme, host, port))
+  local all = { unpack(list) }
+  all[#all + 1] = normal(scheme, host, port)
+  return ("%s { '%s' }"):format(call, table.concat(all, "', '"))
 end
 
-local function logRefusal(request, origin, allowed, where)
+-- `allowed` says what would have passed, `call` is how the app's line begins that lists origins.
+local function logRefusal(request, origin, list, call, allowed)
   core.log("warn", "origin not allowed", {
     { "origin", origin:sub(1, 200) },
     { "path", core.requestPath(request):sub(1, 200) },
-    { "allowed", allowed },
-    { "add", advice(origin) },
-    { "to", where },
+    { "allowed", allowed or table.concat(list, ", ") },
+    { "add", advice(origin, list, call) },
   })
 end
 
@@ -187,7 +189,7 @@ local function originAllowed(request, list)
   if not origin or inList(origin, list) then
     return true
   end
-  logRefusal(request, origin, table.concat(list, ", "), "request:originAllowed { ... }")
+  logRefusal(request, origin, list, "request:originAllowed")
   return false
 end
 
@@ -209,14 +211,14 @@ local function passes(route, request)
     if inList(origin, list) then
       return true
     end
-    logRefusal(request, origin, table.concat(list, ", "), "allowedOrigins = { ... } of this route")
+    logRefusal(request, origin, list, "allowedOrigins =")
     return false
   end
   if isSameOrigin(request) then
     return true
   end
   local host = core.requestField(request, "host")[1] or ""
-  logRefusal(request, origin, "the same origin, host " .. host:sub(1, 200), "allowedOrigins = { ... } of this route")
+  logRefusal(request, origin, {}, "allowedOrigins =", "the same origin, host " .. host:sub(1, 200))
   return false
 end
 

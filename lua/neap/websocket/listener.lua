@@ -101,7 +101,8 @@ end
 
 ---@class websocket.Listener
 ---@field port integer the port that was bound; 0 for unix sockets
----@field address string what was bound
+---@field address string what was bound, "127.0.0.1:9090" for instance
+---@field stopped boolean whether it accepts no more
 local methods = {}
 
 local meta = {
@@ -115,6 +116,13 @@ local meta = {
 local function checkSelf(self, method)
   if getmetatable(self) ~= meta then
     errors.raise(("listener:%s: call it with a colon, listener:%s(...)"):format(method, method))
+  end
+end
+
+local function checkOpen(self, method)
+  checkSelf(self, method)
+  if self.stopped then
+    errors.raise(("listener:%s: the listener on %s has been stopped"):format(method, self.address))
   end
 end
 
@@ -151,7 +159,7 @@ end
 ---@param ... table|function the config of the route (may be left out), and an upgrade function or service
 ---@return websocket.Listener self
 function methods:attach(path, ...)
-  checkSelf(self, "attach")
+  checkOpen(self, "attach")
   local what = "listener:attach(" .. text.show(path) .. ")"
   local ok, why = false, "the path must be a string"
   if type(path) == "string" then
@@ -176,7 +184,7 @@ end
 ---@param path string as it was attached
 ---@return websocket.Listener self
 function methods:detach(path)
-  checkSelf(self, "detach")
+  checkOpen(self, "detach")
   local what = "listener:detach(" .. text.show(path) .. ")"
   if type(path) ~= "string" then
     errors.fault(what .. ": the path must be a string")
@@ -192,7 +200,7 @@ end
 --- Accepts connections from now on; happens by itself when the app has loaded.
 ---@return websocket.Listener self
 function methods:start()
-  checkSelf(self, "start")
+  checkOpen(self, "start")
   self.handle:start()
   return self
 end
@@ -206,6 +214,7 @@ function methods:gracefulStop(seconds)
   if not isSeconds(seconds) then
     errors.raise("listener:gracefulStop([seconds]): seconds must be a number, 0 or more, it is " .. text.show(seconds))
   end
+  self.stopped = true
   self.handle:gracefulStop(seconds)
   return self
 end
@@ -214,6 +223,7 @@ end
 ---@return websocket.Listener self
 function methods:immediateStop()
   checkSelf(self, "immediateStop")
+  self.stopped = true
   self.handle:immediateStop()
   return self
 end
@@ -221,10 +231,10 @@ end
 local function listen(address, settings)
   local handle, err = core.listen(address, settings)
   if handle then
-    return handle, handle:port(), handle:address()
+    local port = handle:port()
+    return handle, port, (address:gsub(":%d+$", ":" .. port))
   end
-  errors.fault(("websocket.listener: cannot listen on %s: %s"):format(address,
-    errors.isError(err) and err.message or tostring(err)))
+  errors.fault("websocket.listener: " .. (errors.isError(err) and err.message or tostring(err)))
   return NO_HANDLE, 0, address
 end
 
@@ -246,6 +256,7 @@ local function listener(address, settings)
     handle = handle,
     port = port,
     address = name,
+    stopped = false,
   }, meta)
 end
 
