@@ -165,7 +165,9 @@ static int work(struct worker_link *link, void *arg)
     w->vm->on_idle = on_idle;
     lvm_load(w->vm, w->options->app, w->options->args);
     loop_run(&w->loop);
-    return w->status;
+    int status = w->status;
+    lvm_free(w->vm); /* so that a leak checker sees what the Lua heap owned */
+    return status;
 }
 
 /* A missing app is wrong usage, told before any process is started. */
