@@ -47,6 +47,8 @@ def _():
 
 @suite.final("end.stop", "the server ends in order, without a sanitizer report")
 def _():
+    server()
+    common.good_bye(Shared.barrier)     # a client that does not answer the 1001 is waited for
     status = server().stop()
     if status != 0:
         raise Failed("ended with %d" % status)
