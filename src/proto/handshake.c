@@ -26,13 +26,11 @@ static bool is_text(struct http_str s, const char *text)
     return s.len == strlen(text) && memcmp(s.s, text, s.len) == 0;
 }
 
-static size_t count_lines(const struct http_head *h, const char *name)
+/* True when there is exactly one line of that name; *value is what it says. */
+static bool lone_field(const struct http_head *h, const char *name, struct http_str *value)
 {
-    struct http_str value;
-    size_t n = 0;
-    while (n < 2 && http_field(h, name, n, &value))
-        n++;
-    return n;
+    struct http_str second;
+    return http_field(h, name, 0, value) && !http_field(h, name, 1, &second);
 }
 
 /*
@@ -85,7 +83,7 @@ static bool breaks_method(const struct http_head *h)
 static bool breaks_host(const struct http_head *h)
 {
     struct http_str host;
-    return count_lines(h, "Host") != 1 || !http_field(h, "Host", 0, &host) || !is_host(host);
+    return !lone_field(h, "Host", &host) || !is_host(host);
 }
 
 /*
@@ -114,7 +112,8 @@ static bool breaks_connection(const struct http_head *h)
 
 static bool breaks_ws_version_count(const struct http_head *h)
 {
-    return count_lines(h, "Sec-WebSocket-Version") != 1;
+    struct http_str v;
+    return !lone_field(h, "Sec-WebSocket-Version", &v);
 }
 
 static bool breaks_ws_version(const struct http_head *h)
@@ -126,13 +125,13 @@ static bool breaks_ws_version(const struct http_head *h)
 static bool breaks_key(const struct http_head *h)
 {
     struct http_str v;
-    return count_lines(h, "Sec-WebSocket-Key") != 1 || !http_field(h, "Sec-WebSocket-Key", 0, &v) ||
-           !is_key(v);
+    return !lone_field(h, "Sec-WebSocket-Key", &v) || !is_key(v);
 }
 
 static bool breaks_origin(const struct http_head *h)
 {
-    return count_lines(h, "Origin") > 1;
+    struct http_str second;
+    return http_field(h, "Origin", 1, &second);
 }
 
 /* RFC 6455 §4.2.1, in the order in which handshake.h promises the answers. */
@@ -290,8 +289,7 @@ static const char *verify_accept(const struct http_head *response, const char *k
     char accept[HANDSHAKE_ACCEPT_SIZE + 1];
     struct http_str have;
     handshake_accept(key, accept);
-    if (count_lines(response, "Sec-WebSocket-Accept") != 1 ||
-        !http_field(response, "Sec-WebSocket-Accept", 0, &have) || !is_text(have, accept))
+    if (!lone_field(response, "Sec-WebSocket-Accept", &have) || !is_text(have, accept))
         return "The server's Sec-WebSocket-Accept does not answer our key";
     return NULL;
 }
@@ -318,10 +316,9 @@ static const char *verify_subprotocol(const struct http_head *response, const ch
                                       struct http_str *chosen)
 {
     *chosen = (struct http_str){"", 0};
-    size_t lines = count_lines(response, "Sec-WebSocket-Protocol");
-    if (lines == 0)
+    if (!http_field(response, "Sec-WebSocket-Protocol", 0, chosen))
         return NULL;
-    if (lines > 1 || !http_field(response, "Sec-WebSocket-Protocol", 0, chosen) ||
+    if (!lone_field(response, "Sec-WebSocket-Protocol", chosen) ||
         !http_is_token(chosen->s, chosen->len) || !was_offered(offered, *chosen))
         return "The server chose a sub-protocol that was not offered";
     return NULL;

@@ -151,9 +151,11 @@ void http_field_at(const struct http_head *h, size_t i, struct http_str *name,
 static size_t find_line(const struct http_head *h, const char *name, size_t line)
 {
     size_t len = strlen(name);
+    const char *text = text_of(h);
     for (; line < h->lines; line++) {
-        struct http_str have = piece(h, FIRST_LINE + 2 * line);
-        if (http_same(have.s, have.len, name, len))
+        size_t from = get_offset(h, FIRST_LINE + 2 * line);
+        size_t to = get_offset(h, FIRST_LINE + 2 * line + 1);
+        if (http_same(text + from, to - from - 1, name, len))
             break;
     }
     return line;
