@@ -54,8 +54,10 @@ local function finish(record, ended, ...)
   end
 end
 
+-- The traceback ends where the library begins: at the xpcall in `run`.
 local function on_error(value)
-  return { value = value, trace = debug.traceback(tostring(value), 2) }
+  local trace = debug.traceback(tostring(value), 2)
+  return { value = value, trace = trace:match "^(.*)\n\t%[C%]: in function 'xpcall'" or trace }
 end
 
 -- The end of a task's function. A task that ended because it was cancelled has not failed.
