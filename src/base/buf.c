@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Growth is geometric, so that appending byte by byte stays linear; consumed space is reused before growing. */
+/*
+ * Growth is geometric, so that appending byte by byte stays linear; consumed space is reused before
+ * growing.
+ */
 #include "base/buf.h"
 
 #include "base/err.h"
@@ -7,7 +10,10 @@
 
 #include <string.h>
 
-/* Moves what is readable to a block of `cap` bytes. One that starts at the front may be resized in place. */
+/*
+ * Moves what is readable to a block of `cap` bytes. One that starts at the front may be resized in
+ * place.
+ */
 static int move_to(struct buf *b, size_t cap)
 {
     uint8_t *data = b->off ? mem_try(cap) : mem_try_resize(b->data, cap);

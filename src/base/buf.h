@@ -28,7 +28,10 @@ static inline size_t buf_len(const struct buf *b)
     return b->end - b->off;
 }
 
-/* Makes room for `room` more bytes, growing geometrically. Returns 0 or ERR_NOMEM; then the buffer is as before. */
+/*
+ * Makes room for `room` more bytes, growing geometrically. Returns 0 or ERR_NOMEM; then the buffer
+ * is as before.
+ */
 int buf_reserve(struct buf *b, size_t room);
 
 /* Where the next bytes go, after buf_reserve; and a note that `len` have been put there. */

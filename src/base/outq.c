@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: MIT
 /*
- * The chain behind outq.h. A copied segment carries its bytes behind its header in one allocation;
- * standard ones have SEG_SIZE bytes of room and go back to the pool, larger ones are made to measure
- * for one big message and freed. Small appends fill the last copied segment first.
+ * The chain behind outq.h. A copied segment carries its bytes behind its header in one allocation,
+ * of one of two standard sizes that go back to the pool, or made to measure for one big message. A
+ * queue begins with a small one, as most answers are small; when that overflows, its bytes move
+ * into a large one, so that what was queued in one turn still goes out as one piece.
  */
 #include "base/outq.h"
 
 #include "base/err.h"
 #include "base/mem.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/uio.h>
 
 enum {
-    SEG_SIZE = 16 * 1024 - 64, /* with its header a little under four pages */
-    POOL_MAX = 32,             /* half a megabyte a worker at the most */
+    SMALL = 1024 - 64,
+    LARGE = 16 * 1024 - 64, /* with its header a little under four pages */
+    SMALL_KEPT = 64,
+    LARGE_KEPT = 8,
 };
 
 struct outseg {
@@ -48,18 +52,27 @@ void chunk_unref(struct chunk *c)
         mem_free(c);
 }
 
+static struct outseg *pop(struct outseg **list, unsigned *count)
+{
+    struct outseg *s = *list;
+    if (s) {
+        *list = s->next;
+        --*count;
+    }
+    return s;
+}
+
 static struct outseg *seg_new(struct outpool *pool, size_t cap)
 {
-    struct outseg *s;
-    if (cap == SEG_SIZE && pool->free) {
-        s = pool->free;
-        pool->free = s->next;
-        pool->count--;
-    } else {
+    struct outseg *s = NULL;
+    if (cap == SMALL)
+        s = pop(&pool->small, &pool->small_count);
+    else if (cap == LARGE)
+        s = pop(&pool->large, &pool->large_count);
+    if (!s)
         s = mem_try(sizeof *s + cap);
-        if (!s)
-            return NULL;
-    }
+    if (!s)
+        return NULL;
     s->next = NULL;
     s->chunk = NULL;
     s->off = s->end = 0;
@@ -67,17 +80,26 @@ static struct outseg *seg_new(struct outpool *pool, size_t cap)
     return s;
 }
 
+/* True when it went onto the list, which keeps at most `max`. */
+static bool push(struct outseg **list, unsigned *count, unsigned max, struct outseg *s)
+{
+    if (*count >= max)
+        return false;
+    s->next = *list;
+    *list = s;
+    ++*count;
+    return true;
+}
+
 static void seg_free(struct outseg *s, struct outpool *pool)
 {
     if (s->chunk)
         chunk_unref(s->chunk);
-    if (s->cap != SEG_SIZE || pool->count >= POOL_MAX) {
-        mem_free(s);
+    if (s->cap == SMALL && push(&pool->small, &pool->small_count, SMALL_KEPT, s))
         return;
-    }
-    s->next = pool->free;
-    pool->free = s;
-    pool->count++;
+    if (s->cap == LARGE && push(&pool->large, &pool->large_count, LARGE_KEPT, s))
+        return;
+    mem_free(s);
 }
 
 static void append(struct outq *q, struct outseg *s)
@@ -89,27 +111,61 @@ static void append(struct outq *q, struct outseg *s)
     q->tail = s;
 }
 
+static void free_list(struct outseg **list, unsigned *count)
+{
+    struct outseg *s;
+    while ((s = pop(list, count)))
+        mem_free(s);
+}
+
 void outpool_deinit(struct outpool *pool)
 {
-    while (pool->free) {
-        struct outseg *s = pool->free;
-        pool->free = s->next;
-        mem_free(s);
-    }
-    pool->count = 0;
+    free_list(&pool->small, &pool->small_count);
+    free_list(&pool->large, &pool->large_count);
+}
+
+/* Replaces the queue's only segment, a small one, by a large one with the same bytes. */
+static struct outseg *enlarge(struct outq *q, struct outpool *pool)
+{
+    struct outseg *small = q->head;
+    struct outseg *s = seg_new(pool, LARGE);
+    if (!s)
+        return NULL;
+    s->end = small->end - small->off;
+    memcpy(s->bytes, small->bytes + small->off, s->end);
+    q->head = q->tail = s;
+    seg_free(small, pool);
+    return s;
+}
+
+static size_t size_for(const struct outq *q, size_t len)
+{
+    if (len > LARGE)
+        return len;
+    return q->head || len > SMALL ? LARGE : SMALL;
+}
+
+/* A segment with room for `len` bytes at the end of the queue. */
+static struct outseg *with_room(struct outq *q, struct outpool *pool, size_t len)
+{
+    struct outseg *s = q->tail;
+    if (s && !s->chunk && s->cap - s->end >= len)
+        return s;
+    if (s && s == q->head && s->cap == SMALL && q->len + len <= LARGE)
+        return enlarge(q, pool);
+    if (len > UINT32_MAX - LARGE)
+        return NULL;
+    s = seg_new(pool, size_for(q, len));
+    if (s)
+        append(q, s);
+    return s;
 }
 
 uint8_t *outq_extend(struct outq *q, struct outpool *pool, size_t len)
 {
-    struct outseg *s = q->tail;
-    if (!s || s->chunk || s->cap - s->end < len) {
-        if (len > UINT32_MAX - SEG_SIZE)
-            return NULL;
-        s = seg_new(pool, len > SEG_SIZE ? len : SEG_SIZE);
-        if (!s)
-            return NULL;
-        append(q, s);
-    }
+    struct outseg *s = with_room(q, pool, len);
+    if (!s)
+        return NULL;
     uint8_t *room = s->bytes + s->end;
     s->end += (uint32_t)len;
     q->len += len;

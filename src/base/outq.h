@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * Bytes that wait to be written to one peer: a chain of segments. A segment either holds copied bytes
- * and takes more until it is full, or refers to a chunk: immutable bytes with a reference count, so
- * that one encoded broadcast waits in thousands of queues and exists once.
+ * Bytes that wait to be written to one peer: a chain of segments. A segment either holds copied
+ * bytes and takes more until it is full, or refers to a chunk: immutable bytes with a reference
+ * count, so that one encoded broadcast waits in thousands of queues and exists once.
  *
- *      head ──▶ [copied: frames of this turn] ──▶ [chunk: a broadcast] ──▶ [copied: open at its end]
+ *      head ──▶ [copied: frames of this turn] ──▶ [chunk: a broadcast] ──▶ [copied: open at end]
  *
  * An empty queue owns no memory. Standard segments are kept in a pool that many queues share, so
  * that the common case (a reply is queued, written, forgotten) allocates nothing.
@@ -24,7 +24,10 @@ struct chunk {
     uint8_t bytes[];
 };
 
-/* A chunk for `len` bytes (to be filled by the caller before it is shared), or NULL when memory is short. */
+/*
+ * A chunk for `len` bytes (to be filled by the caller before it is shared), or NULL when memory is
+ * short.
+ */
 struct chunk *chunk_new(size_t len);
 struct chunk *chunk_ref(struct chunk *c);
 void chunk_unref(struct chunk *c);
@@ -33,8 +36,8 @@ struct outseg;
 
 /* Free standard segments, shared by the queues of one worker. Zero-initialised is empty. */
 struct outpool {
-    struct outseg *free;
-    unsigned count;
+    struct outseg *small, *large;
+    unsigned small_count, large_count;
 };
 
 /* Frees what the pool keeps. */
@@ -46,15 +49,18 @@ struct outq {
 };
 
 /*
- * Room for exactly `len` bytes at the end of the queue, to be filled at once by the caller; it counts
- * as queued. NULL when memory is short; then nothing has changed.
+ * Room for exactly `len` bytes at the end of the queue, to be filled at once by the caller; it
+ * counts as queued. NULL when memory is short; then nothing has changed.
  */
 uint8_t *outq_extend(struct outq *q, struct outpool *pool, size_t len);
 
 /* Queues a reference to the chunk (takes one of its own). Returns 0 or ERR_NOMEM. */
 int outq_append_chunk(struct outq *q, struct outpool *pool, struct chunk *c);
 
-/* Describes up to `max` leading segments for writev; returns how many. They stay valid until the queue changes. */
+/*
+ * Describes up to `max` leading segments for writev; returns how many. They stay valid until the
+ * queue changes.
+ */
 int outq_iovec(const struct outq *q, struct iovec *iov, int max);
 
 /* Drops `len` bytes from the front; `len` <= q->len. */

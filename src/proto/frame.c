@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * The header of RFC 6455 §5.2 between bytes and struct frame, and the masking of §5.3. Decoding
- * restarts from the first byte each time: a header is at most 14 bytes, so nothing is worth keeping.
- * Masking works on 16 bytes at a time through the compiler's vector type, which every x86-64 and
- * ARM64 has registers for.
+ * restarts from the first byte each time: a header is at most 14 bytes, so nothing is worth
+ * keeping. Masking works on 16 bytes at a time through the compiler's vector type, which every
+ * x86-64 and ARM64 has registers for.
  */
 #include "proto/frame.h"
 
@@ -26,7 +26,9 @@ enum {
 static const unsigned known = 1u << FRAME_CONTINUATION | 1u << FRAME_TEXT | 1u << FRAME_BINARY |
                               1u << FRAME_CLOSE | 1u << FRAME_PING | 1u << FRAME_PONG;
 
-/* Byte 0. Reserved opcodes end the connection (§5.2); control frames are never fragmented (§5.5). */
+/*
+ * Byte 0. Reserved opcodes end the connection (§5.2); control frames are never fragmented (§5.5).
+ */
 static int decode_first(struct frame *f, uint8_t b)
 {
     f->fin = (b & FIN_BIT) != 0;
@@ -118,32 +120,64 @@ size_t frame_encode(const struct frame *f, uint8_t *out)
     return size + sizeof f->mask;
 }
 
+/* What no ASCII byte has. */
+#define HIGH_BITS 0x8080808080808080u
+
 /* Sixteen bytes at any address. */
 typedef uint64_t vec __attribute__((vector_size(16), aligned(1), may_alias));
 
-void frame_mask(uint8_t *dst, const uint8_t *src, size_t len, const uint8_t mask[4], size_t offset)
+/* The key as it meets the payload from byte `offset` on, twice over. */
+static uint64_t turned_key(const uint8_t mask[4], size_t offset)
 {
-    uint8_t key[8];
-    for (size_t i = 0; i < sizeof key; i++)
-        key[i] = mask[(offset + i) & 3];
-    uint64_t k, w;
-    memcpy(&k, key, 8);
-    vec k2 = {k, k};
+    uint8_t twice[8];
+    uint32_t k;
+    memcpy(twice, mask, 4);
+    memcpy(twice + 4, mask, 4);
+    memcpy(&k, twice + (offset & 3), 4);
+    return k * (uint64_t)0x100000001u;
+}
+
+/* Sixty-four bytes at a time; returns how many were done, and in *seen the bits that occurred. */
+static size_t mask_blocks(uint8_t *dst, const uint8_t *src, size_t len, uint64_t key,
+                          uint64_t *seen)
+{
+    vec k = {key, key}, all = {0, 0};
     size_t i = 0;
     for (; i + 64 <= len; i += 64) {
         const vec *s = (const vec *)(const void *)(src + i);
         vec *d = (vec *)(void *)(dst + i);
-        vec a = s[0] ^ k2, b = s[1] ^ k2, c = s[2] ^ k2, e = s[3] ^ k2;
+        vec a = s[0] ^ k, b = s[1] ^ k, c = s[2] ^ k, e = s[3] ^ k;
         d[0] = a;
         d[1] = b;
         d[2] = c;
         d[3] = e;
+        all |= (a | b) | (c | e);
     }
+    *seen = all[0] | all[1];
+    return i;
+}
+
+bool frame_mask(uint8_t *dst, const uint8_t *src, size_t len, const uint8_t mask[4], size_t offset)
+{
+    uint64_t key = turned_key(mask, offset), w, seen = 0;
+    size_t i = len < 64 ? 0 : mask_blocks(dst, src, len, key, &seen);
     for (; i + 8 <= len; i += 8) {
         memcpy(&w, src + i, 8);
-        w ^= k;
+        w ^= key;
         memcpy(dst + i, &w, 8);
+        seen |= w;
     }
+    if (len & 4) {
+        uint32_t half;
+        memcpy(&half, src + i, 4);
+        half ^= (uint32_t)key;
+        memcpy(dst + i, &half, 4);
+        seen |= half;
+        i += 4;
+    }
+    uint8_t bytes[4]; /* the key's halves are alike, so the tail may start anew */
+    memcpy(bytes, &key, 4);
     for (; i < len; i++)
-        dst[i] = src[i] ^ key[i & 7];
+        seen |= dst[i] = src[i] ^ bytes[i & 3];
+    return (seen & HIGH_BITS) == 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The frame header of RFC 6455 §5.2, decoded and encoded; masking of §5.3. Pure functions, no state:
- * the session (ws.h) decides what a frame means and whether it is allowed now.
+ * The frame header of RFC 6455 §5.2, decoded and encoded; masking of §5.3. Pure functions, no
+ * state: the session (ws.h) decides what a frame means and whether it is allowed now.
  *
  *      byte 0            byte 1             0, 2 or 8 bytes      0 or 4 bytes
  *      FIN RSV1-3 opcode MASK length(7)     extended length      masking key      payload
@@ -38,8 +38,8 @@ struct frame {
 /*
  * Decodes a header from the start of `bytes`. Returns its size (2 to 14), 0 when more bytes are
  * needed, or ERR_PROTOCOL: reserved opcode, control frame that is fragmented or longer than 125
- * (§5.5), length not in its shortest form or with the top bit set (§5.2). Errors are told as soon as
- * the bytes that prove them are there. Does not judge RSV bits, masking or order.
+ * (§5.5), length not in its shortest form or with the top bit set (§5.2). Errors are told as soon
+ * as the bytes that prove them are there. Does not judge RSV bits, masking or order.
  */
 int frame_decode(struct frame *f, const uint8_t *bytes, size_t len);
 
@@ -50,9 +50,11 @@ size_t frame_header_size(uint64_t length, bool masked);
 size_t frame_encode(const struct frame *f, uint8_t *out);
 
 /*
- * XORs `len` bytes from `src` to `dst` (the same, or not overlapping) with the key, the first byte being the payload's
- * byte number `offset`. Both directions are the same operation (§5.3). Vectorised.
+ * XORs `len` bytes from `src` to `dst` (the same, or not overlapping) with the key, the first byte
+ * being the payload's byte number `offset`. Both directions are the same operation (§5.3). Returns
+ * whether all that was written is ASCII, which costs nothing here and saves most texts a second
+ * pass. Vectorised.
  */
-void frame_mask(uint8_t *dst, const uint8_t *src, size_t len, const uint8_t mask[4], size_t offset);
+bool frame_mask(uint8_t *dst, const uint8_t *src, size_t len, const uint8_t mask[4], size_t offset);
 
 #endif

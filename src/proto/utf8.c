@@ -15,14 +15,18 @@
 
 #include <string.h>
 
-/* C1 to C3: so many continuation bytes are due. After E0, ED, F0 and F4 the range of the next is narrower. */
-enum { START = UTF8_START, C1 = 6, C2 = 12, C3 = 18, E0 = 24, ED = 30, F0 = 36, F4 = 42, FAIL = 48 };
+/*
+ * Continuation bytes that are due: C1 to C3 any, after E0, ED, F0 and F4 the next has a narrower
+ * range.
+ */
+enum { START = UTF8_START, C1 = 6, C2 = 12, C3 = 18, E0 = 24, ED = 30, F0 = 36, F4 = 42 };
+enum { FAIL = 48 };
 
 enum { BLOCK = 32 };
 
 #define NEXT(from, to) ((uint64_t)(to) << (from))
-#define ROW(start, c1, c2, c3, e0, ed, f0, f4)                                                     \
-    (NEXT(START, start) | NEXT(C1, c1) | NEXT(C2, c2) | NEXT(C3, c3) | NEXT(E0, e0) |              \
+#define ROW(start, c1, c2, c3, e0, ed, f0, f4) \
+    (NEXT(START, start) | NEXT(C1, c1) | NEXT(C2, c2) | NEXT(C3, c3) | NEXT(E0, e0) | \
      NEXT(ED, ed) | NEXT(F0, f0) | NEXT(F4, f4) | NEXT(FAIL, FAIL))
 #define LEAD(to) ROW(to, FAIL, FAIL, FAIL, FAIL, FAIL, FAIL, FAIL)
 

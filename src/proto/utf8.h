@@ -15,15 +15,18 @@
 #define UTF8_START 0
 
 /*
- * Checks `len` more bytes after `state`. Returns the new state (>= 0), UTF8_START when the text ends
- * between two characters, or ERR_UTF8 at a byte that no continuation can mend. Fast on ASCII.
+ * Checks `len` more bytes after `state`. Returns the new state (>= 0), UTF8_START when the text
+ * ends between two characters, or ERR_UTF8 at a byte that no continuation can mend. Fast on ASCII.
  */
 int utf8_feed(int state, const uint8_t *bytes, size_t len);
 
 /* True when the bytes are whole, valid UTF-8. */
 bool utf8_valid(const uint8_t *bytes, size_t len);
 
-/* The largest length <= max that does not cut a character of valid UTF-8 in two (close reasons: 123 bytes). */
+/*
+ * The largest length <= max that does not cut a character of valid UTF-8 in two (close reasons: 123
+ * bytes).
+ */
 size_t utf8_cut(const uint8_t *bytes, size_t len, size_t max);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The session's life and its failure; close codes. Reading is in ws_read.c, the memory of unfinished
- * input in ws_input.c, sending in ws_send.c.
+ * The session's life and its failure; close codes. Reading is in ws_read.c, the memory of
+ * unfinished input in ws_input.c, sending in ws_send.c.
  */
 #include "proto/ws.h"
 
@@ -14,8 +14,7 @@
 void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits,
              struct ws_shared *shared)
 {
-    *ws = (struct ws){
-        .limits = limits, .shared = shared, .role = (uint8_t)role, .auto_pong = true};
+    *ws = (struct ws){.limits = limits, .shared = shared, .role = (uint8_t)role, .auto_pong = true};
 }
 
 void ws_deinit(struct ws *ws)

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
  * A WebSocket session (RFC 6455) without any input or output: bytes are fed in, events come out;
- * messages are queued, bytes to be written come out. The same session serves both roles. It knows no
- * socket, clock or Lua. The handshake is over when it starts.
+ * messages are queued, bytes to be written come out. The same session serves both roles. It knows
+ * no socket, clock or Lua. The handshake is over when it starts.
  *
  *      ws_feed(bytes) ──▶ ws_next ──▶ WS_TEXT  WS_BINARY  WS_PING  WS_PONG  WS_CLOSE
  *      ws_send_text, ws_ping, ws_close … ──▶ ws->out ──▶ (the connection writes it)
  *
- * Reading. Fed bytes are borrowed, and unmasked in place, until ws_next returns 0: then the session has
- * kept what it needs of an unfinished frame, and the buffer may be used again. A message that lies whole in one
- * fed buffer is never copied: its event points into it, and is valid until the next call of
- * ws_next or ws_feed. To stop in the middle of a batch, call ws_keep: the rest is copied and comes out of ws_next later.
+ * Reading. Fed bytes are borrowed, and unmasked in place, until ws_next returns 0: then the session
+ * has kept what it needs of an unfinished frame, and the buffer may be used again. A message that
+ * lies whole in one fed buffer is never copied: its event points into it, and is valid until the
+ * next call of ws_next or ws_feed. To stop in the middle of a batch, call ws_keep: the rest is
+ * copied and comes out of ws_next later.
  *
  * Order of limits: every length is judged before memory is reserved for it, and memory is reserved
  * for bytes that have arrived, not for bytes that were announced.
@@ -18,9 +19,9 @@
  * Errors are sticky. When the peer breaks a rule, the session queues the close frame that the RFC
  * asks for (ws->close_sent), returns the error from ws_next, and ignores all further input.
  *
- * Closing. Whoever sends the second close frame ends the session: after a close event the answer has been
- * queued already (the peer's own code is echoed, §5.5.1). After ws_close the session goes on reading until the peer's
- * close frame; data and pings that come meanwhile are dropped.
+ * Closing. Whoever sends the second close frame ends the session: after a close event the answer
+ * has been queued already (the peer's own code is echoed, §5.5.1). After ws_close the session goes
+ * on reading until the peer's close frame; data and pings that come meanwhile are dropped.
  */
 #ifndef NEAP_PROTO_WS_H
 #define NEAP_PROTO_WS_H
@@ -51,17 +52,21 @@ enum ws_code {
     WS_TRY_AGAIN_LATER = 1013,
 };
 
-/* Limits of a session, shared by all connections of a route. All in bytes or counts; 0 is not "no limit". */
+/*
+ * Limits of a session, shared by all connections of a route. All in bytes or counts; 0 is not "no
+ * limit".
+ */
 struct ws_limits {
-    uint64_t max_frame;     /* payload of one incoming frame, before inflation: ERR_TOO_BIG past it, judged by the header */
+    uint64_t max_frame;     /* payload of one incoming frame, judged by its header: ERR_TOO_BIG */
     uint64_t max_message;   /* a reassembled (and inflated) message: ERR_TOO_BIG */
     uint32_t max_fragments; /* frames in one message, empty ones counted: ERR_POLICY */
-    uint32_t out_frame;     /* outgoing messages are cut into frames of at most this payload */
+    uint32_t out_frame;     /* most payload in an outgoing frame, not 0; longer messages are cut */
 };
 
 /*
- * What the sessions of one worker share. `random` fills `len` bytes for masking keys (client role only, RFC 6455 §10.3 wants
- * them unpredictable); randomness is an argument so that tests and fuzzing repeat.
+ * What the sessions of one worker share. `random` fills `len` bytes for masking keys (client role
+ * only, RFC 6455 §10.3 wants them unpredictable); randomness is an argument so that tests and
+ * fuzzing repeat.
  */
 struct ws_shared {
     struct outpool pool;
@@ -80,58 +85,73 @@ struct ws {
     struct ws_shared *shared;
     struct outq out; /* encoded bytes to be written, in order */
 
-    uint8_t role;     /* enum ws_role */
-    bool auto_pong;   /* answer pings here (the default); else WS_PING events are given out */
-    bool blocked;     /* ws_set_blocked: the peer does not read, only the newest ping is kept */
-    bool close_sent;  /* our close frame has been queued */
-    bool close_got;   /* the peer's close frame has been read */
-    int8_t error;     /* sticky enum err, 0 while all is well */
-    uint16_t close_code; /* the code in the close frame that we queued; WS_NO_STATUS when it had none */
+    uint8_t role;        /* enum ws_role */
+    bool auto_pong;      /* answer pings here (the default); else WS_PING events are given out */
+    bool blocked;        /* ws_set_blocked: the peer does not read, only the newest ping is kept */
+    bool close_sent;     /* our close frame has been queued */
+    bool close_got;      /* the peer's close frame has been read */
+    int8_t error;        /* sticky enum err, 0 while all is well */
+    uint16_t close_code; /* in the close frame that we queued; WS_NO_STATUS when it had none */
 
-    /* Below: private to ws.c, complete here because a ws is embedded in its connection. */
-    struct ws_input *input; /* unfinished frame or message and kept bytes; NULL while between messages */
+    /* Below: private to ws*.c, complete here because a ws is embedded in its connection. */
+    struct ws_input *input; /* unfinished frame or message, kept bytes; NULL between messages */
     uint8_t *fed;           /* borrowed bytes not yet looked at */
     size_t fed_len;
-    uint8_t *pong;          /* payload of the pong that waits while blocked: length byte, then bytes; or NULL */
+    uint8_t *pong; /* the pong that waits while blocked: length byte, then payload; or NULL */
 };
 
 /* Starts a session. `limits` and `shared` are borrowed for its whole life. Allocates nothing. */
-void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits, struct ws_shared *shared);
+void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits,
+             struct ws_shared *shared);
 
 /* Frees all it owns, the queued output included. */
 void ws_deinit(struct ws *ws);
 
 /*
- * Hands over `len` bytes from the peer; everything fed before must have been consumed (ws_next returned 0) or kept.
- * Kept bytes come first; then the new ones are appended to them. Returns 0 or ERR_NOMEM (session closed with 1011).
+ * Hands over `len` bytes from the peer; everything fed before must have been consumed (ws_next
+ * returned 0) or kept. Kept bytes come first; then the new ones are appended to them. Returns 0 or
+ * ERR_NOMEM (session closed with 1011).
  */
 int ws_feed(struct ws *ws, uint8_t *bytes, size_t len);
 
 /*
- * The next event: 1 and *ev filled, 0 when all input is consumed, or the sticky error, ERR_CLOSED after the peer's close.
- * Pings are answered here without an event while auto_pong. Unsolicited pongs are events too.
+ * The next event: 1 and *ev filled, 0 when all input is consumed, or the sticky error, ERR_CLOSED
+ * after the peer's close. Pings are answered here without an event while auto_pong. Unsolicited
+ * pongs are events too.
  */
 int ws_next(struct ws *ws, struct ws_event *ev);
 
-/* Copies the fed bytes that ws_next has not consumed yet, so that the buffer can be used again. 0 or ERR_NOMEM (as ws_feed). */
+/*
+ * Copies the fed bytes that ws_next has not consumed yet, so that the buffer can be used again. The
+ * event that was given out last stays where it is: in the buffer, or in the session until the next
+ * ws_next. Returns 0 or ERR_NOMEM (as ws_feed).
+ */
 int ws_keep(struct ws *ws);
 
-/* Bytes of input that the session owns: unfinished message and kept input (for backpressure and statistics). */
+/*
+ * Bytes of input that the session owns: unfinished message and kept input (for backpressure and
+ * statistics).
+ */
 size_t ws_held(const struct ws *ws);
 
-/* True while a fragmented message is unfinished, or a frame's payload has only come in part (for the assembly deadline). */
+/*
+ * True while a fragmented message is unfinished, or a frame, header included, has only come in part
+ * (for the assembly deadline). False once our close frame has been queued: then another deadline
+ * counts.
+ */
 bool ws_assembling(const struct ws *ws);
 
 /*
- * Queues one message, cut into frames of out_frame. `type` is WS_TEXT or WS_BINARY; text must be valid
- * UTF-8 (checked by the caller: an error object is due there). Returns 0, ERR_CLOSED after a close frame was queued, ERR_NOMEM
- * (nothing queued).
+ * Queues one message, cut into frames of out_frame. `type` is WS_TEXT or WS_BINARY; text must be
+ * valid UTF-8 (checked by the caller: an error object is due there). Returns 0, ERR_CLOSED after a
+ * close frame was queued, ERR_NOMEM (nothing queued).
  */
 int ws_send(struct ws *ws, enum ws_type type, const uint8_t *bytes, size_t len);
 
 /*
- * Encodes one message of the server role into a chunk that any number of sessions can queue by ws_send_chunk: a broadcast is
- * encoded once. `out_frame` as in ws_limits. NULL when memory is short. ws_send_chunk returns as ws_send.
+ * Encodes one message of the server role into a chunk that any number of sessions can queue by
+ * ws_send_chunk: a broadcast is encoded once. `out_frame` as in ws_limits. NULL when memory is
+ * short. ws_send_chunk returns as ws_send.
  */
 struct chunk *ws_encode(enum ws_type type, const uint8_t *bytes, size_t len, uint32_t out_frame);
 int ws_send_chunk(struct ws *ws, struct chunk *message);
@@ -141,24 +161,35 @@ int ws_ping(struct ws *ws, const uint8_t *bytes, size_t len);
 int ws_pong(struct ws *ws, const uint8_t *bytes, size_t len);
 
 /*
- * Queues a close frame with the code (0: a frame without one) and reason (cut to 123 bytes at a character). Only the
- * first call has an effect: then ERR_CLOSED. ERR_ARGUMENT for a code that must not travel (see ws_code_valid).
+ * Queues a close frame with the code (0: a frame without one) and reason (cut to 123 bytes at a
+ * character, left out when it is not UTF-8 or when there is no code). Only the first call has an
+ * effect: then ERR_CLOSED. ERR_ARGUMENT for a code that must not travel (see ws_code_valid),
+ * ERR_NOMEM when it could not be queued.
  */
 int ws_close(struct ws *ws, uint16_t code, const char *reason, size_t reason_len);
 
-/* Ends the session for an error found outside of it (deadline, failed handler): queues close(code, reason) and makes `err` sticky. */
+/*
+ * Ends the session for an error found outside of it (deadline, failed handler): queues close(code,
+ * reason) and makes `err` sticky.
+ */
 void ws_fail(struct ws *ws, int err, uint16_t code, const char *reason);
 
 /*
- * Tells whether output is stuck in the kernel. While blocked, an automatic pong waits in one slot, a newer ping replacing it;
- * unblocking queues it. Keeps a flood of pings from filling memory.
+ * Tells whether output is stuck in the kernel. While blocked, an automatic pong waits in one slot,
+ * a newer ping replacing it; unblocking queues it. Keeps a flood of pings from filling memory.
  */
 void ws_set_blocked(struct ws *ws, bool blocked);
 
-/* True for codes that may stand in a close frame: 1000-1003, 1007-1014, 3000-4999 (RFC 6455 §7.4, IANA registry). */
+/*
+ * True for codes that may stand in a close frame: 1000-1003, 1007-1014, 3000-4999 (RFC 6455 §7.4,
+ * IANA registry).
+ */
 bool ws_code_valid(unsigned code);
 
-/* The close code that answers an error of ours: ERR_PROTOCOL -> 1002, ERR_UTF8 -> 1007, ERR_TOO_BIG -> 1009, … ERR_NOMEM -> 1011. */
+/*
+ * The close code that answers an error of ours: ERR_PROTOCOL -> 1002, ERR_UTF8 -> 1007, ERR_TOO_BIG
+ * -> 1009, … ERR_NOMEM -> 1011.
+ */
 uint16_t ws_error_code(int err);
 
 #endif

@@ -39,7 +39,10 @@ struct ws_input {
 /* The session's input, made when there is none; NULL when memory is short. */
 struct ws_input *ws_input_need(struct ws *ws);
 
-/* Frees the message whose event has been used, or that nobody will get since our close frame has gone out. */
+/*
+ * Frees the message whose event has been used, or that nobody will get since our close frame has
+ * gone out.
+ */
 void ws_input_forget_message(struct ws *ws);
 
 /* All fed bytes have been looked at: frees what is not needed to go on. */

@@ -4,7 +4,7 @@
  * repeats until there is an event, an error or nothing left to read.
  *
  *      READ_HEADER ──▶ judge ──▶ whole data frame, whole message ──▶ event, in place
- *           ▲            ├─────▶ READ_PAYLOAD: unmask into `message`, check UTF-8 as it comes ──▶ event at FIN
+ *           ▲            ├─────▶ READ_PAYLOAD: unmask to `message`, check UTF-8 ──▶ event at FIN
  *           │            ├─────▶ control frame, whole or READ_CONTROL ──▶ answered here, or event
  *           └────────────┴─────▶ READ_SKIP: data after our close frame
  *
@@ -53,7 +53,9 @@ static int give(struct ws_event *ev, unsigned type, uint8_t *data, size_t len)
 
 /* Control frames. */
 
-/* The pong that waits while the peer does not read; a newer ping replaces it (§5.5.3 allows that). */
+/*
+ * The pong that waits while the peer does not read; a newer ping replaces it (§5.5.3 allows that).
+ */
 static int pong_later(struct ws *ws, const uint8_t *payload, size_t len)
 {
     if (!ws->pong)
@@ -129,7 +131,10 @@ static int end_frame(struct ws *ws, struct ws_event *ev)
     return give(ev, type, len ? buf_bytes(&in->message) : in->small, len);
 }
 
-/* Unmasks and checks what has come of the frame; memory grows with that, not with what was announced. */
+/*
+ * Unmasks and checks what has come of the frame; memory grows with that, not with what was
+ * announced.
+ */
 static int read_payload(struct ws *ws, struct ws_event *ev)
 {
     struct ws_input *in = ws->input;
@@ -139,10 +144,11 @@ static int read_payload(struct ws *ws, struct ws_event *ev)
     if (buf_reserve(&in->message, len) < 0)
         return refuse(ws, ERR_NOMEM, "out of memory");
     uint8_t *room = buf_room(&in->message);
-    frame_mask(room, take(ws, len), len, in->frame.mask, (size_t)(in->frame.length - in->left));
+    size_t offset = (size_t)(in->frame.length - in->left);
+    bool ascii = frame_mask(room, take(ws, len), len, in->frame.mask, offset);
     buf_added(&in->message, len);
     in->left -= len;
-    if (in->type == WS_TEXT) {
+    if (in->type == WS_TEXT && !(ascii && in->utf8 == UTF8_START)) {
         int state = utf8_feed(in->utf8, room, len); /* §8.1: fails at the first bad byte */
         if (state < 0)
             return refuse(ws, ERR_UTF8, "text is not UTF-8");
@@ -205,9 +211,8 @@ static int whole_message(struct ws *ws, const struct frame *f, struct ws_event *
 {
     size_t len = (size_t)f->length;
     uint8_t *payload = take(ws, len);
-    if (f->masked)
-        frame_mask(payload, payload, len, f->mask, 0);
-    if (f->opcode == FRAME_TEXT && !utf8_valid(payload, len))
+    bool ascii = f->masked && frame_mask(payload, payload, len, f->mask, 0);
+    if (f->opcode == FRAME_TEXT && !ascii && !utf8_valid(payload, len))
         return refuse(ws, ERR_UTF8, "text is not UTF-8");
     return give(ev, f->opcode, payload, len);
 }

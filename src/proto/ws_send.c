@@ -16,7 +16,7 @@
 struct message {
     const uint8_t *bytes;
     size_t len;
-    size_t out_frame;                     /* most payload in one frame */
+    size_t out_frame;                      /* most payload in one frame */
     void (*random)(void *out, size_t len); /* for the masking keys; NULL: not masked */
     uint8_t opcode;
 };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The session reads any bytes in either role, and must do the same whatever the cuts: the input is fed whole to one session,
- * and cut at points that the fuzzer chooses, kept and queued as it likes, to another. Events, errors and output must agree; memory must
- * stay in proportion to what was fed; and the other role must be able to read all that was sent.
+ * The session reads any bytes in either role, and must do the same whatever the cuts: the input is
+ * fed whole to one session, and cut at points that the fuzzer chooses, kept and queued as it likes,
+ * to another. Events, errors and output must agree; memory must stay in proportion to what was fed;
+ * and the other role must be able to read all that was sent.
  *
  *      byte 0   1: client role  2: pings are events  4: blocked  8: keep after every event
  *               16: feed on with input kept  32: close after an event  64: small limits
@@ -112,7 +113,10 @@ static void finish(struct run *r)
     record_output(&r->events, &r->ws);
 }
 
-/* Memory grows with what has come, whatever was announced, and twice that at the most while it grows geometrically. */
+/*
+ * Memory grows with what has come, whatever was announced, and twice that at the most while it
+ * grows geometrically.
+ */
 static void check_memory(const struct run *r, size_t fed)
 {
     const struct ws_input *in = r->ws.input;

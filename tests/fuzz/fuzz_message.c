@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * The session against a reference that is slow and obvious: it has all the wire before it, decodes one frame after the
- * other into arrays, and checks the UTF-8 of everything that has come of a message from its beginning, by the definition of code points.
- * What both find (events, answers queued, error) must be the same.
+ * The session against a reference that is slow and obvious: it has all the wire before it, decodes
+ * one frame after the other into arrays, and checks the UTF-8 of everything that has come of a
+ * message from its beginning, by the definition of code points. What both find (events, answers
+ * queued, error) must be the same.
  *
- * So that the fuzzer gets deep, the wire is built from choices: each frame is mostly legal, its length fits, its payload
- * is masked. With the first byte's bit 1 the rest of the input is the wire itself.
+ * So that the fuzzer gets deep, the wire is built from choices: each frame is mostly legal, its
+ * length fits, its payload is masked. With the first byte's bit 1 the rest of the input is the wire
+ * itself.
  *
  *      byte 0   1: raw wire  2: client role  4: cut off the end  8: byte by byte
  *      byte 1   max_frame / 4   byte 2   max_message / 4   byte 3   max_fragments % 16
- *      frames   opcode byte; flag byte (1: long form 2: wrong mask bit 4: not FIN); length byte; payload
+ *      frames   opcode byte; flag byte (1: long form 2: wrong mask bit 4: not FIN); length; payload
  */
 #include "base/err.h"
 #include "wsfuzz.h"
@@ -63,7 +65,10 @@ static size_t naive_prefix(const uint8_t *b, size_t len)
     return at;
 }
 
-/* Whether up to three more bytes can complete the last character; tries those at the borders of all ranges. */
+/*
+ * Whether up to three more bytes can complete the last character; tries those at the borders of all
+ * ranges.
+ */
 static bool naive_mendable(const uint8_t *b, size_t len)
 {
     static const uint8_t tail[] = {0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF};
@@ -173,7 +178,8 @@ static int ref_close(const uint8_t *payload, size_t len)
     size_t reason = len >= 2 ? len - 2 : 0;
     if (naive_prefix(payload + 2, reason) != reason)
         return ref_error(ERR_UTF8, 1007);
-    record_item(&ref.events, WS_CLOSE, code, &(struct iovec){(uint8_t *)(uintptr_t)payload + 2, reason});
+    record_item(&ref.events, WS_CLOSE, code,
+                &(struct iovec){(uint8_t *)(uintptr_t)payload + 2, reason});
     record_error(&ref.events, ERR_CLOSED);
     ref_frame(8, payload, len >= 2 ? 2 : 0);
     return -1;
@@ -186,7 +192,8 @@ static int ref_control(const struct parsed *f, const uint8_t *payload)
     if (f->opcode == 9)
         ref_frame(10, payload, f->length);
     else
-        record_item(&ref.events, WS_PONG, 0, &(struct iovec){(uint8_t *)(uintptr_t)payload, f->length});
+        record_item(&ref.events, WS_PONG, 0,
+                    &(struct iovec){(uint8_t *)(uintptr_t)payload, f->length});
     return 0;
 }
 
@@ -255,7 +262,10 @@ static bool take(struct ws *ws)
     return r == 0;
 }
 
-/* The session explains its refusals; the reference does not: reasons are left out of the last frame. */
+/*
+ * The session explains its refusals; the reference does not: reasons are left out of the last
+ * frame.
+ */
 static void cut_reason(const struct ws *ws)
 {
     if (ws->error) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Shared by the fuzz targets of the session: a record of what a session did, byte for byte, that two runs can be compared
- * by, and the reading of choices from the front of the fuzz input.
+ * Shared by the fuzz targets of the session: a record of what a session did, byte for byte, that
+ * two runs can be compared by, and the reading of choices from the front of the fuzz input.
  */
 #ifndef NEAP_TESTS_FUZZ_WSFUZZ_H
 #define NEAP_TESTS_FUZZ_WSFUZZ_H
@@ -16,12 +16,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Ends the run, so that the fuzzer keeps the input. */
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: must hold: %s\n", __FILE__, __LINE__, #condition);             \
-            abort();                                                                               \
-        }                                                                                          \
+#define MUST(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "%s:%d: must hold: %s\n", __FILE__, __LINE__, #condition); \
+            abort(); \
+        } \
     } while (0)
 
 /* Events, then an error if there was one, as one run of bytes. */

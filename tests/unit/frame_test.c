@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Frame headers both ways, errors at the byte that proves them, and masking against the definition of RFC 6455 §5.3. */
+/*
+ * Frame headers both ways, errors at the byte that proves them, and masking against the definition
+ * of RFC 6455 §5.3.
+ */
 #include "base/err.h"
 #include "proto/frame.h"
 #include "support.h"
@@ -76,8 +79,8 @@ static void fields(void)
 
 static void there_and_back(void)
 {
-    static const uint64_t lengths[] = {0,     1,     124,     125,        126,
-                                       127,   128,   65534,   65535,      65536,
+    static const uint64_t lengths[] = {0,     1,        124,        125,        126,
+                                       127,   128,      65534,      65535,      65536,
                                        65537, 1u << 24, UINT32_MAX, 1ull << 40, INT64_MAX};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         for (unsigned bits = 0; bits < 8; bits++) {
@@ -121,6 +124,23 @@ static void masking_at_every_alignment(void)
     }
 }
 
+/* The answer about ASCII, with one byte that is none at every place, and without. */
+static void masking_tells_ascii(void)
+{
+    static const uint8_t key[4] = {0xB7, 0xFA, 0x21, 0x3D};
+    uint8_t plain[150], masked[150], out[150];
+    for (size_t len = 0; len < sizeof plain; len++) {
+        for (size_t at = 0; at <= len; at++) {
+            memset(plain, 'a', sizeof plain);
+            if (at < len)
+                plain[at] = 0x80;
+            for (size_t i = 0; i < len; i++)
+                masked[i] = plain[i] ^ key[i % 4];
+            CHECK_INT(frame_mask(out, guard_copy(masked, len), len, key, 0), at == len);
+        }
+    }
+}
+
 int main(void)
 {
     test("legal headers", legal_headers);
@@ -128,5 +148,6 @@ int main(void)
     test("fields", fields);
     test("there and back", there_and_back);
     test("masking at every alignment", masking_at_every_alignment);
+    test("masking tells ASCII", masking_tells_ascii);
     return test_end();
 }

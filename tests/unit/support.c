@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* The workings of support.h. One test runs at a time in one thread, so its state is a few statics. */
+/*
+ * The workings of support.h. One test runs at a time in one thread, so its state is a few statics.
+ */
 #include "support.h"
 
 #include <ctype.h>

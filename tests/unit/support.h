@@ -9,9 +9,9 @@
  *          return test_end();            // prints `N passed, N failed`
  *      }
  *
- * A failed check prints `file:line: [test, context] what` and lets the test go on, so that one run shows
- * all that is wrong; after twenty failures of one test the rest are only counted. The link wraps
- * malloc, calloc and realloc (-Wl,--wrap=…), which only the program's own objects notice.
+ * A failed check prints `file:line: [test, context] what` and lets the test go on, so that one run
+ * shows all that is wrong; after twenty failures of one test the rest are only counted. The link
+ * wraps malloc, calloc and realloc (-Wl,--wrap=…), which only the program's own objects notice.
  */
 #ifndef NEAP_TESTS_UNIT_SUPPORT_H
 #define NEAP_TESTS_UNIT_SUPPORT_H
@@ -31,11 +31,11 @@ void test_context(const char *format, ...) __attribute__((format(printf, 1, 2)))
 
 /* The checks return whether they held, so that a test can stop where going on makes no sense. */
 #define CHECK(condition) check_true(condition, #condition, __FILE__, __LINE__)
-#define CHECK_INT(actual, expected)                                                                \
+#define CHECK_INT(actual, expected) \
     check_int((long long)(actual), (long long)(expected), #actual, __FILE__, __LINE__)
 #define CHECK_TEXT(actual, expected) check_text(actual, expected, __FILE__, __LINE__)
-#define CHECK_BYTES(actual, actual_len, expected, expected_len)                                    \
-    check_bytes(&(struct span){actual, actual_len}, &(struct span){expected, expected_len},        \
+#define CHECK_BYTES(actual, actual_len, expected, expected_len) \
+    check_bytes(&(struct span){actual, actual_len}, &(struct span){expected, expected_len}, \
                 __FILE__, __LINE__)
 
 struct span {
@@ -46,11 +46,13 @@ struct span {
 bool check_true(bool held, const char *what, const char *file, int line);
 bool check_int(long long actual, long long expected, const char *what, const char *file, int line);
 bool check_text(const char *actual, const char *expected, const char *file, int line);
-bool check_bytes(const struct span *actual, const struct span *expected, const char *file, int line);
+bool check_bytes(const struct span *actual, const struct span *expected, const char *file,
+                 int line);
 
 /*
- * Memory whose last byte lies before an unreadable page, one block at a time: the copy of `len` bytes is valid until
- * the next call, which fills the old place with 0xDD. So reading past the end faults, and reading a buffer that was given back shows.
+ * Memory whose last byte lies before an unreadable page, one block at a time: the copy of `len`
+ * bytes is valid until the next call, which fills the old place with 0xDD. So reading past the end
+ * faults, and reading a buffer that was given back shows.
  */
 uint8_t *guard_copy(const void *bytes, size_t len);
 
@@ -62,7 +64,10 @@ struct cut {
     size_t first, rest;
 };
 
-/* Calls `run` with each cutting of `len` bytes: whole, byte by byte, two pieces split at every point. Sets the context. */
+/*
+ * Calls `run` with each cutting of `len` bytes: whole, byte by byte, two pieces split at every
+ * point. Sets the context.
+ */
 void each_cut(size_t len, void (*run)(const struct cut *cut, void *arg), void *arg);
 
 /* The length of the piece that starts at `pos`; 0 at the end. */
@@ -74,19 +79,25 @@ struct alloc_stats {
     bool failed; /* one was made to fail */
 };
 
-/* Starts counting from zero. The `fail_at`-th allocation fails (0: none), and with `and_after` all that follow. */
+/*
+ * Starts counting from zero. The `fail_at`-th allocation fails (0: none), and with `and_after` all
+ * that follow.
+ */
 void alloc_watch(size_t fail_at, bool and_after);
 
 /* Ends counting and failing; what there was. */
 struct alloc_stats alloc_end(void);
 
 /*
- * Runs a scenario with the n-th allocation failing, n = 1, 2, … until it needs no more, first with that one alone, then
- * with all from the n-th on. `run` calls nothing but the code under test between alloc_watch and alloc_end, which are made here.
+ * Runs a scenario with the n-th allocation failing, n = 1, 2, … until it needs no more, first with
+ * that one alone, then with all from the n-th on. `run` calls nothing but the code under test
+ * between alloc_watch and alloc_end, which are made here.
  */
 void each_alloc_failure(void (*run)(void *arg), void *arg);
 
-/* Reads hex digits, blanks ignored, into `out`; returns the number of bytes. Dies on anything else. */
+/*
+ * Reads hex digits, blanks ignored, into `out`; returns the number of bytes. Dies on anything else.
+ */
 size_t unhex(const char *hex, uint8_t *out, size_t room);
 
 /* A repeatable random number (xorshift); the seed is the state. */

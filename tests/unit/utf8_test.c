@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The UTF-8 check against a naive reference that decodes code points by their definition (RFC 3629 §3): exhaustively
- * where that is possible, else over all sequences of the bytes at which the rules change. Fed whole, split at every point, after ASCII
- * runs of every length up to two blocks, and against an unreadable page.
+ * The UTF-8 check against a naive reference that decodes code points by their definition (RFC 3629
+ * §3): exhaustively where that is possible, else over all sequences of the bytes at which the rules
+ * change. Fed whole, split at every point, after ASCII runs of every length up to two blocks, and
+ * against an unreadable page.
  */
 #include "base/err.h"
 #include "proto/utf8.h"
@@ -146,8 +147,9 @@ static void after_ascii_of_every_length(void)
 
 static void split_at_every_point(void)
 {
-    static const char text[] = "na\xC3\xAFve \xE2\x82\xAC 100, \xF0\x9F\x92\xA9, plain ASCII that is long "
-                               "enough for whole blocks, \xE4\xB8\xAD\xE6\x96\x87 and an end \xF4\x8F\xBF\xBF";
+    static const char text[] =
+        "na\xC3\xAFve \xE2\x82\xAC 100, \xF0\x9F\x92\xA9, plain ASCII that is long "
+        "enough for whole blocks, \xE4\xB8\xAD\xE6\x96\x87 and an end \xF4\x8F\xBF\xBF";
     size_t len = sizeof text - 1;
     for (size_t a = 0; a <= len; a++) {
         for (size_t b = a; b <= len; b++) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What the session allocates and copies: nothing on the fast path, nothing at rest, no more than has arrived, and linear work however
- * the input is cut and kept.
+ * What the session allocates and copies: nothing on the fast path, nothing at rest, no more than
+ * has arrived, and linear work however the input is cut and kept.
  */
 #include "base/err.h"
 #include "wsrun.h"
@@ -111,7 +111,10 @@ static void an_announced_length_costs_nothing(void)
     stop();
 }
 
-/* One message of 1 MiB in pieces of `piece`: bytes asked for in all stay within a small multiple, and all is given back. */
+/*
+ * One message of 1 MiB in pieces of `piece`: bytes asked for in all stay within a small multiple,
+ * and all is given back.
+ */
 static void check_linear(size_t piece)
 {
     size_t len = (size_t)(put_frame(wire, FRAME_TEXT, true, MIB) - wire), bytes = 0;
@@ -156,7 +159,10 @@ static void fragments_are_linear(void)
     stop();
 }
 
-/* A slow reader: one event is taken, the rest kept, more is fed. Memory and copying must not grow with the number of steps squared. */
+/*
+ * A slow reader: one event is taken, the rest kept, more is fed. Memory and copying must not grow
+ * with the number of steps squared.
+ */
 static void keeping_is_linear(void)
 {
     enum { FRAMES = 20000, LEN = 20, SIZE = LEN + 6 };

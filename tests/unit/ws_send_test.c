@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* The session's sending: exact bytes, cutting into frames, chunks, closing from either side, the pong that waits. */
+/*
+ * The session's sending: exact bytes, cutting into frames, chunks, closing from either side, the
+ * pong that waits.
+ */
 #include "base/err.h"
 #include "wsrun.h"
 
@@ -83,8 +86,9 @@ static void cut_into_frames(void)
     CHECK_INT(send_text("abcdef"), 0);
     CHECK_INT(send_text("abcdefg"), 0);
     CHECK_INT(ws_ping(&ws, (const uint8_t *)"control", 7), 0); /* never cut */
-    CHECK_TEXT(feed(""), " > T\"abc\" T~\"abc\" K\"d\" T~\"abc\" K\"def\" T~\"abc\" K~\"def\" K\"g\" "
-                         "P\"control\"");
+    CHECK_TEXT(feed(""),
+               " > T\"abc\" T~\"abc\" K\"d\" T~\"abc\" K\"def\" T~\"abc\" K~\"def\" K\"g\" "
+               "P\"control\"");
     stop();
     start(WS_CLIENT, &narrow);
     CHECK_INT(send_text("abcd"), 0);
@@ -97,9 +101,10 @@ static void chunks_are_shared(void)
     struct chunk *c = ws_encode(WS_TEXT, (const uint8_t *)"abcd", 4, 3);
     if (!CHECK(c != NULL))
         return;
-    CHECK_BYTES(c->bytes, c->len, "\x01\x03"
-                                  "abc\x80\x01"
-                                  "d",
+    CHECK_BYTES(c->bytes, c->len,
+                "\x01\x03"
+                "abc\x80\x01"
+                "d",
                 8);
     start(WS_SERVER, &limits);
     CHECK_INT(send_text("x"), 0);
@@ -171,7 +176,8 @@ static void close_codes_and_reasons(void)
     check_close(1000, reason, "887D 03E8 61*123");
     strcpy(reason + 122, "\xC3\xA4"); /* 124 bytes, cut before the character */
     check_close(1000, reason, "887C 03E8 61*122");
-    check_close(1000, "not UTF-8: \xFF", "8802 03E8"); /* left out: the peer would have to refuse it */
+    check_close(1000, "not UTF-8: \xFF",
+                "8802 03E8"); /* left out: the peer would have to refuse it */
 }
 
 static void closing_first(void)
@@ -181,7 +187,10 @@ static void closing_first(void)
     CHECK(ws_assembling(&ws));
     CHECK_INT(ws_close(&ws, 1001, NULL, 0), 0);
     CHECK(!ws_assembling(&ws));
-    /* Data, pings and pongs are dropped, whole or in part; also those that would break limits or UTF-8. */
+    /*
+     * Data, pings and pongs are dropped, whole or in part; also those that would break limits or
+     * UTF-8.
+     */
     CHECK_TEXT(feed("8081m 62; 8981m 70; 8A80m; 8182m C080; 81FF 0000000000200000 m 61*70000"),
                " > C1001");
     CHECK(ws_held(&ws) == 0);

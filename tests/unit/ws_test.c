@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The session's reading, case by case: input in, transcript out (wsrun.h has the notation). Every case runs whole, byte by byte
- * and split at every point, in three ways of driving, and with every n-th allocation failing.
+ * The session's reading, case by case: input in, transcript out (wsrun.h has the notation). Every
+ * case runs whole, byte by byte and split at every point, in three ways of driving, and with every
+ * n-th allocation failing.
  */
 #include "base/err.h"
 #include "wsrun.h"
@@ -59,7 +60,8 @@ static const struct ws_case server_cases[] = {
     {"length that would wrap (H06)", "82FF FFFFFFFFFFFFFFFC m", "E-2 > C1002"},
     {"length not minimal, 16 bits (H08)", "82FE 0005 m 0102030405", "E-2 > C1002"},
     {"length not minimal, 64 bits (H08)", "82FF 0000000000000005 m 0102030405", "E-2 > C1002"},
-    {"an error after messages", "8181m 61; 8981m 70; 8101 61; 8181m 62", "T\"a\" E-2 > O\"p\" C1002"},
+    {"an error after messages", "8181m 61; 8981m 70; 8101 61; 8181m 62",
+     "T\"a\" E-2 > O\"p\" C1002"},
     /* Limits */
     {"frame at the limit", "82FE00C8m 61*200", "B\"a\"*200"},
     {"frame over the limit (H09)", "82FE00C9m", "E-5 > C1009"},
@@ -68,14 +70,18 @@ static const struct ws_case server_cases[] = {
     {"message over the limit, by the header", "02FE0097m 61*151; 80FE0096m", "E-5 > C1009"},
     {"as many fragments as allowed", "0181m 61; 0081m 61; 0081m 61; 8081m 61", "T\"aaaa\""},
     {"too many fragments (H14)", "0181m 61; 0081m 61; 0081m 61; 0081m 61; 0081m", "E-6 > C1008"},
+    {"fragments are counted for each message",
+     "0181m 61; 0081m 61; 8081m 61; 0181m 62; 0081m 62; 8081m 62", "T\"aaa\" T\"bbb\""},
     {"too many empty fragments", "0280m; 0080m; 0080m; 0080m; 8080m", "E-6 > C1008"},
     /* §8.1 UTF-8 */
-    {"text in several scripts", "8189m C3A4E282ACF09F92A9", "T\"\\C3\\A4\\E2\\82\\AC\\F0\\9F\\92\\A9\""},
+    {"text in several scripts", "8189m C3A4E282ACF09F92A9",
+     "T\"\\C3\\A4\\E2\\82\\AC\\F0\\9F\\92\\A9\""},
     {"character split over fragments (H29)", "0181m F0; 0081m 9F; 0081m 92; 8081m A9",
      "T\"\\F0\\9F\\92\\A9\""},
     {"surrogate over fragments (H29)", "0181m ED; 0081m A0; 8081m 80", "E-4 > C1007"},
     {"overlong (H29)", "8182m C080", "E-4 > C1007"},
-    {"above U+10FFFF in the last fragment (H28)", "0185m 48656C6C6F; 8084m F4908080", "E-4 > C1007"},
+    {"above U+10FFFF in the last fragment (H28)", "0185m 48656C6C6F; 8084m F4908080",
+     "E-4 > C1007"},
     {"ends inside a character", "8182m E282", "E-4 > C1007"},
     {"fragments end inside a character", "0182m E282; 8080m", "E-4 > C1007"},
     {"bad byte in an unfinished frame", "81FE00C8m 6162FF", "E-4 > C1007"},
@@ -142,8 +148,9 @@ static void run_cut(const struct cut *cut, void *arg)
 }
 
 /*
- * Under failing allocations: the same transcript, or one that stops short and says so. A close frame may be missing from
- * the output, where there was no memory for it; so only the events are compared.
+ * Under failing allocations: the same transcript, or one that stops short and says so. A close
+ * frame may be missing from the output, where there was no memory for it; so only the events are
+ * compared.
  */
 static void run_starved(void *arg)
 {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * For tests of the session: input in a short notation, and what the session did as one line of text, so
- * that a case is two strings.
+ * For tests of the session: input in a short notation, and what the session did as one line of
+ * text, so that a case is two strings.
  *
- * Input: hex digits are bytes as they stand; `m` puts the masking key 37 FA 21 3D, and what follows up to `;` is
- * masked; `xx*n` repeats a byte. "8105m 48656C6C6F; 8980m" is a masked "Hello" and an empty masked ping.
+ * Input: hex digits are bytes as they stand; `m` puts the masking key 37 FA 21 3D, and what follows
+ * up to `;` is masked; `xx*n` repeats a byte. "8105m 48656C6C6F; 8980m" is a masked "Hello" and an
+ * empty masked ping.
  *
- * Transcript, in order: T"…" B"…" P"…" O"…" text, binary, ping, pong; C1000"…" close; E-2 the error that ws_next
- * returns; and after ` >` the frames that the session has queued, in the same notation, with ~ after the letter when more
- * fragments follow (… T~"ab" K"c"). Bytes that are no printable ASCII are \XX; "a"*125 is one byte many times.
+ * Transcript, in order: T"…" B"…" P"…" O"…" text, binary, ping, pong; C1000"…" close; E-2 the error
+ * that ws_next returns; and after ` >` the frames that the session has queued, in the same
+ * notation, with ~ after the letter when more fragments follow (… T~"ab" K"c"). Bytes that are no
+ * printable ASCII are \XX; "a"*125 is one byte many times.
  */
 #ifndef NEAP_TESTS_UNIT_WSRUN_H
 #define NEAP_TESTS_UNIT_WSRUN_H
@@ -52,8 +54,8 @@ static inline size_t wsrun_bytes(const char *s, uint8_t *out)
             if (s[1] == '*' && sscanf(s + 2, "%u%n", &times, &used) == 1)
                 s += 1 + used;
             for (; times > 0 && len < WSRUN_INPUT; times--, len++)
-                out[len] = (uint8_t)byte ^
-                           (len >= masked_from ? wsrun_key[(len - masked_from) & 3] : 0);
+                out[len] =
+                    (uint8_t)byte ^ (len >= masked_from ? wsrun_key[(len - masked_from) & 3] : 0);
         } else {
             printf("wsrun_bytes: what is this? %s\n", s);
             exit(1);
@@ -166,7 +168,10 @@ enum wsrun_mode {
     WSRUN_MODES
 };
 
-/* Notes events until there is nothing more or an error; false at an error. The guarded buffer is spoilt when the session has let go of it. */
+/*
+ * Notes events until there is nothing more or an error; false at an error. The guarded buffer is
+ * spoilt when the session has let go of it.
+ */
 static inline bool wsrun_events(struct ws *ws, struct line *l, enum wsrun_mode mode)
 {
     struct ws_event ev;
