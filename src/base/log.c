@@ -121,15 +121,13 @@ static ssize_t sink_write(const char *bytes, size_t len)
 {
     struct pollfd p = {.fd = state.fd, .events = POLLOUT};
     switch (state.sink) {
-    case SINK_SOCKET:
-        return send(state.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    case SINK_SOCKET: return send(state.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
     case SINK_POLL:
         if (poll(&p, 1, 0) == 1)
             return write(state.fd, bytes, len < PIPE_BUF ? len : PIPE_BUF);
         errno = EAGAIN;
         return -1;
-    default:
-        return write(state.fd, bytes, len);
+    default: return write(state.fd, bytes, len);
     }
 }
 

@@ -88,6 +88,8 @@ static const char *resolve(struct bindaddr *a, const char *host)
         hints.ai_flags |= AI_NUMERICHOST;
     }
     int error = getaddrinfo(host, NULL, &hints, &all);
+    if (error && a->host[0] == '[')
+        return "the brackets hold no IPv6 address";
     if (error == EAI_NONAME)
         return "no such host";
     if (error)

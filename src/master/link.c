@@ -28,6 +28,12 @@ struct worker_link *link_new(int fd, int worker, int workers)
     return link;
 }
 
+void link_free(struct worker_link *link)
+{
+    close(link->fd);
+    mem_free(link);
+}
+
 static int fail(struct link_bound *bound, const char *address, const char *why)
 {
     bound->fd = -1;

@@ -71,10 +71,8 @@ enum link_what link_next(struct worker_link *link, double *seconds);
 int link_worker(const struct worker_link *link);
 int link_workers(const struct worker_link *link);
 
-/*
- * The worker's end, made by the master after the fork. Takes the descriptor. Lives as long as the
- * process.
- */
+/* The worker's end, made by the master after the fork; takes the descriptor. And its end. */
 struct worker_link *link_new(int fd, int worker, int workers);
+void link_free(struct worker_link *link);
 
 #endif

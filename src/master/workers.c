@@ -166,7 +166,9 @@ static _Noreturn void live(struct worker *w, int fd)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    int status = config->work(link_new(fd, number, config->workers), config->arg);
+    struct worker_link *link = link_new(fd, number, config->workers);
+    int status = config->work(link, config->arg);
+    link_free(link);
     log_close(1);
     exit(status); /* not _exit: what the app has printed must be flushed */
 }

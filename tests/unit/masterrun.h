@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Runs a master of its own process with workers that do what a plan says, for tests of src/master.
+ * A worker answers each connection by what its one letter asks for:
+ *
+ *      i   "worker N pid P fds F\n"     u   unbinds and closes its first listener
+ *      b   binds the plan's `later` address and answers its port
+ *
+ * The master's log goes into a pipe that all its processes hold, so that its end of file means that
+ * all of them are gone. All files of a test are in a folder of its own.
+ */
+#ifndef NEAP_TESTS_UNIT_MASTERRUN_H
+#define NEAP_TESTS_UNIT_MASTERRUN_H
+
+#include "base/log.h"
+#include "master/link.h"
+#include "master/master.h"
+#include "support.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ADDRESSES = 3 };
+#define SECONDS 10.0 /* for anything that should just happen */
+
+enum kind {
+    SERVES,         /* binds, becomes ready, answers; drains at STOP */
+    ENDS,           /* returns `status` before it binds anything */
+    BINDS_AND_ENDS, /* returns `status` after binding, before it is ready */
+    DIES,           /* SIGKILLs itself before it is ready */
+    STUCK,          /* becomes ready, then hears nothing */
+    BINDS_LATE,     /* waits for a message of the master, and only then binds */
+};
+
+struct plan {
+    enum kind kind;
+    int status;
+    const char *addresses[ADDRESSES]; /* NULL: none */
+    const char *later;
+};
+
+static char folder[64]; /* of this run; removed at its end */
+
+static inline double now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static inline void nap(void)
+{
+    poll(NULL, 0, 2);
+}
+
+/* --- The worker ----------------------------------------------------------------------------- */
+
+static inline int count_fds(void)
+{
+    int n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        n++;
+    if (dir)
+        closedir(dir);
+    return n - 3; /* "." and ".." and the folder's own */
+}
+
+static inline int bind_one(struct worker_link *link, const char *address, int *port)
+{
+    struct link_bind what = {.address = address, .scheme = "ws", .backlog = 64};
+    struct link_bound bound;
+    if (link_bind_socket(link, &what, &bound) < 0) {
+        log_error("%s", bound.error);
+        return -1;
+    }
+    *port = bound.port;
+    return bound.fd;
+}
+
+static inline void answer(struct worker_link *link, const struct plan *plan, int fd, int *listener)
+{
+    char letter = 0;
+    char text[80] = "";
+    int port = 0;
+    if (read(fd, &letter, 1) == 1 && letter == 'i')
+        snprintf(text, sizeof text, "worker %d pid %d fds %d\n", link_worker(link), (int)getpid(),
+                 count_fds());
+    if (letter == 'b') {
+        int late = bind_one(link, plan->later, &port);
+        snprintf(text, sizeof text, "port %d\n", late < 0 ? -1 : port);
+        close(late);
+    }
+    if (letter == 'u') {
+        link_unbind(link, plan->addresses[0]);
+        close(*listener);
+        *listener = -1;
+    }
+    if (write(fd, text, strlen(text)) < 0)
+        log_error("the test's client went away");
+    close(fd);
+}
+
+static inline int serve(struct worker_link *link, const struct plan *plan, int *fds)
+{
+    for (;;) {
+        struct pollfd p[1 + ADDRESSES] = {{.fd = link_fd(link), .events = POLLIN}};
+        double seconds;
+        for (int i = 0; i < ADDRESSES; i++)
+            p[1 + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+        poll(p, 1 + ADDRESSES, -1);
+        if (p[0].revents && link_next(link, &seconds) != LINK_NOTHING)
+            return WORKER_DONE;
+        for (int i = 0; i < ADDRESSES; i++) {
+            int fd = p[1 + i].revents ? accept4(fds[i], NULL, NULL, SOCK_CLOEXEC) : -1;
+            if (fd >= 0)
+                answer(link, plan, fd, &fds[i]);
+        }
+    }
+}
+
+/* For a worker that binds late: by then the master is stopping and must say so, twice. */
+static inline int bind_late(struct worker_link *link, const struct plan *plan)
+{
+    struct pollfd p = {.fd = link_fd(link), .events = POLLIN};
+    int port;
+    double seconds = -1;
+    poll(&p, 1, -1);
+    int fd = bind_one(link, plan->addresses[0], &port);
+    poll(&p, 1, -1);
+    enum link_what what = link_next(link, &seconds);
+    log_info("late: fd %d, message %d, %g seconds", fd, what, seconds);
+    return WORKER_DONE;
+}
+
+static inline int work(struct worker_link *link, void *arg)
+{
+    const struct plan *plan = arg;
+    int fds[ADDRESSES] = {-1, -1, -1}, port;
+    if (plan->kind == ENDS)
+        return plan->status;
+    if (plan->kind == BINDS_LATE)
+        return bind_late(link, plan);
+    for (int i = 0; i < ADDRESSES && plan->addresses[i]; i++)
+        if ((fds[i] = bind_one(link, plan->addresses[i], &port)) < 0)
+            return WORKER_REFUSED;
+    if (plan->kind == BINDS_AND_ENDS)
+        return plan->status;
+    if (plan->kind == DIES)
+        raise(SIGKILL);
+    link_ready(link);
+    while (plan->kind == STUCK)
+        pause();
+    return serve(link, plan, fds);
+}
+
+/* --- The server ----------------------------------------------------------------------------- */
+
+struct server {
+    pid_t pid;
+    int log;
+    size_t len;
+    char text[1 << 16];
+};
+
+/* Starts a master; `config` needs no work and no arg. */
+static inline struct server *server_start(struct master_config config, const struct plan *plan)
+{
+    struct server *s = calloc(1, sizeof *s);
+    int fds[2];
+    if (!s || pipe2(fds, O_CLOEXEC) < 0)
+        abort();
+    config.work = work;
+    config.arg = (void *)(uintptr_t)plan;
+    fflush(NULL);
+    s->pid = fork();
+    if (s->pid == 0) {
+        free(s);
+        close(fds[0]);
+        dup2(fds[1], STDERR_FILENO);
+        close(fds[1]);
+        setpgid(0, 0);
+        log_open(LOG_DEBUG, false);
+        int status = master_run(&config);
+        log_close(1);
+        exit(status);
+    }
+    setpgid(s->pid, s->pid);
+    close(fds[1]);
+    s->log = fds[0];
+    return s;
+}
+
+/* Reads the log for at most `wait` milliseconds. Returns false at its end. */
+static inline bool server_read(struct server *s, int wait)
+{
+    struct pollfd p = {.fd = s->log, .events = POLLIN};
+    if (poll(&p, 1, wait) != 1)
+        return true;
+    ssize_t n = read(s->log, s->text + s->len, sizeof s->text - 1 - s->len);
+    if (n > 0)
+        s->len += (size_t)n;
+    s->text[s->len] = '\0';
+    return n > 0;
+}
+
+static inline int server_count(const struct server *s, const char *text)
+{
+    int n = 0;
+    for (const char *at = s->text; (at = strstr(at, text)); at++)
+        n++;
+    return n;
+}
+
+/* Waits until the log holds the text so many times. */
+static inline bool server_says(struct server *s, const char *text, int times)
+{
+    double end = now() + SECONDS;
+    while (server_count(s, text) < times)
+        if (now() > end || !server_read(s, 20)) {
+            printf("the log lacks \"%s\":\n%s", text, s->text);
+            return false;
+        }
+    return true;
+}
+
+/*
+ * Waits for all its processes to end; returns the exit status, or -1. Frees nothing, so that the
+ * log can be read.
+ */
+static inline int server_end(struct server *s)
+{
+    double end = now() + SECONDS;
+    int status = -1;
+    while (now() < end && server_read(s, 20))
+        ;
+    if (now() >= end) {
+        printf("it does not end:\n%s", s->text);
+        kill(-s->pid, SIGKILL);
+    }
+    waitpid(s->pid, &status, 0);
+    close(s->log);
+    CHECK(strstr(s->text, "Sanitizer") == NULL);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static inline int server_stop(struct server *s)
+{
+    kill(s->pid, SIGTERM);
+    int status = server_end(s);
+    free(s);
+    return status;
+}
+
+/* The port of the i-th "listening" line; waits for "ready". */
+static inline int server_port(struct server *s, int i)
+{
+    int port = -1;
+    if (!CHECK(server_says(s, " info  ready", 1)))
+        return -1;
+    const char *at = s->text;
+    while ((at = strstr(at, " info  listening ")) && i-- > 0)
+        at++;
+    if (at)
+        sscanf(at, " info listening ws://%*[^:]:%d", &port);
+    return port;
+}
+
+/* --- The client ----------------------------------------------------------------------------- */
+
+static inline int dial(int port)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct timeval limit = {.tv_sec = (int)SECONDS};
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    if (connect(fd, (struct sockaddr *)&in, sizeof in) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* Reads an answer to its end. Returns false when there is none. */
+static inline bool hear(int fd, char *text, size_t room)
+{
+    size_t len = 0;
+    ssize_t n;
+    while (len < room - 1 && (n = recv(fd, text + len, room - 1 - len, 0)) > 0)
+        len += (size_t)n;
+    text[len] = '\0';
+    return len > 0;
+}
+
+static inline bool ask_fd(int fd, char letter, char *text, size_t room)
+{
+    bool answered = fd >= 0 && send(fd, &letter, 1, MSG_NOSIGNAL) == 1 && hear(fd, text, room);
+    if (fd >= 0)
+        close(fd);
+    return answered;
+}
+
+struct info {
+    int worker, pid, fds;
+};
+
+/* Who answers on that port; worker -1 when nobody does. */
+static inline struct info ask(int port)
+{
+    char text[80] = "";
+    struct info i = {.worker = -1};
+    if (!ask_fd(dial(port), 'i', text, sizeof text) ||
+        sscanf(text, "worker %d pid %d fds %d", &i.worker, &i.pid, &i.fds) != 3)
+        i.worker = -1;
+    return i;
+}
+
+/* Asks until worker `number` answers, with a process other than `not_pid`. */
+static inline struct info ask_worker(int port, int number, int not_pid)
+{
+    struct info i = {.worker = -1};
+    for (double end = now() + SECONDS; now() < end; nap()) {
+        i = ask(port);
+        if (i.worker == number && i.pid != not_pid)
+            return i;
+    }
+    return (struct info){.worker = -1};
+}
+
+#endif
