@@ -76,7 +76,7 @@ void conn_gone(struct conn *c)
     struct server *s = server_of(c);
     c->state = CONN_GONE;
     loop_io_watch(s->loop, &c->io, 0);
-    loop_timer_stop(s->loop, &c->timer);
+    conn_timer_free(c);
     loop_undefer(&c->job);
     c->stream.ops->close(&c->stream);
     if (c->counted)
@@ -253,7 +253,6 @@ void conn_open(struct endpoint *e, int fd, const struct address *peer)
     list_append(&e->conns, &c->link);
     ws_init(&c->ws, WS_SERVER, NULL, &s->shared);
     server_random(s, c->id, sizeof c->id);
-    conn_timer_init(c);
     int refusal = endpoint_enter(e, peer);
     c->counted = refusal == 0;
     if (refusal)

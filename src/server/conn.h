@@ -32,7 +32,6 @@ struct conn_message; /* an event that waits because a handler is running */
 struct conn {
     struct stream stream;
     struct loop_io io;
-    struct loop_timer timer; /* one for all deadlines, lazy: see conn_timer.c */
     struct loop_job job;     /* flush, later free, at the end of the turn */
     struct link link;        /* in endpoint->conns */
     struct ws ws;            /* its output queue also carries HTTP replies */
@@ -40,12 +39,12 @@ struct conn {
     struct route *route;     /* from CONN_UPGRADE on */
     struct http_head *head;  /* the request */
     struct conn_setup *setup; /* head parser, early bytes; NULL once open */
+    struct conn_timer *timer; /* one for all deadlines; NULL while there is none */
     void *user;              /* the layer above's */
 
     struct conn_message *queue, *queue_tail;
     size_t queued;           /* bytes in it */
 
-    double timer_at;         /* when the timer fires, while it is active */
     double deadline;         /* head, reply, closing or linger; 0: none */
     double last_input;       /* for idle_timeout */
     double ping_sent;        /* our heartbeat: when the last ping went out */

@@ -181,7 +181,7 @@ static void open_session(struct conn *c)
     c->opened = c->open_due = true;
     c->deadline = 0;
     c->last_input = c->ping_sent = loop_now(server_of(c)->loop);
-    conn_timer_arm(c);
+    conn_timer_settle(c);
     if (buf_len(&early))
         conn_ws_input(c, buf_bytes(&early), buf_len(&early));
     buf_free(&early);

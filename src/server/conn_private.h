@@ -34,8 +34,10 @@ void conn_ws_free_queue(struct conn *c);
 /* True while reading more makes sense. */
 bool conn_ws_wants_input(const struct conn *c);
 
-/* conn_timer.c: (re)arms the timer for the earliest deadline; cheap when nothing is due earlier than before. */
+/* conn_timer.c: arms the timer for the earliest deadline; cheap when nothing is due earlier than before. */
 void conn_timer_arm(struct conn *c);
-void conn_timer_init(struct conn *c);
+/* conn_timer.c: a phase has ended: drops the timer unless the next phase has a deadline. */
+void conn_timer_settle(struct conn *c);
+void conn_timer_free(struct conn *c);
 
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Deadlines of a connection, all on one lazy timer: traffic only notes the time; when the timer fires it looks which deadline is really due and
- * sleeps until the next. So a message touches no timer heap.
+ * sleeps until the next. So a message touches no timer heap. A connection without any deadline has no timer at all: most
+ * idle ones have none, and memory is what they cost.
  *
  *      head, reply, closing, linger    c->deadline                 ends the connection
  *      idle                            last_input + idle_timeout   on_idle, or close 1001
@@ -12,8 +13,17 @@
 #include "server/conn_private.h"
 
 #include "base/err.h"
+#include "base/mem.h"
 
 #include <math.h>
+
+struct conn_timer {
+    struct loop_timer timer;
+    struct conn *conn;
+    double at; /* when it fires, while it is active */
+};
+
+static void on_time(struct loop_timer *timer);
 
 static double earlier(double a, double b)
 {
@@ -48,12 +58,35 @@ static double next_deadline(const struct conn *c)
 void conn_timer_arm(struct conn *c)
 {
     double at = next_deadline(c);
-    struct loop *loop = c->endpoint->server->loop;
-    if (at == INFINITY || (loop_timer_active(&c->timer) && c->timer_at <= at))
+    struct conn_timer *t = c->timer;
+    if (at == INFINITY || (t && loop_timer_active(&t->timer) && t->at <= at))
         return; /* it fires early enough, and will find out then */
+    if (!t) {
+        t = c->timer = mem_alloc(sizeof *t);
+        t->conn = c;
+        loop_timer_init(&t->timer, on_time);
+    }
+    struct loop *loop = c->endpoint->server->loop;
     double now = loop_now(loop);
-    c->timer_at = at;
-    loop_timer_start(loop, &c->timer, at > now ? at - now : 0);
+    t->at = at;
+    loop_timer_start(loop, &t->timer, at > now ? at - now : 0);
+}
+
+void conn_timer_free(struct conn *c)
+{
+    if (!c->timer)
+        return;
+    loop_timer_stop(c->endpoint->server->loop, &c->timer->timer);
+    mem_free(c->timer);
+    c->timer = NULL;
+}
+
+void conn_timer_settle(struct conn *c)
+{
+    if (next_deadline(c) == INFINITY)
+        conn_timer_free(c);
+    else
+        conn_timer_arm(c);
 }
 
 /* The peer has not answered our ping: tell it if it can hear, and do not wait for an answer. */
@@ -112,7 +145,7 @@ static void on_deadline(struct conn *c)
 
 static void on_time(struct loop_timer *timer)
 {
-    struct conn *c = LIST_ITEM(timer, struct conn, timer);
+    struct conn *c = LIST_ITEM(timer, struct conn_timer, timer)->conn;
     /* The loop's timers and our clock differ by some milliseconds: what is due within those is due. */
     double now = loop_now(c->endpoint->server->loop) + 0.01;
     if (c->deadline > 0 && now >= c->deadline)
@@ -120,11 +153,6 @@ static void on_time(struct loop_timer *timer)
     else if (session_runs(c))
         session_deadlines(c, now);
     if (c->state != CONN_GONE)
-        conn_timer_arm(c);
+        conn_timer_settle(c);
     conn_proceed(c);
-}
-
-void conn_timer_init(struct conn *c)
-{
-    loop_timer_init(&c->timer, on_time);
 }
