@@ -14,6 +14,7 @@ BUILD   ?= build
 PREFIX  ?= /usr/local
 B       := $(BUILD)/$(VARIANT)
 Q       := $(if $(V),,@)
+MAKEFLAGS += --no-print-directory
 
 ifeq ($(VARIANT),fuzz)
 override CC := clang
@@ -76,7 +77,8 @@ $(BIN): $(OBJS) $(LLOBJS)
 
 # The version is known to one object alone: NEAP_VERSION "0.1.0", NEAP_COMMIT "1a2b3c4" or "" outside a checkout.
 COMMIT := $(shell git describe --always --dirty --exclude '*' 2>/dev/null)
-$(B)/src/cli/version.o: private CPPFLAGS += -DNEAP_VERSION='"$(VERSION)"' -DNEAP_COMMIT='"$(COMMIT)"'
+DEFS   := -DNEAP_VERSION='"$(VERSION)"' -DNEAP_COMMIT='"$(COMMIT)"'
+$(B)/src/cli/version.o: private CPPFLAGS += $(DEFS)
 $(B)/src/cli/version.o: $(B)/version
 
 $(B)/%.o: %.c $(B)/flags
@@ -113,7 +115,7 @@ FORCE:
 units: $(UNITS)
 fuzzers: $(FUZZERS)
 cflags:
-	@echo '$(CPPFLAGS_ALL) $(WARN)'
+	@echo $(CPPFLAGS_ALL) $(WARN) '$(subst ','\'',$(DEFS))'
 
 ##@ Running
 PORT ?= 9090

@@ -5,6 +5,7 @@ A check looks at files that git knows or would know (build/ and other ignored fi
 each file as passed or failed, and prints `N passed, N failed` as its last line.
 """
 import os
+import shlex
 import subprocess
 import sys
 
@@ -46,7 +47,7 @@ def read(path):
 def c_flags():
     """The preprocessor and warning flags of the Makefile, as a list."""
     flags = subprocess.run(["make", "-s", "cflags"], capture_output=True, check=True, text=True)
-    return flags.stdout.split()
+    return shlex.split(flags.stdout)
 
 
 class Report:
