@@ -162,7 +162,7 @@ void endpoint_leave(struct endpoint *e, const struct address *peer)
     if (!e->per_address)
         return;
     struct address_count **at = slot(e, peer);
-    if (--(*at)->count)
+    if (!*at || --(*at)->count)
         return;
     struct address_count *gone = *at;
     *at = gone->next;

@@ -77,6 +77,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *for
     va_start(args, format);
     fputs("loadgen: ", stderr);
     vfprintf(stderr, format, args);
+    va_end(args);
     fputc('\n', stderr);
     exit(1);
 }
