@@ -49,6 +49,31 @@ static void small_pieces_share_a_segment(void)
     outpool_deinit(&pool);
 }
 
+/* What is queued in one turn goes out in one piece as long as it fits the large size. */
+static void a_small_segment_grows(void)
+{
+    static uint8_t model[15000];
+    struct outq q = {0};
+    struct iovec iov[4];
+    for (size_t i = 0; i < sizeof model; i += 100) {
+        memset(model + i, (int)(i / 100), 100);
+        put(&q, model + i, 100);
+        if (i == 300)
+            outq_consume(&q, &pool, 150);
+    }
+    CHECK_INT(outq_iovec(&q, iov, 4), 1);
+    CHECK_BYTES(iov[0].iov_base, iov[0].iov_len, model + 150, sizeof model - 150);
+    CHECK(pool.small_count == 1);
+    outq_clear(&q, &pool);
+    put(&q, "x", 1);
+    alloc_watch(1, true);
+    uint8_t *room = outq_extend(&q, &pool, 20000);
+    CHECK(alloc_end().failed && room == NULL);
+    CHECK_INT(q.len, 1);
+    outq_clear(&q, &pool);
+    outpool_deinit(&pool);
+}
+
 static void the_pool_saves_allocations(void)
 {
     struct outq q = {0};
@@ -73,9 +98,9 @@ static void the_pool_is_bounded(void)
         put(&q[i], "x", 1);
     for (int i = 0; i < QUEUES; i++)
         outq_clear(&q[i], &pool);
-    CHECK(pool.count <= 32);
+    CHECK(pool.small_count <= 64 && pool.large_count <= 8);
     outpool_deinit(&pool);
-    CHECK(pool.free == NULL && pool.count == 0);
+    CHECK(pool.small == NULL && pool.small_count == 0);
 }
 
 static void a_chunk_is_shared(void)
@@ -184,6 +209,7 @@ static void fails_without_a_trace(void)
 int main(void)
 {
     test("small pieces share a segment", small_pieces_share_a_segment);
+    test("a small segment grows", a_small_segment_grows);
     test("the pool saves allocations", the_pool_saves_allocations);
     test("the pool is bounded", the_pool_is_bounded);
     test("a chunk is shared", a_chunk_is_shared);
