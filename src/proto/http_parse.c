@@ -38,7 +38,6 @@ struct http_parser {
     int status;          /* 0 going on, 1 complete, or what the first error was */
     bool unknown_method; /* llhttp has given up; the guard reads the request line to its end */
     bool header_done;    /* llhttp has seen the end of the header */
-    bool short_of_memory;
 };
 
 static struct http_parser *parser_of(llhttp_t *l)
@@ -46,22 +45,15 @@ static struct http_parser *parser_of(llhttp_t *l)
     return l->data;
 }
 
-static int add_text(struct http_parser *p, const char *at, size_t len)
-{
-    if (buf_append(&p->text, at, len) == 0)
-        return 0;
-    p->short_of_memory = true;
-    return -1;
-}
-
+/* The callbacks that add text never lack room: parse() has reserved what the input can grow to. */
 static int on_bytes(llhttp_t *l, const char *at, size_t len)
 {
-    return add_text(parser_of(l), at, len);
+    return buf_append(&parser_of(l)->text, at, len);
 }
 
 static int on_piece_end(llhttp_t *l)
 {
-    return add_text(parser_of(l), "", 1);
+    return buf_append(&parser_of(l)->text, "", 1);
 }
 
 /*
@@ -123,7 +115,10 @@ static int fail(struct http_parser *p, int status, const char *why)
     return p->status;
 }
 
-/* A response has neither method nor target: two empty pieces stand for them. */
+/*
+ * Reserves room: each piece's NUL takes the place of a separator, so text never grows past the
+ * input. A response has neither method nor target: two empty pieces stand for them.
+ */
 static int begin_text(struct http_parser *p, size_t room)
 {
     bool response = p->guard.response;
@@ -155,9 +150,7 @@ static int parse(struct http_parser *p, const uint8_t *bytes, size_t len)
     case HPE_UNEXPECTED_CONTENT_LENGTH:
         return fail(p, 400, "Content-Length is malformed, repeated or contradicted");
     case HPE_INVALID_TRANSFER_ENCODING: return fail(p, 400, "Transfer-Encoding is malformed");
-    default:
-        return p->short_of_memory ? fail(p, 500, "There is not enough memory")
-                                  : fail(p, 400, "The message head is malformed");
+    default: return fail(p, 400, "The message head is malformed");
     }
 }
 
@@ -198,7 +191,10 @@ static int judge_coding(struct http_parser *p, struct http_str coding)
     return 1;
 }
 
-/* One way at most to tell the length of the body. */
+/*
+ * One way at most to tell the length of the body. llhttp refuses much of this before, and what it
+ * refuses differs from version to version.
+ */
 static int judge_body(struct http_parser *p)
 {
     struct http_str v;

@@ -4,7 +4,7 @@
  * is left out.
  */
 #include "base/err.h"
-#include "proto/http.h"
+#include "proto/http_head.h"
 #include "support.h"
 
 #include <stdio.h>
@@ -192,8 +192,29 @@ static void failing_allocations(void)
     each_alloc_failure(failing_reply, NULL);
 }
 
+/*
+ * The cross-check between guard and llhttp: a head is made of exactly as many pieces as there are
+ * lines.
+ */
+static void pieces(void)
+{
+    struct buf text = {0};
+    bool agreed = false;
+    CHECK_INT(buf_append(&text, "GET\0/\0A\0b", 10), 0);
+    struct http_head *h = http_head_new(&text, 1, &agreed);
+    CHECK(h && agreed && http_field_count(h) == 1);
+    CHECK(http_head_size(h) == sizeof *h + 5 * 2 + 10);
+    http_head_unref(h);
+    for (uint32_t lines = 0; lines < 4; lines += 2) {
+        CHECK(http_head_new(&text, lines, &agreed) == NULL && !agreed);
+    }
+    buf_free(&text);
+    CHECK(http_head_new(&text, 0, &agreed) == NULL && !agreed);
+}
+
 int main(void)
 {
+    test("pieces", pieces);
     test("fields", fields);
     test("lists", lists);
     test("replies", replies);
