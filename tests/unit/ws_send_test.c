@@ -204,6 +204,18 @@ static void closing_first(void)
     stop();
 }
 
+static void closing_inside_a_frame(void)
+{
+    start(WS_SERVER, &limits);
+    CHECK_TEXT(feed("018Am 6162636465"), "");
+    CHECK_INT(ws_held(&ws), 5);
+    CHECK_INT(ws_close(&ws, 1000, NULL, 0), 0);
+    CHECK_TEXT(feed("FFFFFF"), " > C1000"); /* in the payload still */
+    CHECK_INT(ws_held(&ws), 0);
+    CHECK_TEXT(feed("FFFF 8180m; 8880m"), "C1005\"\" E-7 > C1000");
+    stop();
+}
+
 static void closing_first_then_broken(void)
 {
     start(WS_SERVER, &limits);
@@ -367,6 +379,7 @@ int main(void)
     test("nothing follows a close", nothing_follows_a_close);
     test("close codes and reasons", close_codes_and_reasons);
     test("closing first", closing_first);
+    test("closing inside a frame", closing_inside_a_frame);
     test("closing first, then a broken peer", closing_first_then_broken);
     test("closing between events", closing_between_events);
     test("failing from outside", failing_from_outside);
