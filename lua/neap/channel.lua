@@ -116,7 +116,10 @@ end
 function Channel:send(value)
   own(self, "channel:send")
   check_value(value, "channel:send(value)")
-  wait.enter()
+  local refused = wait.enter()
+  if refused then
+    return nil, refused
+  end
   if self.closed then
     return closed()
   end
@@ -149,7 +152,10 @@ end
 ---@return websocket.Error? err kind "Closed" or "Cancelled"
 function Channel:receive()
   own(self, "channel:receive")
-  wait.enter()
+  local refused = wait.enter()
+  if refused then
+    return nil, refused
+  end
   local value = take(self)
   if value ~= nil then
     return value

@@ -20,7 +20,7 @@ local MAX_SECONDS = 1e9
 --     results, count       what its function returned
 --     failure              what it raised
 --     joiners              tasks that wait for its end
---     cancelled, told      somebody cancelled it; the error by which it has learnt so (neap/wait.lua)
+--     cancelled, told      the error for its next wait, once it is cancelled; the one that it got
 --     quiet                its failure is reported by other means than the log
 --     timer, expired       of task.timeout
 local records = wait.records
@@ -94,6 +94,10 @@ local function as_error(value)
   return errors.new("Error", tostring(value))
 end
 
+local function cancelled()
+  return errors.new("Cancelled", "the task was cancelled")
+end
+
 -- What a join returns once the task has ended.
 local function outcome(record)
   if record.ended == "returned" then
@@ -102,7 +106,7 @@ local function outcome(record)
   if record.ended == "failed" then
     return nil, as_error(record.failure)
   end
-  return nil, errors.new("Cancelled", "the task was cancelled")
+  return nil, cancelled()
 end
 
 local function forget(joiners, handle)
@@ -129,27 +133,34 @@ local function await(record)
   return ended, err
 end
 
-local function cancel(handle, record)
-  if record.ended then
+-- Cancels a task that waits or has not started. False when it is just about to go on, or running.
+local function interrupt(handle, record)
+  if not core.cancel(handle) then
     return false
   end
-  local effective = core.cancel(handle)
-  record.cancelled = record.cancelled or effective
-  if effective and not record.started then
+  record.cancelled = cancelled()
+  if not record.started then
     finish(record, "cancelled")
   end
-  return effective
+  return true
 end
 
 local function own_record(handle, name)
   return records[handle] or errors.raise(name .. ": call it with a colon on what task.spawn returned")
 end
 
---- Ends the task: one that has not started never starts; the wait that it is in returns `nil, err`
---- with kind "Cancelled", and the wait after that raises. Does not yield.
----@return boolean effect false when the task is over, or about to go on in this turn
+--- Ends the task: one that has not started never starts; else the wait that it is in, or comes to
+--- next, returns `nil, err` with kind "Cancelled", and the wait after that raises. Does not yield.
+---@return boolean effect false when the task is over already
 function Task:cancel()
-  return cancel(self, own_record(self, "task:cancel"))
+  local record = own_record(self, "task:cancel")
+  if record.ended then
+    return false
+  end
+  if not record.cancelled and not interrupt(self, record) then
+    record.cancelled = cancelled()
+  end
+  return true
 end
 
 --- Waits for the end of the task. Yields.
@@ -159,7 +170,10 @@ function Task:join()
   if self == core.current() then
     errors.raise "task:join: a task cannot wait for itself"
   end
-  wait.enter()
+  local refused = wait.enter()
+  if refused then
+    return nil, refused
+  end
   local ended, err = await(record)
   if not ended then
     return nil, err
@@ -221,7 +235,7 @@ local function expire(handle, record)
   if record.ended then
     return
   end
-  if cancel(handle, record) then
+  if interrupt(handle, record) then
     record.expired, record.quiet = true, false
     finish(record, "cancelled")
   else
@@ -240,7 +254,10 @@ end
 local function timeout(seconds, fn, ...)
   check_seconds(seconds, "task.timeout(seconds, fn, ...)")
   check_function(fn, "task.timeout(seconds, fn, ...)")
-  wait.enter()
+  local refused = wait.enter()
+  if refused then
+    return nil, refused
+  end
   local record = { quiet = true }
   local handle = start(record, fn, ...)
   record.timer = core.timer(seconds, 0, function()
@@ -250,7 +267,7 @@ local function timeout(seconds, fn, ...)
   core.timerStop(record.timer)
   if not ended then
     record.quiet = false
-    cancel(handle, record)
+    handle:cancel()
     return nil, err
   end
   if record.expired then

@@ -2,12 +2,13 @@
 --
 -- Waiting, as neap.task and its channels do it, and what cancelling means for it. Internal.
 --
--- The C side ends the wait of a cancelled task with `nil, err` (kind "Cancelled"), once. The task
--- may tidy up and return. When it waits again instead, that wait raises the same error: so a loop
--- that never looks at results ends all the same, and `cancel` can be relied upon.
+-- A cancelled task is told once: the wait that it is in, or its next one when it is just about to go
+-- on, returns `nil, err` (kind "Cancelled"). It may tidy up and return. When it waits again instead,
+-- that wait raises the same error: so a loop that never looks at results ends all the same, and
+-- `cancel` can be relied upon.
 --
---     wait.enter()          raises in a task that knows that it is cancelled; before it is queued
---     ... = wait.park()     waits for core.wake, and notes when the task is told
+--     err = wait.enter()    before a task is queued anywhere; an error is what the wait returns then
+--     ... = wait.park()     waits for core.wake
 --
 -- `records` holds what is known of tasks that neap.task started, by handle. A record must not hold
 -- its handle: the keys are weak, and neither would ever be collected.
@@ -18,20 +19,26 @@ local records = setmetatable({}, { __mode = "k" })
 
 local function enter()
   local record = records[core.current()]
-  if record and record.told then
+  if not record or not record.cancelled then
+    return nil
+  end
+  if record.told then
     error(record.told, 0)
   end
+  record.told = record.cancelled
+  return record.told
 end
 
 -- Passes on what a wait returned, and notes that the task knows now.
-local function leave(result, err, ...)
+local function leave(...)
+  local result, err = ...
   if result == nil then
     local record = records[core.current()]
     if record and record.cancelled then
       record.told = err
     end
   end
-  return result, err, ...
+  return ...
 end
 
 local function park()
@@ -39,7 +46,10 @@ local function park()
 end
 
 local function sleep(seconds)
-  enter()
+  local refused = enter()
+  if refused then
+    return nil, refused
+  end
   return leave(core.sleep(seconds))
 end
 

@@ -159,9 +159,9 @@ describe("neap.task", function()
           return "tidied up"
         end)
         task.sleep(1)
-        return { handle:cancel(), handle:cancel(), handle:join(), handle:cancel() }
+        return { handle:cancel(), handle:join(), handle:cancel() }
       end)
-      assert.same({ true, false, "tidied up", false }, effects)
+      assert.same({ true, "tidied up", false }, effects)
       assert.is_nil(results[1])
       assert.equal("Cancelled", results[2].kind)
       assert.equal(1, sched.now())
@@ -213,6 +213,48 @@ describe("neap.task", function()
         handle:cancel()
       end)
       assert.equal(3, rounds)
+    end)
+
+    it("reaches a task that is just about to go on: its next wait tells it", function()
+      local waits = {
+        function() return task.sleep(5) end,
+        function() return task.channel():receive() end,
+        function() return task.channel():send(1) end,
+        function() return task.timeout(5, task.sleep, 5) end,
+        function() return task.spawn(task.sleep, 5):join() end,
+      }
+      for _, wait in ipairs(waits) do
+        local kind
+        sched.run(function()
+          local start = task.channel()
+          local handle = task.spawn(function()
+            assert.is_true(start:receive())
+            kind = select(2, wait()).kind
+            wait()
+          end)
+          task.sleep(0)
+          assert.is_true(start:trySend(true))
+          assert.is_true(handle:cancel())
+          assert.equal("Cancelled", select(2, handle:join()).kind)
+        end)
+        assert.equal("Cancelled", kind)
+      end
+      assert.same({}, messages())
+    end)
+
+    it("of the running task itself works from its next wait on", function()
+      local kind
+      sched.run(function()
+        local handle
+        handle = task.spawn(function()
+          assert.is_true(handle:cancel())
+          assert.is_true(handle:cancel())
+          kind = select(2, task.sleep(5)).kind
+        end)
+        handle:join()
+      end)
+      assert.equal("Cancelled", kind)
+      assert.equal(0, sched.now())
     end)
 
     it("lets a task that raises while it tidies up be logged", function()

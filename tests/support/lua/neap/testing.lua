@@ -82,6 +82,10 @@ local function status_of(run)
   return tonumber(contents(run.files.status):match "^(%d+)\n")
 end
 
+local function remove(run)
+  os.execute("rm -rf " .. quoted(run.folder))
+end
+
 -- Waits for the end; kills the program when that takes too long. Returns the exit status.
 local function wait_for(run, seconds)
   local status = eventually(seconds, function()
@@ -89,13 +93,11 @@ local function wait_for(run, seconds)
   end)
   if not status then
     os.execute("kill -KILL " .. run.pid)
-    error("neap did not end within " .. seconds .. " s; its log:\n" .. contents(run.files.log))
+    local log = contents(run.files.log)
+    remove(run)
+    error("neap did not end within " .. seconds .. " s; its log:\n" .. log)
   end
   return status
-end
-
-local function remove(run)
-  os.execute("rm -rf " .. quoted(run.folder))
 end
 
 local function sanitizer_report(log)
