@@ -63,8 +63,11 @@ static void returned_error(struct conn *c, lua_State *co, int index)
     if (lua_isnoneornil(co, index) || !conn_writable(c))
         return;
     lua_settop(co, index);
+    char id[CONN_ID_SIZE + 1];
+    conn_id_text(c, id);
+    struct log_field field = {"connection", id, CONN_ID_SIZE};
     size_t len;
-    log_warn("handler returned an error: %s", lerror_text(co, -1, &len));
+    log_event(LOG_WARN, &field, 1, "handler returned an error: %s", lerror_text(co, -1, &len));
     lua_pop(co, 1);
     fail(c, co, true);
 }
@@ -205,6 +208,12 @@ static bool on_idle(struct conn *c)
     return t && ltask_start(t, 2);
 }
 
+/* What ended the session, for people. */
+static const char *why(const struct conn *c)
+{
+    return c->ws.why ? c->ws.why : err_text(c->ws.error);
+}
+
 static bool on_error(struct conn *c)
 {
     const struct lcaller *lc = c->user;
@@ -214,7 +223,7 @@ static bool on_error(struct conn *c)
     if (lc->error != LUA_NOREF)
         lua_rawgeti(t->co, LUA_REGISTRYINDEX, lc->error);
     else
-        lerror_push(vm_of(c), t->co, lerror_kind(c->ws.error), "%s", err_text(c->ws.error));
+        lerror_push(vm_of(c), t->co, lerror_kind(c->ws.error), "%s", why(c));
     return ltask_start(t, 3);
 }
 

@@ -127,9 +127,10 @@ static bool yielded(struct ltask *t)
     lua_State *co = t->co;
     bool ours = lua_gettop(co) == 1 && lua_touserdata(co, 1) == &marker;
     lua_settop(co, 0);
-    t->waited = true;
-    if (ours)
+    if (ours) {
+        t->waited = true;
         return true;
+    }
     lua_pushliteral(co, "coroutine.yield outside of a coroutine of your own: to wait, use neap.task.sleep or a channel");
     raised(t);
     return false;

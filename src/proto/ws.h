@@ -92,6 +92,7 @@ struct ws {
     bool close_got;      /* the peer's close frame has been read */
     int8_t error;        /* sticky enum err, 0 while all is well */
     uint16_t close_code; /* in the close frame that we queued; WS_NO_STATUS when it had none */
+    const char *why;     /* for an error of the peer's: what was wrong, static; else NULL */
 
     /* Below: private to ws*.c, complete here because a ws is embedded in its connection. */
     struct ws_input *input; /* unfinished frame or message, kept bytes; NULL between messages */

@@ -22,6 +22,7 @@ enum { STEP_MORE = 0, STEP_EVENT = 1, STEP_ON = 2 };
 
 static int refuse(struct ws *ws, int err, const char *reason)
 {
+    ws->why = reason;
     ws_fail(ws, err, ws_error_code(err), reason);
     return err;
 }

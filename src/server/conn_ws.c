@@ -104,7 +104,8 @@ void conn_ws_over(struct conn *c)
 /* The peer broke a rule; the session has queued the close frame. */
 static void session_failed(struct conn *c)
 {
-    end_session(c, c->ws.close_code, err_text(c->ws.error), strlen(err_text(c->ws.error)));
+    const char *why = c->ws.why ? c->ws.why : err_text(c->ws.error);
+    end_session(c, c->ws.close_code, why, strlen(why));
 }
 
 static bool next_event(struct conn *c, struct ws_event *ev)
