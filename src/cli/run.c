@@ -87,7 +87,7 @@ static void on_drained(struct server *s)
 
 static void on_deadline(struct loop_timer *timer)
 {
-    struct worker *w = LIST_ITEM(timer, struct worker, deadline);
+    (void)timer;
     log_warn("connections were left after the drain time");
     fflush(stdout);
     log_close(0.1);
