@@ -135,7 +135,7 @@ static inline size_t line_frame(struct line *l, uint8_t *bytes, size_t len)
     if (f.masked)
         frame_mask(data, data, n, f.mask, 0);
     if (f.opcode == FRAME_CLOSE && n >= 2) {
-        snprintf(s + 2, sizeof s - 2, "%u", data[0] << 8 | data[1]);
+        snprintf(s + 2, sizeof s - 2, "%d", data[0] << 8 | data[1]);
         n = 0; /* reasons of refusals are for people; their wording is not what cases are about */
     }
     line_add(l, s);
