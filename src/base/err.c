@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* The sentences for the core's error codes; used in logs and as default messages of error objects. */
+/*
+ * The sentences for the core's error codes; used in logs and as default messages of error objects.
+ */
 #include "base/err.h"
 
 const char *err_text(int code)

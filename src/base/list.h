@@ -14,7 +14,7 @@ struct link {
 };
 
 /* The object of `type` whose field `member` is the link `l`. */
-#define LIST_ITEM(l, type, member) ((type *)(void *)((char *)(l) - offsetof(type, member)))
+#define LIST_ITEM(l, type, member) ((type *)(void *)((char *)(l)-offsetof(type, member)))
 
 /* An empty list head, or a link that is on no list. */
 static inline void link_init(struct link *l)

@@ -3,8 +3,8 @@
  * The Caller's methods. Each checks its arguments, makes one call into the server, and pushes the
  * result: the Caller itself, or nil and an error object.
  *
- * A write is queued first and waits then, while more than max_buffered is queued: LuaJIT cannot come back into a C
- * function that has yielded, so there is no "after" in which it could be queued.
+ * A write is queued first and waits then, while more than max_buffered is queued: LuaJIT cannot
+ * come back into a C function that has yielded, so there is no "after" in which it could be queued.
  */
 #include "bind/lcaller.h"
 
@@ -22,7 +22,10 @@ enum { WAITS_WRITE, WAITS_CLOSE };
 
 #define MAX_TIMEOUT 1e9
 
-/* The Caller at argument 1. The metatable is the second upvalue: comparing it costs no look-up by name. */
+/*
+ * The Caller at argument 1. The metatable is the second upvalue: comparing it costs no look-up by
+ * name.
+ */
 static struct lcaller *check(lua_State *L)
 {
     struct lcaller *lc = lua_touserdata(L, 1);
@@ -32,8 +35,10 @@ static struct lcaller *check(lua_State *L)
         if (ours)
             return lc;
     }
-    luaL_argerror(L, 1, lua_pushfstring(L, "Caller expected, got %s (write caller:method(…), with a colon)",
-                                        luaL_typename(L, 1)));
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L,
+                                  "Caller expected, got %s (write caller:method(…), with a colon)",
+                                  luaL_typename(L, 1)));
     return NULL;
 }
 
@@ -108,7 +113,8 @@ static int caller_push_text(lua_State *L)
     if (err == ERR_POLICY) {
         lua_pushnil(L);
         lerror_push(lvm_of(L), L, "ConnectionError", "the client reads too slowly: %s",
-                    c->route->config.drop_slow ? "the message was dropped" : "the connection was closed");
+                    c->route->config.drop_slow ? "the message was dropped"
+                                               : "the connection was closed");
         return 2;
     }
     if (err < 0)
@@ -172,7 +178,8 @@ static int control(lua_State *L, int (*send)(struct conn *, const void *, size_t
         return gone(L);
     if (len > 125) { /* RFC 6455 §5.5 */
         lua_pushnil(L);
-        lerror_push(lvm_of(L), L, "Error", "a ping or pong carries at most 125 bytes, this has %d", (int)len);
+        lerror_push(lvm_of(L), L, "Error", "a ping or pong carries at most 125 bytes, this has %d",
+                    (int)len);
         return 2;
     }
     return result(L, c, send(c, bytes, len));
@@ -207,13 +214,16 @@ static int caller_close(lua_State *L)
     if (!c)
         return gone(L);
     double timeout = luaL_optnumber(L, 4, c->route->config.close_timeout);
-    if (code < 0 || code > 65535 || code != (double)(unsigned)code || !ws_code_valid((unsigned)code))
-        return refuse_close(L, "ConnectionClosureError", "Failed to execute close. Invalid status code", 2);
+    if (code < 0 || code > 65535 || code != (double)(unsigned)code ||
+        !ws_code_valid((unsigned)code))
+        return refuse_close(L, "ConnectionClosureError",
+                            "Failed to execute close. Invalid status code", 2);
     if ((timeout < 0 && timeout != -1) || timeout > MAX_TIMEOUT || timeout != timeout)
         return refuse_close(L, "Error", "Invalid timeout value", 4);
     if (len > 123 || !utf8_valid((const uint8_t *)reason, len)) {
         lua_pushnil(L);
-        lerror_push(lvm_of(L), L, "ConnectionClosureError", "Failed to execute close. The reason must be UTF-8 of at most 123 bytes");
+        lerror_push(lvm_of(L), L, "ConnectionClosureError",
+                    "Failed to execute close. The reason must be UTF-8 of at most 123 bytes");
         return 2;
     }
     if (conn_close(c, (unsigned)code, reason, len, timeout) < 0) {
@@ -231,7 +241,10 @@ static int caller_close(lua_State *L)
     return ltask_wait(L);
 }
 
-/* Pushes the table of attributes of the Caller at index 1, made when there is none; nil without `make`. */
+/*
+ * Pushes the table of attributes of the Caller at index 1, made when there is none; nil without
+ * `make`.
+ */
 static void push_attributes(lua_State *L, bool make)
 {
     lua_pushvalue(L, 1);
@@ -371,7 +384,8 @@ static int caller_tostring(lua_State *L)
 
 static int core_is_caller(lua_State *L)
 {
-    bool is = lua_touserdata(L, 1) && lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(2));
+    bool is =
+        lua_touserdata(L, 1) && lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(2));
     lua_pushboolean(L, is);
     return 1;
 }
@@ -401,7 +415,8 @@ static const struct luaL_Reg metamethods[] = {{"__tostring", caller_tostring}, {
 
 static const struct luaL_Reg functions[] = {{"isCaller", core_is_caller}, {NULL, NULL}};
 
-struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service, int self)
+struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service,
+                            int self)
 {
     struct lcaller *lc = lua_newuserdata(L, sizeof *lc);
     *lc = (struct lcaller){.conn = c, .service = lservice_ref(service), .error = LUA_NOREF};
@@ -474,7 +489,10 @@ void lcaller_detach(struct lvm *vm, struct lcaller *lc)
     lc->conn = NULL;
 }
 
-/* Registers with three upvalues: vm, metatable (at `meta`), attributes of all callers (at `attributes`). */
+/*
+ * Registers with three upvalues: vm, metatable (at `meta`), attributes of all callers (at
+ * `attributes`).
+ */
 static void add(struct lvm *vm, lua_State *L, const struct luaL_Reg *list, int meta, int attributes)
 {
     lua_pushlightuserdata(L, vm);

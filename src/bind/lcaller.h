@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The Caller of a connection: one userdata, made when the upgrade is accepted, whose environment table is the first
- * argument of the callbacks (the service instance). It outlives the connection when the app keeps it: then `conn` is NULL
- * and every method answers nil and an error.
+ * The Caller of a connection: one userdata, made when the upgrade is accepted, whose environment
+ * table is the first argument of the callbacks (the service instance). It outlives the connection
+ * when the app keeps it: then `conn` is NULL and every method answers nil and an error.
  */
 #ifndef NEAP_BIND_LCALLER_H
 #define NEAP_BIND_LCALLER_H
@@ -15,16 +15,19 @@ struct lservice;
 struct lcaller {
     struct conn *conn;
     struct lservice *service;
-    struct link writers;  /* tasks that wait for output to drain, or for the close to complete */
-    int anchor;           /* registry reference that keeps the userdata while the connection lives */
-    bool has_attributes;  /* in the table of all callers' attributes */
-    int error;            /* registry reference of the error object for onError; LUA_NOREF: none */
+    struct link writers; /* tasks that wait for output to drain, or for the close to complete */
+    /* registry reference that keeps the userdata while the connection lives */
+    int anchor;
+    bool has_attributes; /* in the table of all callers' attributes */
+    int error;           /* registry reference of the error object for onError; LUA_NOREF: none */
 };
 
 /*
- * Makes the Caller of a connection from the service and the instance table at `self`; sets conn->user. Counts the service.
+ * Makes the Caller of a connection from the service and the instance table at `self`; sets
+ * conn->user. Counts the service.
  */
-struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service, int self);
+struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service,
+                            int self);
 
 /* Pushes self and the Caller of a connection. */
 void lcaller_push_both(lua_State *L, const struct lcaller *lc);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* The server's hooks, told to Lua: what happens on a connection becomes a callback of its service. */
+/*
+ * The server's hooks, told to Lua: what happens on a connection becomes a callback of its service.
+ */
 #ifndef NEAP_BIND_LCONN_H
 #define NEAP_BIND_LCONN_H
 

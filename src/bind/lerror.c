@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Error objects made by C look exactly like those of lua/neap/error.lua: a table with kind and message, and its metatable. */
+/*
+ * Error objects made by C look exactly like those of lua/neap/error.lua: a table with kind and
+ * message, and its metatable.
+ */
 #include "bind/lerror.h"
 
 #include "base/err.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Error objects, and their logging. The kinds are those of the source documents: "ConnectionError", … A mistake of the
- * programmer raises a plain message; what the world does comes back as nil and one of these.
+ * Error objects, and their logging. The kinds are those of the source documents: "ConnectionError",
+ * … A mistake of the programmer raises a plain message; what the world does comes back as nil and
+ * one of these.
  */
 #ifndef NEAP_BIND_LERROR_H
 #define NEAP_BIND_LERROR_H
@@ -21,12 +22,15 @@ int lerror_return(struct lvm *vm, lua_State *L, int err);
 const char *lerror_kind(int err);
 
 /*
- * The text of any error value at `index`, as a NUL-terminated string with its length: objects through their message, others as
- * tostring says. Leaves it pushed on the stack.
+ * The text of any error value at `index`, as a NUL-terminated string with its length: objects
+ * through their message, others as tostring says. Leaves it pushed on the stack.
  */
 const char *lerror_text(lua_State *L, int index, size_t *len);
 
-/* Logs what has ended a task: its name, the connection, the message and the traceback of `co`. The error is at the top of `co`. */
+/*
+ * Logs what has ended a task: its name, the connection, the message and the traceback of `co`. The
+ * error is at the top of `co`.
+ */
 void lerror_log(struct lvm *vm, lua_State *co, const char *name, const struct conn *c);
 
 #endif

@@ -14,8 +14,8 @@
 #include <lua.h>
 
 /*
- * Adds the fields above to the table at `core_index`; leaves the stack as it was. Nothing of ours is
- * held outside the Lua heap, so there is nothing to close. May raise (no memory).
+ * Adds the fields above to the table at `core_index`; leaves the stack as it was. Nothing of ours
+ * is held outside the Lua heap, so there is nothing to close. May raise (no memory).
  */
 void ljson_open(lua_State *L, int core_index);
 

@@ -14,8 +14,8 @@
  *
  *     ... [table, nil until the first batch is moved] [member] [member] ...
  *
- * The text is a Lua string and so ends with a NUL, which no rule of the grammar accepts; that is why
- * the reader may look at the byte under `at` without comparing with the end first.
+ * The text is a Lua string and so ends with a NUL, which no rule of the grammar accepts; that is
+ * why the reader may look at the byte under `at` without comparing with the end first.
  */
 #include "bind/ljson_text.h"
 
@@ -23,7 +23,9 @@
 #include <math.h>
 #include <stdbool.h>
 
-/* Members on the stack before they are moved; 128 levels of 2 x 16 stay below LuaJIT's 8000 slots. */
+/*
+ * Members on the stack before they are moved; 128 levels of 2 x 16 stay below LuaJIT's 8000 slots.
+ */
 enum { BATCH = 16 };
 
 enum { TEXT = 1, SCRATCH = 2 }; /* stack indices */
@@ -161,7 +163,10 @@ static char *scratch(lua_State *L, size_t size)
     return lua_touserdata(L, SCRATCH);
 }
 
-/* Pushes the string from r->at to the quote at `quote`. An escape is never shorter than its meaning. */
+/*
+ * Pushes the string from r->at to the quote at `quote`. An escape is never shorter than its
+ * meaning.
+ */
 static bool push_escaped(struct reader *r, const unsigned char *quote)
 {
     char *begin = scratch(r->L, (size_t)(quote - r->at)), *out = begin;

@@ -7,11 +7,11 @@
  *     core.jsonNull                                                   null
  *
  * Anything else is an error that names the place ($.list[2]): mixed keys, holes, functions, inf and
- * nan, text that is not UTF-8, more than 128 levels (a table that contains itself is found by this).
- * Metamethods are not called, so that no Lua code runs in the middle.
+ * nan, text that is not UTF-8, more than 128 levels (a table that contains itself is found by
+ * this). Metamethods are not called, so that no Lua code runs in the middle.
  *
- * The depth limit alone does not bound the work: a table may contain another one twice at each level.
- * MAX_TEXT and MAX_TABLES do; while this runs nothing else in the worker does.
+ * The depth limit alone does not bound the work: a table may contain another one twice at each
+ * level. MAX_TEXT and MAX_TABLES do; while this runs nothing else in the worker does.
  */
 #include "bind/ljson_text.h"
 
@@ -95,7 +95,10 @@ static bool write_escape(struct writer *w, unsigned char c)
     return write_bytes(w, text, 6);
 }
 
-/* The string at the top of the stack. Runs of characters that stand for themselves are copied whole. */
+/*
+ * The string at the top of the stack. Runs of characters that stand for themselves are copied
+ * whole.
+ */
 static bool write_string(struct writer *w, int index)
 {
     size_t len;

@@ -30,21 +30,27 @@ int ljson_encode(lua_State *L);
 /* Pushes the idle buffer, or a new one of LJSON_BUFFER bytes. May raise. */
 void ljson_take_buffer(lua_State *L);
 
-/* Makes the buffer at stack index `index` the idle one again, unless it has grown out of measure. */
+/*
+ * Makes the buffer at stack index `index` the idle one again, unless it has grown out of measure.
+ */
 void ljson_give_buffer(lua_State *L, int index);
 
-/* Length (2 to 4) of the well-formed UTF-8 sequence at `s`, whose first byte is >= 0x80, or 0 (RFC 3629 §4). */
+/*
+ * Length (2 to 4) of the well-formed UTF-8 sequence at `s`, whose first byte is >= 0x80, or 0 (RFC
+ * 3629 §4).
+ */
 size_t ljson_utf8(const unsigned char *s, const unsigned char *end);
 
 /*
- * The number at `text`, which must be NUL-terminated and has been checked against the grammar. Never
- * follows the locale. Infinite when it is out of range; what is too small becomes 0.
+ * The number at `text`, which must be NUL-terminated and has been checked against the grammar.
+ * Never follows the locale. Infinite when it is out of range; what is too small becomes 0.
  */
 double ljson_to_number(const char *text);
 
 /*
- * Writes a text that reads back as exactly `v` (finite), with no more digits than that takes (or 15);
- * integers up to 2^53 in full. `out` has LJSON_NUMBER_ROOM bytes. Returns the length; adds no NUL.
+ * Writes a text that reads back as exactly `v` (finite), with no more digits than that takes (or
+ * 15); integers up to 2^53 in full. `out` has LJSON_NUMBER_ROOM bytes. Returns the length; adds no
+ * NUL.
  */
 size_t ljson_from_number(char *out, double v);
 

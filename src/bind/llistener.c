@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Listeners: listen(address, config) binds at once (through the master), accepts when the app has loaded. A listener
- * that is open is anchored in the registry: the app need not keep it.
+ * Listeners: listen(address, config) binds at once (through the master), accepts when the app has
+ * loaded. A listener that is open is anchored in the registry: the app need not keep it.
  */
 #include "bind/llistener.h"
 
@@ -32,7 +32,10 @@ struct lroute {
     int table; /* registry reference of the table given to attach */
 };
 
-/* --- Configuration out of complete, checked tables -------------------------------------------------------- */
+/*
+ * --- Configuration out of complete, checked tables
+ * --------------------------------------------------------
+ */
 
 static double number(lua_State *L, int table, const char *key)
 {
@@ -65,14 +68,16 @@ static double smaller_timeout(double a, double b)
 static struct listener_config read_listener(lua_State *L, int table)
 {
     struct listener_config config = {
-        .head_timeout = smaller_timeout(number(L, table, "timeout"), number(L, table, "headerTimeout")),
+        .head_timeout =
+            smaller_timeout(number(L, table, "timeout"), number(L, table, "headerTimeout")),
         .max_connections = count(L, table, "maxConnections"),
         .max_per_address = count(L, table, "maxConnectionsPerAddress"),
     };
     lua_getfield(L, table, "requestLimits");
     int limits = lua_gettop(L);
-    config.http = (struct http_limits){
-        .max_uri = count(L, limits, "maxUriLength"), .max_header = count(L, limits, "maxHeaderSize"), .max_lines = 100};
+    config.http = (struct http_limits){.max_uri = count(L, limits, "maxUriLength"),
+                                       .max_header = count(L, limits, "maxHeaderSize"),
+                                       .max_lines = 100};
     lua_pop(L, 1);
     lua_getfield(L, table, "server");
     if (lua_objlen(L, -1) > 0)
@@ -114,7 +119,10 @@ static struct route_config read_route(lua_State *L, int table)
     return config;
 }
 
-/* --- Routes --------------------------------------------------------------------------------------------------- */
+/*
+ * --- Routes
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void on_route_free(struct route *route)
 {
@@ -183,7 +191,10 @@ static int listener_detach(lua_State *L)
     return 1;
 }
 
-/* --- Starting and stopping ------------------------------------------------------------------------------------- */
+/*
+ * --- Starting and stopping
+ * -------------------------------------------------------------------------------------
+ */
 
 static int listener_start_method(lua_State *L)
 {
@@ -244,7 +255,9 @@ static void begin_stop(struct llistener *ll)
         endpoint_drain(ll->endpoint, on_drained, ll);
 }
 
-/* gracefulStop(seconds): waits until all connections have gone; after `seconds` they are cut off. */
+/*
+ * gracefulStop(seconds): waits until all connections have gone; after `seconds` they are cut off.
+ */
 static int listener_graceful_stop(lua_State *L)
 {
     struct llistener *ll = check(L);
@@ -290,7 +303,10 @@ static int listener_gc(lua_State *L)
     return 0;
 }
 
-/* --- Creating ------------------------------------------------------------------------------------------------------ */
+/*
+ * --- Creating
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static int bind_failed(struct lvm *vm, lua_State *L, const char *why)
 {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Listeners and routes as Lua hands them to the server: see lua/neap/websocket/listener.lua for what apps see. */
+/*
+ * Listeners and routes as Lua hands them to the server: see lua/neap/websocket/listener.lua for
+ * what apps see.
+ */
 #ifndef NEAP_BIND_LLISTENER_H
 #define NEAP_BIND_LLISTENER_H
 

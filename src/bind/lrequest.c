@@ -219,13 +219,20 @@ static int core_percent_decode(lua_State *L)
 }
 
 static const struct luaL_Reg functions[] = {
-    {"requestMethod", core_method},   {"requestTarget", core_target},
-    {"requestPath", core_path},       {"requestQuery", core_query},
-    {"requestField", core_field},     {"requestFields", core_fields},
-    {"requestParams", core_params},   {"requestAddress", core_address},
-    {"requestSecure", core_secure},   {"requestCache", core_cache},
-    {"setResponseHeader", core_set_header}, {"isRequest", core_is_request},
-    {"percentDecode", core_percent_decode}, {NULL, NULL},
+    {"requestMethod", core_method},
+    {"requestTarget", core_target},
+    {"requestPath", core_path},
+    {"requestQuery", core_query},
+    {"requestField", core_field},
+    {"requestFields", core_fields},
+    {"requestParams", core_params},
+    {"requestAddress", core_address},
+    {"requestSecure", core_secure},
+    {"requestCache", core_cache},
+    {"setResponseHeader", core_set_header},
+    {"isRequest", core_is_request},
+    {"percentDecode", core_percent_decode},
+    {NULL, NULL},
 };
 
 static const struct luaL_Reg metamethods[] = {

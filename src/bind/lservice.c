@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Services: see lservice.h. The table of callbacks has been checked in lua/neap/websocket/service.lua. */
+/*
+ * Services: see lservice.h. The table of callbacks has been checked in
+ * lua/neap/websocket/service.lua.
+ */
 #include "bind/lservice.h"
 
 #include "base/mem.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A service as C sees it: references to its callbacks, looked up once when it is declared, so that a message costs no table
- * look-up by name. Counted: connections keep the service they were opened with.
+ * A service as C sees it: references to its callbacks, looked up once when it is declared, so that
+ * a message costs no table look-up by name. Counted: connections keep the service they were opened
+ * with.
  */
 #ifndef NEAP_BIND_LSERVICE_H
 #define NEAP_BIND_LSERVICE_H
@@ -24,7 +25,7 @@ enum lservice_callback {
 struct lservice {
     uint32_t refs;
     struct lvm *vm;
-    char *name;                      /* or NULL: a plain table */
+    char *name;                        /* or NULL: a plain table */
     int callbacks[LSERVICE_CALLBACKS]; /* registry references, LUA_NOREF where there is none */
 };
 

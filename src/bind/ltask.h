@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * Tasks: coroutines that C resumes. Every callback, timer and spawned function runs in one; it may wait at any depth
- * (a write to a slow peer, sleep, a channel), and others go on meanwhile. Coroutines are pooled: a callback that
- * does not wait costs one lua_resume and allocates nothing.
+ * Tasks: coroutines that C resumes. Every callback, timer and spawned function runs in one; it may
+ * wait at any depth (a write to a slow peer, sleep, a channel), and others go on meanwhile.
+ * Coroutines are pooled: a callback that does not wait costs one lua_resume and allocates nothing.
  *
  *      ltask_get ─▶ push function and arguments ─▶ ltask_start ──▶ finished ─▶ t->finish ─▶ back to the pool
  *                                                       │ ▲
  *                                       yields (waits)  ▼ │ ltask_wake, later in the turn
  *                                                      parked
  *
- * A yield of ours carries a private marker as its only value, so that coroutines of the app nest inside a task: see
- * lua/neap/coroutine.lua. C functions wait by `return ltask_wait(…)`, never otherwise.
+ * A yield of ours carries a private marker as its only value, so that coroutines of the app nest
+ * inside a task: see lua/neap/coroutine.lua. C functions wait by `return ltask_wait(…)`, never
+ * otherwise.
  */
 #ifndef NEAP_BIND_LTASK_H
 #define NEAP_BIND_LTASK_H
@@ -22,50 +23,70 @@ struct conn;
 enum ltask_state { LTASK_NEW, LTASK_READY, LTASK_RUNNING, LTASK_PARKED, LTASK_OVER };
 
 struct ltask {
-    struct link link;        /* in vm->ready */
-    struct link waiting;     /* on the list of what it waits for */
+    struct link link;    /* in vm->ready */
+    struct link waiting; /* on the list of what it waits for */
     struct lvm *vm;
     lua_State *co;
-    int anchor;              /* registry reference of `co` */
-    int handle;              /* registry reference of its Lua handle while it is not over; LUA_NOREF: none yet */
-    uint8_t state;           /* enum ltask_state */
-    uint8_t what;            /* what it runs, for the finish function: see lconn.c */
-    uint8_t waits_for;       /* what it waits for, for the list's owner: see lcaller.c */
-    bool waited;             /* it has yielded at least once */
+    int anchor; /* registry reference of `co` */
+    /* registry reference of its Lua handle while it is not over; LUA_NOREF: none yet */
+    int handle;
+    uint8_t state;     /* enum ltask_state */
+    uint8_t what;      /* what it runs, for the finish function: see lconn.c */
+    uint8_t waits_for; /* what it waits for, for the list's owner: see lcaller.c */
+    bool waited;       /* it has yielded at least once */
     bool cancelled;
-    bool binary;             /* a callback of a binary message: a returned string goes out as such */
-    int pinned;              /* registry reference of what must live as long as it; LUA_NOREF: none */
+    /* a callback of a binary message: a returned string goes out as such */
+    bool binary;
+    /* registry reference of what must live as long as it; LUA_NOREF: none */
+    int pinned;
     int args;                /* values on `co` for the next resume */
     struct conn *conn;       /* the connection whose callback it is, or NULL */
     const char *name;        /* for logs: "onMessage", "upgrade", "task"; static */
     struct loop_timer timer; /* sleep */
     /*
-     * Told when it has ended: with `ok` its results are all that is on t->co; else the error was logged and its message object
-     * is at the top. The task is recycled afterwards.
+     * Told when it has ended: with `ok` its results are all that is on t->co; else the error was
+     * logged and its message object is at the top. The task is recycled afterwards.
      */
     void (*finish)(struct ltask *t, bool ok);
     struct ltask *next_idle;
 };
 
-/* A task from the pool, its stack empty. Push the function and its arguments on t->co, then ltask_start. */
+/*
+ * A task from the pool, its stack empty. Push the function and its arguments on t->co, then
+ * ltask_start.
+ */
 struct ltask *ltask_get(struct lvm *vm, const char *name);
 
-/* Runs it until it ends or waits. True when it waits; else t->finish has been called and t must not be used any more. */
+/*
+ * Runs it until it ends or waits. True when it waits; else t->finish has been called and t must not
+ * be used any more.
+ */
 bool ltask_start(struct ltask *t, int args);
 
 /* As ltask_start, but later in this turn. */
 void ltask_defer(struct ltask *t, int args);
 
-/* In a C function: `return ltask_wait(L)` suspends the running task; its results are what ltask_wake passes. */
+/*
+ * In a C function: `return ltask_wait(L)` suspends the running task; its results are what
+ * ltask_wake passes.
+ */
 int ltask_wait(lua_State *L);
 
-/* True when the running code may wait here (not inside a sort comparison, a gsub callback, a metamethod of C). */
+/*
+ * True when the running code may wait here (not inside a sort comparison, a gsub callback, a
+ * metamethod of C).
+ */
 bool ltask_can_wait(lua_State *L);
 
-/* Resumes a parked task later in this turn with the `args` values that have been pushed on t->co. */
+/*
+ * Resumes a parked task later in this turn with the `args` values that have been pushed on t->co.
+ */
 void ltask_wake(struct ltask *t, int args);
 
-/* Wakes a parked task with `nil, Error("Cancelled")`; drops one that has not started. False when it is neither. */
+/*
+ * Wakes a parked task with `nil, Error("Cancelled")`; drops one that has not started. False when it
+ * is neither.
+ */
 bool ltask_cancel(struct ltask *t);
 
 /* Adds the task functions to the core table at the top of the stack. */

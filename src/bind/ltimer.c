@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Timers: timer(seconds, every, fn) runs fn in a task of its own. A repeating timer is due every so many seconds counted from
- * when it was due before; a run that is due while the one before has not ended is left out.
+ * Timers: timer(seconds, every, fn) runs fn in a task of its own. A repeating timer is due every so
+ * many seconds counted from when it was due before; a run that is due while the one before has not
+ * ended is left out.
  */
 #include "bind/ltimer.h"
 
@@ -102,8 +103,11 @@ static int core_time(lua_State *L)
     return 1;
 }
 
-static const struct luaL_Reg functions[] = {
-    {"timer", core_timer}, {"timerStop", core_timer_stop}, {"now", core_now}, {"time", core_time}, {NULL, NULL}};
+static const struct luaL_Reg functions[] = {{"timer", core_timer},
+                                            {"timerStop", core_timer_stop},
+                                            {"now", core_now},
+                                            {"time", core_time},
+                                            {NULL, NULL}};
 
 void ltimer_open(struct lvm *vm, lua_State *L)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The Lua state: made, filled with the core functions that lua/neap stands on, and run. The core
- * is preloaded as the module "neap.core"; lua/neap/main.lua answers with the functions that C calls.
+ * The Lua state: made, filled with the core functions that lua/neap stands on, and run. The core is
+ * preloaded as the module "neap.core"; lua/neap/main.lua answers with the functions that C calls.
  */
 #include "bind/lvm.h"
 
@@ -104,7 +104,8 @@ static void require(lua_State *L, const char *module)
 
 static void take_hooks(struct lvm *vm)
 {
-    static const char *const names[LVM_HOOKS] = {"upgrade", "convert", "requestIndex", "load", "check"};
+    static const char *const names[LVM_HOOKS] = {"upgrade", "convert", "requestIndex", "load",
+                                                 "check"};
     lua_State *L = vm->L;
     require(L, "neap.core");
     lua_getfield(L, -1, "hooks");

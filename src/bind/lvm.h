@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The Lua state of one worker and what belongs to it. Everything in bind/ reaches it through the first
- * upvalue of its C functions, never through a global.
+ * The Lua state of one worker and what belongs to it. Everything in bind/ reaches it through the
+ * first upvalue of its C functions, never through a global.
  *
  *      cli/run.c ─▶ lvm ─▶ server (hooks: lconn.c)          conn ─▶ lcaller (userdata) ─▶ service instance
  *                    │                                                    │
@@ -29,31 +29,37 @@ struct lvm {
     struct loop *loop;
     struct server server;
 
-    /* How listeners get their sockets; NULL under `neap check`, which opens none. Set by the program. */
+    /*
+     * How listeners get their sockets; NULL under `neap check`, which opens none. Set by the
+     * program.
+     */
     int (*bind_socket)(struct lvm *vm, const char *address, int backlog, struct lvm_socket *out);
     void (*unbind_socket)(struct lvm *vm, const char *address);
     void *arg; /* the program's */
 
     int hooks[LVM_HOOKS];
     int request_meta, caller_meta, error_meta, task_meta; /* registry references of metatables */
-    int attributes;          /* and of the table of all callers' attributes, by Caller */
+    int attributes; /* and of the table of all callers' attributes, by Caller */
 
-    struct ltask *running;   /* whose coroutine runs now; NULL in between */
-    struct link ready;       /* tasks to be resumed in this turn */
-    struct link listeners;   /* struct llistener */
+    struct ltask *running; /* whose coroutine runs now; NULL in between */
+    struct link ready;     /* tasks to be resumed in this turn */
+    struct link listeners; /* struct llistener */
     struct loop_job run_ready;
     struct loop_job start_listeners;
-    struct ltask *idle;      /* pool of finished coroutines */
+    struct ltask *idle; /* pool of finished coroutines */
     unsigned idle_count;
-    unsigned tasks;          /* started and not finished, callbacks of connections included */
-    unsigned timers;         /* active ones of lua/neap/task.lua */
-    bool loaded;             /* the app's top level has ended well */
-    bool check;              /* `neap check` */
+    unsigned tasks;  /* started and not finished, callbacks of connections included */
+    unsigned timers; /* active ones of lua/neap/task.lua */
+    bool loaded;     /* the app's top level has ended well */
+    bool check;      /* `neap check` */
     int check_status;
 
     /* Told when the app has loaded (ok) or failed to (the error has been logged). */
     void (*on_loaded)(struct lvm *vm, bool ok);
-    /* Told at the end of a turn when nothing is left that could ever run: no task, timer or listener. */
+    /*
+     * Told at the end of a turn when nothing is left that could ever run: no task, timer or
+     * listener.
+     */
     void (*on_idle)(struct lvm *vm);
     struct loop_job idle_job;
 };
@@ -66,15 +72,19 @@ struct lvm_socket {
 };
 
 /*
- * Makes a state with the library's own modules found under `library` (a folder that holds neap/), for running an app or for
- * checking one. Ends the program with a message when the library cannot be loaded.
+ * Makes a state with the library's own modules found under `library` (a folder that holds neap/),
+ * for running an app or for checking one. Ends the program with a message when the library cannot
+ * be loaded.
  */
 struct lvm *lvm_new(struct loop *loop, const char *library, bool check);
 
 /* Closes the state; no connection may be left. */
 void lvm_free(struct lvm *vm);
 
-/* Loads the app (file or folder) with its arguments (up to a NULL) in the first task; on_loaded tells how it went, now or later. */
+/*
+ * Loads the app (file or folder) with its arguments (up to a NULL) in the first task; on_loaded
+ * tells how it went, now or later.
+ */
 void lvm_load(struct lvm *vm, const char *app, char *const *args);
 
 /* Runs `neap check`: returns its exit status. */
@@ -90,7 +100,10 @@ struct luaL_Reg;
 /* Adds C functions to the table at the top of the stack, with the vm as their first upvalue. */
 void lvm_register(struct lvm *vm, lua_State *L, const struct luaL_Reg *functions);
 
-/* Looks whether the program is out of work, at the end of the turn; called when a task, timer or listener goes. */
+/*
+ * Looks whether the program is out of work, at the end of the turn; called when a task, timer or
+ * listener goes.
+ */
 void lvm_went(struct lvm *vm);
 
 #endif

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* The program may be moved or installed anywhere together with its library: nothing is compiled in. */
+/*
+ * The program may be moved or installed anywhere together with its library: nothing is compiled in.
+ */
 #include "cli/library.h"
 
 #include <limits.h>
@@ -25,6 +27,7 @@ const char *library_path(void)
         if (access(probe, R_OK) == 0)
             return path;
     }
-    fprintf(stderr, "neap: the Lua library is missing: no %s/../share/neap/lua and no %s/../lua\n", program, program);
+    fprintf(stderr, "neap: the Lua library is missing: no %s/../share/neap/lua and no %s/../lua\n",
+            program, program);
     exit(1);
 }

@@ -4,8 +4,9 @@
 #define NEAP_CLI_LIBRARY_H
 
 /*
- * The folder that holds neap/: <program's folder>/../lua (build/neap), …/../../lua (build/asan/neap), or
- * …/../share/neap/lua (installed). Ends the program with a message and status 1 when there is none. Static.
+ * The folder that holds neap/: <program's folder>/../lua (build/neap), …/../../lua
+ * (build/asan/neap), or …/../share/neap/lua (installed). Ends the program with a message and status
+ * 1 when there is none. Static.
  */
 const char *library_path(void);
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Options are `--name VALUE` or `--name=VALUE`, before or after the app; a table says which there are. */
+/*
+ * Options are `--name VALUE` or `--name=VALUE`, before or after the app; a table says which there
+ * are.
+ */
 #include "cli/options.h"
 
 #include <errno.h>
@@ -93,7 +96,8 @@ static int parse_one(struct options *o, enum options_for command, char **argv)
     size_t len = equals ? (size_t)(equals - argv[0]) : strlen(argv[0]);
     const struct option *option = find(argv[0], len, command);
     if (!option) {
-        fprintf(stderr, "neap: unknown option %.*s; `neap help` lists the options\n", (int)len, argv[0]);
+        fprintf(stderr, "neap: unknown option %.*s; `neap help` lists the options\n", (int)len,
+                argv[0]);
         return 0;
     }
     const char *value = equals ? equals + 1 : argv[1];
@@ -102,7 +106,8 @@ static int parse_one(struct options *o, enum options_for command, char **argv)
         return 0;
     }
     if (!option->set(o, value)) {
-        fprintf(stderr, "neap: %s: expected %s, got \"%s\"\n", option->name, option->expected, value);
+        fprintf(stderr, "neap: %s: expected %s, got \"%s\"\n", option->name, option->expected,
+                value);
         return 0;
     }
     return equals ? 1 : 2;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The command line of the commands that take an app. A wrong option is one clear line on stderr and exit status 2.
+ * The command line of the commands that take an app. A wrong option is one clear line on stderr and
+ * exit status 2.
  *
  *      neap run [options] APP [options] [-- ARGUMENTS]
  */
@@ -13,13 +14,13 @@
 
 struct options {
     const char *app;
-    int workers;            /* 1 to 256; "auto" is the number of processors */
+    int workers; /* 1 to 256; "auto" is the number of processors */
     enum log_level log_level;
     bool log_json;
-    const char *pid_file;   /* or NULL */
-    const char *control;    /* path of the control socket, or NULL */
-    double drain;           /* seconds */
-    char **args;            /* what follows "--", up to a NULL; never NULL itself */
+    const char *pid_file; /* or NULL */
+    const char *control;  /* path of the control socket, or NULL */
+    double drain;         /* seconds */
+    char **args;          /* what follows "--", up to a NULL; never NULL itself */
 };
 
 /* Which options a command takes. */

@@ -8,7 +8,9 @@
 /* Serves the app until it is stopped; returns the exit status. */
 int run_command(const struct options *o);
 
-/* Loads the app without opening a port and prints what is wrong with it; returns the exit status. */
+/*
+ * Loads the app without opening a port and prints what is wrong with it; returns the exit status.
+ */
 int check_command(const struct options *o);
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* NEAP_VERSION and NEAP_COMMIT come from the Makefile; the commit is empty when the sources are no checkout. */
+/*
+ * NEAP_VERSION and NEAP_COMMIT come from the Makefile; the commit is empty when the sources are no
+ * checkout.
+ */
 #include "cli/version.h"
 
 #include <stdio.h>

@@ -14,9 +14,10 @@ struct sockaddr;
 enum { ADDRESS_TEXT = 46 };
 
 struct address {
-    uint8_t bytes[16]; /* IPv4 as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2); zero for Unix sockets */
-    uint16_t port;     /* host byte order */
-    bool local;        /* a Unix socket */
+    /* IPv4 as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2); zero for Unix sockets */
+    uint8_t bytes[16];
+    uint16_t port; /* host byte order */
+    bool local;    /* a Unix socket */
 };
 
 /* Reads a socket address of any family. */

@@ -19,7 +19,10 @@ enum { BATCH = 64, DRAIN_MAX = 65536 };
 
 #define RETRY_SECONDS 0.1
 
-/* True when the failure is of this one connection, which is gone already, and the next one may be accepted. */
+/*
+ * True when the failure is of this one connection, which is gone already, and the next one may be
+ * accepted.
+ */
 static bool passing(int error)
 {
     return error == ECONNABORTED || error == EINTR || error == EPROTO || error == EPERM ||

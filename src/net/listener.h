@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Accepts connections from a listening socket that somebody else has bound. At the limit of descriptors
- * (or when the kernel is out of memory) it pauses and tries again by timer instead of spinning:
- * waiting connections stay in the kernel's queue until there is room.
+ * Accepts connections from a listening socket that somebody else has bound. At the limit of
+ * descriptors (or when the kernel is out of memory) it pauses and tries again by timer instead of
+ * spinning: waiting connections stay in the kernel's queue until there is room.
  */
 #ifndef NEAP_NET_LISTENER_H
 #define NEAP_NET_LISTENER_H
@@ -26,7 +26,10 @@ void listener_init(struct listener *l, struct loop *loop, int fd,
 void listener_start(struct listener *l);
 void listener_stop(struct listener *l);
 
-/* Accepts all that waits in the queue right now, whether started or not: for refusing them before the socket is closed. */
+/*
+ * Accepts all that waits in the queue right now, whether started or not: for refusing them before
+ * the socket is closed.
+ */
 void listener_accept_all(struct listener *l);
 
 /* Stops and closes the socket. Harmless when it is closed. */

@@ -42,7 +42,9 @@ void loop_update_now(struct loop *loop);
 /* Wall-clock seconds since the epoch, now. */
 double loop_wall(void);
 
-/* A descriptor that is watched. Embedded in its owner; `on_ready` gets LOOP_READ | LOOP_WRITE bits. */
+/*
+ * A descriptor that is watched. Embedded in its owner; `on_ready` gets LOOP_READ | LOOP_WRITE bits.
+ */
 enum { LOOP_READ = EV_READ, LOOP_WRITE = EV_WRITE };
 struct loop_io {
     ev_io ev;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * A byte stream to one peer: plain TCP, or TLS over it. Four operations; the user of a stream does not know which it is.
+ * A byte stream to one peer: plain TCP, or TLS over it. Four operations; the user of a stream does
+ * not know which it is.
  *
  * "Not now" has two forms, because TLS may need to write before it can read on, and the other way
  * round: the result says which readiness to wait for, and stream_events turns it into loop events.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Settings of listeners and routes as the server uses them. Names, defaults and checks for the people who write
- * apps are in lua/neap/config.lua; here everything is filled in. Times are seconds.
+ * Settings of listeners and routes as the server uses them. Names, defaults and checks for the
+ * people who write apps are in lua/neap/config.lua; here everything is filled in. Times are
+ * seconds.
  */
 #ifndef NEAP_SERVER_CONFIG_H
 #define NEAP_SERVER_CONFIG_H
@@ -15,22 +16,25 @@
 
 struct listener_config {
     struct http_limits http;
-    double head_timeout;           /* for the whole request head, handshakes below it included; 0: none */
-    uint32_t max_connections;      /* of this listener in this worker; 0: no limit. Past it: 503 */
-    uint32_t max_per_address;      /* of one peer address; 0: no limit. Past it: 429 */
-    char *server;                  /* value of the Server header, or NULL; owned */
+    /* for the whole request head, handshakes below it included; 0: none */
+    double head_timeout;
+    uint32_t max_connections; /* of this listener in this worker; 0: no limit. Past it: 503 */
+    uint32_t max_per_address; /* of one peer address; 0: no limit. Past it: 429 */
+    char *server;             /* value of the Server header, or NULL; owned */
 };
 
 struct route_config {
     struct ws_limits ws;
-    double idle_timeout;           /* nothing received; 0: never */
-    double message_timeout;        /* from the first piece of a message to its last; 0: none */
-    double close_timeout;          /* from our close frame to the peer's; -1: for ever */
-    double ping_interval;          /* 0: no pings of ours */
-    double pong_timeout;           /* after such a ping; 0: none */
-    size_t max_buffered;           /* bytes queued towards a peer before writers wait and pushes are refused */
-    bool drop_slow;                /* what happens to a push then: drop it (true) or close the peer with 1013 */
-    char **subprotocols;           /* owned, as are the strings */
+    double idle_timeout;    /* nothing received; 0: never */
+    double message_timeout; /* from the first piece of a message to its last; 0: none */
+    double close_timeout;   /* from our close frame to the peer's; -1: for ever */
+    double ping_interval;   /* 0: no pings of ours */
+    double pong_timeout;    /* after such a ping; 0: none */
+    /* bytes queued towards a peer before writers wait and pushes are refused */
+    size_t max_buffered;
+    /* what happens to a push then: drop it (true) or close the peer with 1013 */
+    bool drop_slow;
+    char **subprotocols; /* owned, as are the strings */
     size_t subprotocol_count;
 };
 

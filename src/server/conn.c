@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * A connection's life: reading, writing, ending. It does not know what the bytes mean: conn_http.c does until
- * the handshake, conn_ws.c after it.
+ * A connection's life: reading, writing, ending. It does not know what the bytes mean: conn_http.c
+ * does until the handshake, conn_ws.c after it.
  *
- * Output is written once for each batch of input, and once at the end of the turn for what came from
- * elsewhere. Nothing is freed inside a callback: conn_gone closes the socket, and when nobody
+ * Output is written once for each batch of input, and once at the end of the turn for what came
+ * from elsewhere. Nothing is freed inside a callback: conn_gone closes the socket, and when nobody
  * needs the object any more it is freed in the last stage of the turn.
  */
 #include "server/conn_private.h"
@@ -145,7 +145,10 @@ static void after_flush(struct conn *c)
     if (c->state == CONN_REPLY) {
         conn_linger(c);
     } else if (session_finished(c)) {
-        /* After a clean exchange nothing can be unread: the peer must not send behind its close frame (RFC 6455 §5.5.1). */
+        /*
+         * After a clean exchange nothing can be unread: the peer must not send behind its close
+         * frame (RFC 6455 §5.5.1).
+         */
         if (c->ws.close_got && !c->ws.error)
             conn_gone(c);
         else
@@ -159,12 +162,10 @@ static bool wants_input(const struct conn *c)
 {
     switch (c->state) {
     case CONN_HEAD:
-    case CONN_LINGER:
-        return !c->peer_closed;
+    case CONN_LINGER: return !c->peer_closed;
     case CONN_OPEN:
         return !c->peer_closed && c->ws.out.len <= OUTPUT_HIGH && conn_ws_wants_input(c);
-    default:
-        return false;
+    default: return false;
     }
 }
 
@@ -208,7 +209,9 @@ static void input(struct conn *c, uint8_t *bytes, size_t len)
         conn_ws_input(c, bytes, len);
 }
 
-/* The peer sends no more. A session without its close frames is over then (RFC 6455 §7.1.5: 1006). */
+/*
+ * The peer sends no more. A session without its close frames is over then (RFC 6455 §7.1.5: 1006).
+ */
 static void end_of_input(struct conn *c)
 {
     c->peer_closed = true;
@@ -277,7 +280,8 @@ void conn_id_text(const struct conn *c, char out[CONN_ID_SIZE + 1])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     for (int i = 0; i < 4; i++) {
-        unsigned v = (unsigned)c->id[3 * i] << 16 | (unsigned)c->id[3 * i + 1] << 8 | c->id[3 * i + 2];
+        unsigned v =
+            (unsigned)c->id[3 * i] << 16 | (unsigned)c->id[3 * i + 1] << 8 | c->id[3 * i + 2];
         for (int k = 0; k < 4; k++)
             out[4 * i + k] = digits[v >> (18 - 6 * k) & 63];
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * One connection, from accept to free: a stream below, an HTTP head first and a WebSocket session then, a
- * handler above. Everything that happens to it ends in conn_proceed, which makes all the progress there is
- * and then says what to wait for.
+ * One connection, from accept to free: a stream below, an HTTP head first and a WebSocket session
+ * then, a handler above. Everything that happens to it ends in conn_proceed, which makes all the
+ * progress there is and then says what to wait for.
  *
  *      CONN_HEAD ──▶ CONN_UPGRADE ──▶ CONN_OPEN ──────────┐
  *          │ refused       │ refused      │ session over  │ broken
@@ -10,8 +10,9 @@
  *      CONN_REPLY ─────────────────▶ CONN_LINGER ─────▶ CONN_GONE ──▶ freed at the end of the turn
  *
  * CONN_LINGER: all is written and the stream finished; what the peer still sends is read and thrown
- * away until it closes, because closing a socket with unread input makes the kernel send a reset, which can destroy what the
- * peer has not read yet. CONN_GONE: no socket any more; the object waits until on_close has been told and its handler has finished.
+ * away until it closes, because closing a socket with unread input makes the kernel send a reset,
+ * which can destroy what the peer has not read yet. CONN_GONE: no socket any more; the object waits
+ * until on_close has been told and its handler has finished.
  */
 #ifndef NEAP_SERVER_CONN_H
 #define NEAP_SERVER_CONN_H
@@ -32,53 +33,53 @@ struct conn_message; /* an event that waits because a handler is running */
 struct conn {
     struct stream stream;
     struct loop_io io;
-    struct loop_job job;     /* flush, later free, at the end of the turn */
-    struct link link;        /* in endpoint->conns */
-    struct ws ws;            /* its output queue also carries HTTP replies */
+    struct loop_job job; /* flush, later free, at the end of the turn */
+    struct link link;    /* in endpoint->conns */
+    struct ws ws;        /* its output queue also carries HTTP replies */
     struct endpoint *endpoint;
-    struct route *route;     /* from CONN_UPGRADE on */
-    struct http_head *head;  /* the request */
+    struct route *route;      /* from CONN_UPGRADE on */
+    struct http_head *head;   /* the request */
     struct conn_setup *setup; /* head parser, early bytes; NULL once open */
     struct conn_timer *timer; /* one for all deadlines; NULL while there is none */
-    void *user;              /* the layer above's */
+    void *user;               /* the layer above's */
 
     struct conn_message *queue, *queue_tail;
-    size_t queued;           /* bytes in it */
+    size_t queued; /* bytes in it */
 
-    double deadline;         /* head, reply, closing or linger; 0: none */
-    double last_input;       /* for idle_timeout */
-    double ping_sent;        /* our heartbeat: when the last ping went out */
-    double assembly_since;   /* first piece of an unfinished message; 0: none */
+    double deadline;       /* head, reply, closing or linger; 0: none */
+    double last_input;     /* for idle_timeout */
+    double ping_sent;      /* our heartbeat: when the last ping went out */
+    double assembly_since; /* first piece of an unfinished message; 0: none */
 
     struct address peer;
     uint8_t id[12];
 
-    uint8_t state;           /* enum conn_state */
-    uint8_t busy;            /* handlers that have not finished */
-    bool opened : 1;         /* answered with 101 */
-    bool open_due : 1;       /* on_open has not been told yet */
-    bool over : 1;           /* the session has ended: on_error and on_close are due, or told */
+    uint8_t state;     /* enum conn_state */
+    uint8_t busy;      /* handlers that have not finished */
+    bool opened : 1;   /* answered with 101 */
+    bool open_due : 1; /* on_open has not been told yet */
+    bool over : 1;     /* the session has ended: on_error and on_close are due, or told */
     bool error_due : 1;
     bool close_due : 1;
     bool idle_due : 1;
-    bool stalled : 1;        /* the queue is full: input waits unread */
-    bool in_batch : 1;       /* inside on_ready: it flushes at its end */
-    bool blocked : 1;        /* the kernel takes no more output */
-    bool writers_wait : 1;   /* set by the layer above: tell on_drain */
-    bool pong_due : 1;       /* our ping has not been answered */
-    bool peer_closed : 1;    /* end of data has been read */
-    bool wants_pings : 1;    /* the handler answers pings */
-    bool wants_idle : 1;     /* the handler is told of idle time-outs */
-    bool close_now : 1;      /* finish the stream once our close frame is written */
-    bool answer_due : 1;     /* conn_accept or conn_refuse has not been called yet */
-    bool counted : 1;        /* by endpoint_enter */
-    bool muted : 1;          /* we have closed: messages that come now are nobody's */
-    bool telling : 1;        /* inside conn_ws_dispatch */
-    bool freed : 1;          /* deferred to the end of the turn */
+    bool stalled : 1;      /* the queue is full: input waits unread */
+    bool in_batch : 1;     /* inside on_ready: it flushes at its end */
+    bool blocked : 1;      /* the kernel takes no more output */
+    bool writers_wait : 1; /* set by the layer above: tell on_drain */
+    bool pong_due : 1;     /* our ping has not been answered */
+    bool peer_closed : 1;  /* end of data has been read */
+    bool wants_pings : 1;  /* the handler answers pings */
+    bool wants_idle : 1;   /* the handler is told of idle time-outs */
+    bool close_now : 1;    /* finish the stream once our close frame is written */
+    bool answer_due : 1;   /* conn_accept or conn_refuse has not been called yet */
+    bool counted : 1;      /* by endpoint_enter */
+    bool muted : 1;        /* we have closed: messages that come now are nobody's */
+    bool telling : 1;      /* inside conn_ws_dispatch */
+    bool freed : 1;        /* deferred to the end of the turn */
 
-    uint16_t code;           /* what on_close will tell, once over */
+    uint16_t code; /* what on_close will tell, once over */
     uint8_t reason_len;
-    char *reason;            /* the peer's or ours; owned, NULL when empty */
+    char *reason; /* the peer's or ours; owned, NULL when empty */
 };
 
 /* Takes over an accepted socket. Frees itself. */
@@ -90,7 +91,10 @@ struct conn_accept {
     size_t line_count;
     bool wants_pings, wants_idle;
 };
-/* Returns false when the client has gone meanwhile or memory is short: nothing will be told but on_free. */
+/*
+ * Returns false when the client has gone meanwhile or memory is short: nothing will be told but
+ * on_free.
+ */
 bool conn_accept(struct conn *c, const struct conn_accept *how);
 
 /* Refuses an upgrade with that response; `connection: close` and the Server header are added. */
@@ -103,26 +107,31 @@ void conn_done(struct conn *c);
 bool conn_writable(const struct conn *c);
 
 /*
- * Sending, each 0 or a negative enum err: ERR_CLOSED when conn_writable is false, ERR_NOMEM, ERR_ARGUMENT (too long a control
- * frame). Output is written at the end of the batch or of the turn.
+ * Sending, each 0 or a negative enum err: ERR_CLOSED when conn_writable is false, ERR_NOMEM,
+ * ERR_ARGUMENT (too long a control frame). Output is written at the end of the batch or of the
+ * turn.
  */
 int conn_send(struct conn *c, enum ws_type type, const void *bytes, size_t len);
 int conn_ping(struct conn *c, const void *bytes, size_t len);
 int conn_pong(struct conn *c, const void *bytes, size_t len);
 
 /*
- * As conn_send for pushes, which never wait: when max_buffered is exceeded the route's policy applies (ERR_POLICY: dropped, or
- * the peer was closed with 1013).
+ * As conn_send for pushes, which never wait: when max_buffered is exceeded the route's policy
+ * applies (ERR_POLICY: dropped, or the peer was closed with 1013).
  */
 int conn_push(struct conn *c, enum ws_type type, const void *bytes, size_t len);
 
 /*
- * Starts the closing handshake: queues the close frame, waits at most `timeout` seconds for the peer's (-1 for ever; 0: the stream is
- * finished at once and the peer has a moment to answer). ERR_CLOSED when a close frame was queued before, ERR_ARGUMENT for a bad code.
+ * Starts the closing handshake: queues the close frame, waits at most `timeout` seconds for the
+ * peer's (-1 for ever; 0: the stream is finished at once and the peer has a moment to answer).
+ * ERR_CLOSED when a close frame was queued before, ERR_ARGUMENT for a bad code.
  */
 int conn_close(struct conn *c, unsigned code, const char *reason, size_t len, double timeout);
 
-/* Ends the session for an error of ours (failed handler): close frame, on_error, on_close. Harmless when it is over. */
+/*
+ * Ends the session for an error of ours (failed handler): close frame, on_error, on_close. Harmless
+ * when it is over.
+ */
 void conn_fail(struct conn *c, int err, unsigned code, const char *reason);
 
 /* Closes the socket now, without a close frame: on_close tells 1006. */

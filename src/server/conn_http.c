@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * The part of a connection before the handshake: reading the request head, finding its route, refusing what is not
- * an acceptable upgrade, answering 101 or what the app's upgrade function said.
+ * The part of a connection before the handshake: reading the request head, finding its route,
+ * refusing what is not an acceptable upgrade, answering 101 or what the app's upgrade function
+ * said.
  *
- * A refusal always ends the connection: nothing behind a request that we did not accept is ever parsed, so there is nothing to smuggle.
+ * A refusal always ends the connection: nothing behind a request that we did not accept is ever
+ * parsed, so there is nothing to smuggle.
  */
 #include "server/conn_private.h"
 
@@ -74,10 +76,12 @@ static void refuse_handshake(struct conn *c, const struct handshake_refusal *why
     if (why->allow)
         lines[count++] = (struct http_line){{"Allow", 5}, {why->allow, strlen(why->allow)}};
     if (why->version)
-        lines[count++] = (struct http_line){{"Sec-WebSocket-Version", 21}, {why->version, strlen(why->version)}};
+        lines[count++] =
+            (struct http_line){{"Sec-WebSocket-Version", 21}, {why->version, strlen(why->version)}};
     if (why->status == 426)
         lines[count++] = (struct http_line){{"Upgrade", 7}, {"websocket", 9}};
-    struct http_reply r = {.status = why->status, .lines = lines, .line_count = count, .body = {line, (size_t)len}};
+    struct http_reply r = {
+        .status = why->status, .lines = lines, .line_count = count, .body = {line, (size_t)len}};
     reply(c, &r);
 }
 
@@ -171,7 +175,10 @@ static bool write_accept(struct conn *c, const struct conn_accept *how)
     return room;
 }
 
-/* The session begins. Bytes that came early are fed from a buffer that ends here: the session keeps what it needs. */
+/*
+ * The session begins. Bytes that came early are fed from a buffer that ends here: the session keeps
+ * what it needs.
+ */
 static void open_session(struct conn *c)
 {
     struct buf early = c->setup->early;
@@ -218,5 +225,6 @@ void conn_refuse(struct conn *c, struct http_reply *r)
 const char *conn_subprotocol(const struct conn *c)
 {
     const struct route_config *config = &c->route->config;
-    return handshake_subprotocol(c->head, (const char *const *)config->subprotocols, config->subprotocol_count);
+    return handshake_subprotocol(c->head, (const char *const *)config->subprotocols,
+                                 config->subprotocol_count);
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* What the parts of a connection (conn.c, conn_http.c, conn_ws.c, conn_timer.c) call in each other. */
+/*
+ * What the parts of a connection (conn.c, conn_http.c, conn_ws.c, conn_timer.c) call in each other.
+ */
 #ifndef NEAP_SERVER_CONN_PRIVATE_H
 #define NEAP_SERVER_CONN_PRIVATE_H
 
@@ -26,7 +28,9 @@ void conn_http_input(struct conn *c, uint8_t *bytes, size_t len);
 /* conn_http.c: refuses with a plain-text body. */
 void conn_http_refuse(struct conn *c, int status, const char *text);
 
-/* conn_ws.c: bytes of the session; telling events, open and end; what to do when the session ended. */
+/*
+ * conn_ws.c: bytes of the session; telling events, open and end; what to do when the session ended.
+ */
 void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len);
 void conn_ws_dispatch(struct conn *c);
 void conn_ws_over(struct conn *c);
@@ -34,7 +38,10 @@ void conn_ws_free_queue(struct conn *c);
 /* True while reading more makes sense. */
 bool conn_ws_wants_input(const struct conn *c);
 
-/* conn_timer.c: arms the timer for the earliest deadline; cheap when nothing is due earlier than before. */
+/*
+ * conn_timer.c: arms the timer for the earliest deadline; cheap when nothing is due earlier than
+ * before.
+ */
 void conn_timer_arm(struct conn *c);
 /* conn_timer.c: a phase has ended: drops the timer unless the next phase has a deadline. */
 void conn_timer_settle(struct conn *c);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Deadlines of a connection, all on one lazy timer: traffic only notes the time; when the timer fires it looks which deadline is really due and
- * sleeps until the next. So a message touches no timer heap. A connection without any deadline has no timer at all: most
- * idle ones have none, and memory is what they cost.
+ * Deadlines of a connection, all on one lazy timer: traffic only notes the time; when the timer
+ * fires it looks which deadline is really due and sleeps until the next. So a message touches no
+ * timer heap. A connection without any deadline has no timer at all: most idle ones have none, and
+ * memory is what they cost.
  *
  *      head, reply, closing, linger    c->deadline                 ends the connection
  *      idle                            last_input + idle_timeout   on_idle, or close 1001
@@ -146,7 +147,9 @@ static void on_deadline(struct conn *c)
 static void on_time(struct loop_timer *timer)
 {
     struct conn *c = LIST_ITEM(timer, struct conn_timer, timer)->conn;
-    /* The loop's timers and our clock differ by some milliseconds: what is due within those is due. */
+    /*
+     * The loop's timers and our clock differ by some milliseconds: what is due within those is due.
+     */
     double now = loop_now(c->endpoint->server->loop) + 0.01;
     if (c->deadline > 0 && now >= c->deadline)
         on_deadline(c);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * One listening address with its routes and limits: what an app calls a listener. Its connections keep it
- * alive by a count, so that a listener can be closed while they go on.
+ * One listening address with its routes and limits: what an app calls a listener. Its connections
+ * keep it alive by a count, so that a listener can be closed while they go on.
  */
 #ifndef NEAP_SERVER_ENDPOINT_H
 #define NEAP_SERVER_ENDPOINT_H
@@ -21,7 +21,7 @@ struct endpoint {
     uint32_t count;
     uint32_t refs;
     struct address_count **per_address; /* buckets; NULL without max_per_address */
-    struct loop_timer step;      /* while draining: closes some more */
+    struct loop_timer step;             /* while draining: closes some more */
     unsigned per_step;
     bool draining;
     /* Told once, when the last connection has gone after endpoint_drain. */
@@ -38,22 +38,25 @@ void endpoint_unref(struct endpoint *e);
 void endpoint_start(struct endpoint *e);
 
 /*
- * Stops accepting for good: answers what waits in the queue with 503 and closes the socket. Established connections go on.
+ * Stops accepting for good: answers what waits in the queue with 503 and closes the socket.
+ * Established connections go on.
  */
 void endpoint_stop(struct endpoint *e);
 
 /*
- * endpoint_stop, then closes every session with 1001 "server shutting down", spread over about a second, so that thousands of
- * clients do not return in the same instant. `on_drained` is told once all are gone, at the end of a turn at the earliest.
+ * endpoint_stop, then closes every session with 1001 "server shutting down", spread over about a
+ * second, so that thousands of clients do not return in the same instant. `on_drained` is told once
+ * all are gone, at the end of a turn at the earliest.
  */
-void endpoint_drain(struct endpoint *e, void (*on_drained)(struct endpoint *e, void *arg), void *arg);
+void endpoint_drain(struct endpoint *e, void (*on_drained)(struct endpoint *e, void *arg),
+                    void *arg);
 
 /* Ends all connections at once: sockets closed, on_close told with 1006. */
 void endpoint_abort(struct endpoint *e);
 
 /*
- * Counts a peer in: 0, or the HTTP status that refuses it: 503 (draining, or at max_connections), 429 (its address is at
- * max_per_address). What was counted in is counted out by endpoint_leave.
+ * Counts a peer in: 0, or the HTTP status that refuses it: 503 (draining, or at max_connections),
+ * 429 (its address is at max_per_address). What was counted in is counted out by endpoint_leave.
  */
 int endpoint_enter(struct endpoint *e, const struct address *peer);
 void endpoint_leave(struct endpoint *e, const struct address *peer);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The tree behind router.h. Literal children are sorted and found by bisection, so that a thousand routes cost
- * little more than one. Matching may go back from a literal that leads nowhere to the capture beside it; the work is bounded by the
- * nodes that the app has attached, never by what the client sends.
+ * The tree behind router.h. Literal children are sorted and found by bisection, so that a thousand
+ * routes cost little more than one. Matching may go back from a literal that leads nowhere to the
+ * capture beside it; the work is bounded by the nodes that the app has attached, never by what the
+ * client sends.
  */
 #include "server/router.h"
 

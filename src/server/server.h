@@ -13,23 +13,34 @@ struct conn;
 struct endpoint;
 
 /*
- * Calls upwards. Those that return bool run a handler: true means that it has not finished (it waits for something); the layer
- * above then calls conn_done when it has. Until then nothing else of that connection is told, and what
- * arrives is queued.
+ * Calls upwards. Those that return bool run a handler: true means that it has not finished (it
+ * waits for something); the layer above then calls conn_done when it has. Until then nothing else
+ * of that connection is told, and what arrives is queued.
  */
 struct server_hooks {
-    /* A valid upgrade request for conn_route. Answer now or later by exactly one conn_accept or conn_refuse. */
+    /*
+     * A valid upgrade request for conn_route. Answer now or later by exactly one conn_accept or
+     * conn_refuse.
+     */
     void (*on_upgrade)(struct conn *c);
     bool (*on_open)(struct conn *c);
-    /* WS_TEXT, WS_BINARY, WS_PING (only when conn_wants_pings), WS_PONG. The bytes are valid during the call. */
+    /*
+     * WS_TEXT, WS_BINARY, WS_PING (only when conn_wants_pings), WS_PONG. The bytes are valid during
+     * the call.
+     */
     bool (*on_event)(struct conn *c, const struct ws_event *ev);
-    /* Nothing was received for idle_timeout. False from conn_wants_idle closes with 1001 instead. */
+    /*
+     * Nothing was received for idle_timeout. False from conn_wants_idle closes with 1001 instead.
+     */
     bool (*on_idle)(struct conn *c);
     /* The session ended by an error: conn_error tells which. on_close follows. */
     bool (*on_error)(struct conn *c);
     /* Exactly once for each connection that opened; the last thing told but for on_free. */
     bool (*on_close)(struct conn *c, unsigned code, const char *reason, size_t len);
-    /* Output has drained below max_buffered, or the session has ended: who waits for either may go on. */
+    /*
+     * Output has drained below max_buffered, or the session has ended: who waits for either may go
+     * on.
+     */
     void (*on_drain)(struct conn *c);
     /* The connection is about to be freed: forget it. Also told for those that never opened. */
     void (*on_free)(struct conn *c);
@@ -43,10 +54,10 @@ struct server {
     struct ws_shared shared;
     uint8_t *read_buffer; /* SERVER_READ_SIZE bytes, for whoever reads now */
     struct link endpoints;
-    struct loop_job drained;                 /* tells on_drained */
-    unsigned draining;                       /* endpoints that are not empty yet */
-    void (*on_drained)(struct server *s);    /* set by server_drain */
-    uint8_t entropy[512];                    /* unused random bytes, for connection ids and masks */
+    struct loop_job drained;              /* tells on_drained */
+    unsigned draining;                    /* endpoints that are not empty yet */
+    void (*on_drained)(struct server *s); /* set by server_drain */
+    uint8_t entropy[512];                 /* unused random bytes, for connection ids and masks */
     unsigned entropy_left;
 };
 
@@ -56,8 +67,9 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
 void server_deinit(struct server *s);
 
 /*
- * Stops accepting everywhere, answers what waits in the queues with 503, and closes every session with 1001 "server shutting down",
- * spread over a short time. `on_drained` is called once when no connection is left. The deadline is the caller's business.
+ * Stops accepting everywhere, answers what waits in the queues with 503, and closes every session
+ * with 1001 "server shutting down", spread over a short time. `on_drained` is called once when no
+ * connection is left. The deadline is the caller's business.
  */
 void server_drain(struct server *s, void (*on_drained)(struct server *s));
 
