@@ -136,11 +136,13 @@ int ws_keep(struct ws *ws);
 size_t ws_held(const struct ws *ws);
 
 /*
- * True while a fragmented message is unfinished, or a frame, header included, has only come in part
- * (for the assembly deadline). False once our close frame has been queued: then another deadline
- * counts.
+ * For the assembly deadline: not 0 while a fragmented message is unfinished, or a frame, header
+ * included, has only come in part. The number stays the same for the same message (or frame outside
+ * of one) and is another for the next, so that a peer whose pieces always end inside some message
+ * is told from one that never finishes. 0 once our close frame has been queued: then another
+ * deadline counts.
  */
-bool ws_assembling(const struct ws *ws);
+unsigned ws_assembling(const struct ws *ws);
 
 /*
  * Queues one message, cut into frames of out_frame. `type` is WS_TEXT or WS_BINARY; text must be

@@ -104,9 +104,11 @@ size_t ws_held(const struct ws *ws)
     return buf_len(&in->message) + in->small_len + (reads_kept(ws) ? ws->fed_len : 0);
 }
 
-bool ws_assembling(const struct ws *ws)
+unsigned ws_assembling(const struct ws *ws)
 {
     const struct ws_input *in = ws->input;
-    return in && !ws->close_sent &&
-           (in->state != WS_READ_HEADER || in->type != 0 || in->small_len > 0);
+    if (!in || ws->close_sent)
+        return 0;
+    bool unfinished = in->state != WS_READ_HEADER || in->type != 0 || in->small_len > 0;
+    return unfinished ? in->begun + 1 : 0;
 }

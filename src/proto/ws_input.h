@@ -28,6 +28,7 @@ struct ws_input {
     struct frame frame; /* the frame that is being read */
     uint64_t left;      /* bytes of its payload that have not come */
     uint32_t fragments; /* frames of the message so far */
+    uint32_t begun;     /* messages, and frames outside of one, since this input was made */
     uint8_t state;      /* enum ws_state */
     uint8_t type;       /* WS_TEXT or WS_BINARY while a message is in assembly, else 0 */
     uint8_t utf8;       /* state of utf8_feed at the end of a text message so far */

@@ -283,6 +283,8 @@ static int take_header(struct ws *ws, struct frame *f)
     if (ws->input && ws->input->small_len > 0) {
         size = decode_joined(ws, f);
     } else {
+        if (ws->input && ws->input->type == 0)
+            ws->input->begun++;
         size = frame_decode(f, ws->fed, ws->fed_len);
         if (size > 0)
             take(ws, (size_t)size);

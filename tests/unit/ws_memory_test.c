@@ -242,6 +242,42 @@ static void assembling_is_told(void)
     stop();
 }
 
+/* Feeds the part of `wire` between two places; what is being assembled then. */
+static unsigned feed_between(size_t from, size_t to)
+{
+    size_t bytes = 0;
+    ws_feed(&ws, wire + from, to - from);
+    take_events(&bytes);
+    return ws_assembling(&ws);
+}
+
+/* A peer whose pieces always end inside a message finishes messages nevertheless. */
+static void assemblies_are_told_apart(void)
+{
+    uint8_t *end = wire;
+    for (int i = 0; i < 4; i++)
+        end = put_frame(end, FRAME_TEXT, true, 94); /* 100 bytes each */
+    put_frame(end, FRAME_TEXT, false, 94);
+    put_frame(end + 100, FRAME_PING, true, 94);
+    put_frame(end + 200, FRAME_CONTINUATION, false, 94);
+    start(WS_SERVER);
+    unsigned first = feed_between(0, 3), second;
+    CHECK(first != 0);
+    CHECK_INT(feed_between(3, 50), first);
+    CHECK_INT(feed_between(50, 99), first);
+    second = feed_between(99, 150);
+    CHECK(second != 0 && second != first);
+    first = feed_between(150, 203);
+    CHECK(first != 0 && first != second);
+    CHECK_INT(feed_between(203, 290), first);
+    second = feed_between(290, 450); /* the message at 300 came and went */
+    CHECK(second != 0 && second != first);
+    CHECK_INT(feed_between(450, 550), second); /* a ping inside it changes nothing */
+    CHECK_INT(feed_between(550, 604), second);
+    CHECK_INT(feed_between(604, 700), second);
+    stop();
+}
+
 static void error_lets_go_of_memory(void)
 {
     struct ws_event ev;
@@ -266,6 +302,7 @@ int main(void)
     test("keeping is linear", keeping_is_linear);
     test("a message outlives keeping", a_message_outlives_keeping);
     test("assembling is told", assembling_is_told);
+    test("assemblies are told apart", assemblies_are_told_apart);
     test("an error lets go of memory", error_lets_go_of_memory);
     return test_end();
 }
