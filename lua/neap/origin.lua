@@ -15,10 +15,17 @@ local core = require "neap.core"
 local errors = require "neap.error"
 local text = require "neap.text"
 
+-- A host name has at most 253 bytes. What is longer is no origin, and matching would cost the square of its length.
+local MAX_AUTHORITY = 300
+local MAX_ORIGIN = 400
+
 local DEFAULT_PORT = { http = 80, https = 443, ws = 80, wss = 443 }
 
 -- Host and port of "host", "host:port", "[v6]" or "[v6]:port"; nil when it is none of these.
 local function splitHost(authority)
+  if #authority > MAX_AUTHORITY then
+    return nil
+  end
   local host, port = authority:match "^(%[[%x:.]+%]):?(%d*)$"
   if not host then
     host, port = authority:match "^([^%s:/@%[%]?#\\]+):?(%d*)$"
@@ -35,6 +42,9 @@ end
 ---@return string? host
 ---@return integer? port nil when neither written nor known for the scheme
 local function parse(origin)
+  if #origin > MAX_ORIGIN then
+    return nil
+  end
   local scheme, authority = origin:match "^(%a[%w+.-]*)://([^%c%s]+)$"
   if not scheme then
     return nil

@@ -2,7 +2,8 @@
 --
 -- What an app can ask of an upgrade request.  C keeps the head as it came and answers by small functions; here are the
 -- fields and methods made of them, each computed when it is first asked for and kept in the request's own table.
--- Nothing here can fail because of what a client sent: what is malformed is left as it came or left out.
+-- Nothing here can fail because of what a client sent: what is malformed is left as it came or left out.  And nothing
+-- takes more than linear time: patterns are such that a match that fails does not go back over what it has passed.
 
 local core = require "neap.core"
 local errors = require "neap.error"
@@ -79,7 +80,7 @@ local function offeredSubProtocols(request)
   local names = {}
   for _, value in ipairs(core.requestField(request, "sec-websocket-protocol")) do
     for name in value:gmatch "[^,]+" do
-      name = name:match "^[ \t]*(.-)[ \t]*$"
+      name = text.trim(name)
       if name ~= "" then
         names[#names + 1] = name
       end
@@ -109,6 +110,17 @@ local fields = {
     return port
   end,
 }
+
+-- Header lines that the app has added to the answer. C sends them with a 101 by itself; a refusal takes them from here.
+local function addedHeaders(request)
+  local cache = core.requestCache(request)
+  local added = cache.addedHeaders
+  if not added then
+    added = {}
+    cache.addedHeaders = added
+  end
+  return added
+end
 
 ---@class websocket.Request
 local methods = {
@@ -144,8 +156,9 @@ function methods:cookie(name)
   checkName("cookie", name)
   for _, line in ipairs(core.requestField(self, "cookie")) do
     for pair in line:gmatch "[^;]+" do
-      local key, value = pair:match "^[ \t]*([^=]-)[ \t]*=[ \t]*(.-)[ \t]*$"
-      if key == name then
+      local equals = pair:find("=", 1, true)
+      if equals and text.trim(pair:sub(1, equals - 1)) == name then
+        local value = text.trim(pair:sub(equals + 1))
         return value:match '^"(.*)"$' or value
       end
     end
@@ -165,7 +178,7 @@ function methods:queryValues(name)
   return copy
 end
 
---- Sets a header of the answer, whether it accepts or refuses.
+--- Adds a header line to the answer, whether it accepts or refuses.
 ---@param name string
 ---@param value string|number
 ---@return websocket.Request? request nil when the answer has been sent
@@ -188,6 +201,8 @@ function methods:setResponseHeader(name, value)
   if not ok then
     return nil, errors.new("Error", why)
   end
+  local added = addedHeaders(self)
+  added[#added + 1] = { name, value }
   return self
 end
 
@@ -218,6 +233,7 @@ local function index(request, key)
 end
 
 return {
+  addedHeaders = addedHeaders,
   index = index,
   methods = methods,
   OWN_HEADERS = OWN_HEADERS,

@@ -144,6 +144,25 @@ local function isUtf8(s)
   return true
 end
 
+local function isBlank(byte)
+  return byte == 32 or byte == 9
+end
+
+--- Text without the blanks and tabs around it. Linear, which a pattern such as "^%s*(.-)%s*$" is not: a client that
+--- sends thousands of blanks would keep it busy for a long time.
+---@param s string
+---@return string
+local function trim(s)
+  local first, last = 1, #s
+  while first <= last and isBlank(s:byte(first)) do
+    first = first + 1
+  end
+  while last >= first and isBlank(s:byte(last)) do
+    last = last - 1
+  end
+  return s:sub(first, last)
+end
+
 --- Keys of a table in order, texts first; other keys in the order of what they print.
 ---@param t table
 ---@return any[]
@@ -173,4 +192,5 @@ return {
   quote = quote,
   show = show,
   sortedKeys = sortedKeys,
+  trim = trim,
 }

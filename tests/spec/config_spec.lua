@@ -188,6 +188,12 @@ describe("words", function()
     assert.is_true(#text.show(("x"):rep(1000)) < 70)
   end)
 
+  it("lose the blanks around them", function()
+    assert.equal("a b", text.trim " \t a b\t ")
+    assert.equal("", text.trim " \t")
+    assert.equal("", text.trim "")
+  end)
+
   it("are tokens, lines, UTF-8 or not", function()
     assert.is_true(text.isToken "X-Request_Id.1")
     for _, bad in ipairs { "", "a b", "a:b", "a\r", "é", "a,b", "(" } do

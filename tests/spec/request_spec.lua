@@ -135,6 +135,36 @@ describe("offered sub-protocols", function()
   end)
 end)
 
+describe("what hostile clients send", function()
+  -- Quadratic matching takes half a second for each of these, linear matching a millisecond.
+  local function quick(fn)
+    local began = os.clock()
+    fn()
+    assert.is_true(os.clock() - began < 0.1)
+  end
+
+  it("is read in linear time", function()
+    local n = 8000
+    for _, value in ipairs { "a" .. (" "):rep(n), "a=" .. (" "):rep(n) .. "x", ("a;"):rep(n / 2), ("="):rep(n),
+      'b="' .. ('"'):rep(n) .. "x", (" "):rep(n) .. "x" .. (" "):rep(n) .. "y", (", "):rep(n / 2) } do
+      local r = request("/?" .. value:sub(1, 4000), { { "Cookie", value }, { "Sec-WebSocket-Protocol", value } })
+      quick(function()
+        assert.is_nil(r:cookie "zz")
+        assert.is_table(r.subProtocols)
+        assert.is_table(r.query)
+        assert.is_table(r.headers)
+      end)
+    end
+    for _, value in ipairs { "http://" .. ("1"):rep(n) .. "]", "http://" .. ("a."):rep(n), ("+"):rep(n) } do
+      local r = request("/", { { "Origin", value }, { "Host", value:sub(8) } })
+      quick(function()
+        assert.is_false(r:isSameOrigin())
+        assert.is_false(r:originAllowed { "https://*.example.com" })
+      end)
+    end
+  end)
+end)
+
 describe("response headers", function()
   it("are handed over", function()
     local r = request("/", {})

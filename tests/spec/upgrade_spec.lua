@@ -106,15 +106,26 @@ describe("an upgrade function", function()
     assert.equal("<p>no</p>", body)
   end)
 
+  it("adds header lines to a refusal too", function()
+    local function upgrade(r)
+      r:setResponseHeader("Set-Cookie", "a=1"):setResponseHeader("X-A", "0")
+      return nil, websocket.UpgradeError { status = 403, headers = { ["X-A"] = "1" } }
+    end
+    assert.same({ { "Set-Cookie", "a=1" }, { "X-A", "0" }, { "X-A", "1" } }, (select(4, outcome(upgrade))))
+    assert.same({ { "X-B", "2" } }, (select(4, outcome(function(r)
+      r:setResponseHeader("X-B", 2)
+    end))))
+  end)
+
   it("refuses with nil", function()
-    assert.same({ nil, 400, "upgrade refused" }, { outcome(answering(nil)) })
-    assert.same({ nil, 400, "upgrade refused" }, { outcome(answering()) })
+    assert.same({ nil, 400, "upgrade refused", {} }, { outcome(answering(nil)) })
+    assert.same({ nil, 400, "upgrade refused", {} }, { outcome(answering()) })
     assert.same({}, fake.log)
   end)
 
   it("refuses with other errors, which only the log sees", function()
-    assert.same({ nil, 400, "upgrade refused" }, { outcome(answering(nil, "db password is x")) })
-    assert.same({ nil, 400, "upgrade refused" },
+    assert.same({ nil, 400, "upgrade refused", {} }, { outcome(answering(nil, "db password is x")) })
+    assert.same({ nil, 400, "upgrade refused", {} },
       { outcome(answering(nil, websocket.Error("ConnectionError", "10.0.0.7 is down"))) })
     assert.equal("db password is x", fake.log[1].reason)
     assert.equal("ConnectionError: 10.0.0.7 is down", fake.log[2].reason)

@@ -13,7 +13,7 @@
 local core = require "neap.core"
 local errors = require "neap.error"
 local origin = require "neap.origin"
-local ownHeaders = require("neap.request").OWN_HEADERS
+local requests = require "neap.request"
 local service = require "neap.websocket.service"
 local text = require "neap.text"
 
@@ -23,7 +23,7 @@ local FIELDS = { status = true, reason = true, headers = true, body = true }
 local function checkHeader(out, name, value)
   if not text.isToken(name) then
     errors.fault(("websocket.UpgradeError: %s is no header name"):format(text.show(name)), "headers")
-  elseif ownHeaders[name:lower()] then
+  elseif requests.OWN_HEADERS[name:lower()] then
     errors.fault(("websocket.UpgradeError: the server sets %s itself"):format(name), name)
   elseif type(value) == "number" then
     out[#out + 1] = { name, tostring(value) }
@@ -104,9 +104,15 @@ local function UpgradeError(fields)
   })
 end
 
--- The app may have made or changed the object by other means, so `or` everywhere.
-local function refusal(err)
-  return nil, err.status or 400, err.body or err.reason or err.message, err.headers
+local function refuse(request, status, body, headers)
+  local lines = {}
+  for _, line in ipairs(requests.addedHeaders(request)) do
+    lines[#lines + 1] = line
+  end
+  for _, line in ipairs(headers or {}) do
+    lines[#lines + 1] = line
+  end
+  return nil, status, body, lines
 end
 
 local function refuseOther(request, err)
@@ -114,7 +120,7 @@ local function refuseOther(request, err)
     { "path", core.requestPath(request):sub(1, 200) },
     { "reason", tostring(err) },
   })
-  return nil, 400, "upgrade refused"
+  return refuse(request, 400, "upgrade refused")
 end
 
 local function accept(fn, v)
@@ -135,11 +141,11 @@ local function answer(request, fn, first, second)
     errors.fault(("the upgrade function returned %s; return a service, or nil and a websocket.UpgradeError")
       :format(text.show(first)), fn)
   elseif errors.isError(second, "UpgradeError") then
-    return refusal(second)
+    return refuse(request, second.status or 400, second.body or second.reason or second.message, second.headers)
   elseif second ~= nil then
     return refuseOther(request, second)
   end
-  return nil, 400, "upgrade refused"
+  return refuse(request, 400, "upgrade refused")
 end
 
 --- The hook `upgrade`.
