@@ -65,9 +65,9 @@ static void on_loaded(struct lvm *vm, bool ok)
 {
     struct worker *w = worker_of(vm);
     w->failed = !ok;
-    if (!ok && !link_empty(&vm->listeners))
-        finish(w, WORKER_REFUSED);
-    else if (ok && !link_empty(&vm->listeners))
+    if (!ok)
+        finish(w, link_empty(&vm->listeners) ? WORKER_FAILED : WORKER_REFUSED);
+    else if (!link_empty(&vm->listeners))
         link_ready(w->link);
 }
 

@@ -85,6 +85,16 @@ static bool captures(struct http_str segment)
     return segment.len && (segment.s[0] == ':' || segment.s[0] == '*');
 }
 
+/* True when the name of a capture stands again further on in the pattern. */
+static bool repeated(struct http_str path, size_t cursor, struct http_str name)
+{
+    struct http_str other;
+    while (uri_next_segment(path, &cursor, &other))
+        if (captures(other) && other.len == name.len && memcmp(other.s + 1, name.s + 1, name.len - 1) == 0)
+            return true;
+    return false;
+}
+
 const char *router_check(const char *pattern)
 {
     if (pattern[0] != '/')
@@ -99,6 +109,8 @@ const char *router_check(const char *pattern)
             return "a path has no empty segment (\"//\")";
         if (captures(segment) && segment.len == 1)
             return "\":\" and \"*\" are followed by a name";
+        if (captures(segment) && repeated(path, cursor, segment))
+            return "two captures have the same name";
         rest = segment.s[0] == '*';
     }
     return strpbrk(pattern, "?# \t\r\n") ? "a path has no \"?\", \"#\" or white space" : NULL;
