@@ -121,7 +121,7 @@ cflags:
 PORT ?= 9090
 run: ## Install what is missing (Debian, as root), build, and serve the echo app on PORT=9090
 	@tests/setup build
-	@$(MAKE) build
+	@$(MAKE) $(TWO) build
 	@echo "Echo server: connect a WebSocket client to ws://127.0.0.1:$(PORT)/echo  (Ctrl-C stops it)"
 	@exec $(BUILD)/neap run apps/echo -- $(PORT)
 
