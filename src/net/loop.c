@@ -43,6 +43,7 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
 
 void loop_init(struct loop *loop)
 {
+    *loop = (struct loop){0};
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!loop->ev) {
         fprintf(stderr, "neap: epoll is not available\n");
@@ -63,11 +64,13 @@ void loop_deinit(struct loop *loop)
 
 void loop_run(struct loop *loop)
 {
-    ev_run(loop->ev, 0);
+    if (!loop->stopped)
+        ev_run(loop->ev, 0);
 }
 
 void loop_stop(struct loop *loop)
 {
+    loop->stopped = true;
     ev_break(loop->ev, EVBREAK_ALL);
 }
 

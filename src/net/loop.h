@@ -25,13 +25,14 @@ struct loop {
     ev_prepare turn_end;
     ev_idle hurry; /* active while deferred jobs must not wait for events */
     struct link jobs[LOOP_STAGES];
+    bool stopped;
 };
 
 /* Prepares a loop on epoll; dies when the system has none. */
 void loop_init(struct loop *loop);
 void loop_deinit(struct loop *loop);
 
-/* Runs until loop_stop; the turn in which that is called still ends. */
+/* Runs until loop_stop, not at all when that was called before; the turn in which it is called still ends. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
