@@ -111,6 +111,13 @@ listener:attach("/watched/:id", function(request)
     end,
   }
 end)
+listener:attach("/closing/:id", function(request)
+  local id = request.params.id
+  return {
+    onTextMessage = function(_, caller) caller:close(1000, "bye") end,
+    onClose = function(_, _, code, reason) seen[id] = code .. " " .. (reason or "") end,
+  }
+end)
 listener:attach("/seen", {
   onTextMessage = function(_, _, id) return seen[id] or "open" end,
 })

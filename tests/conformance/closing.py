@@ -158,6 +158,32 @@ add("close.app.half", "answered by the end of the stream", app_closes, "1000 bye
     lambda c: c.shutdown())
 
 
+def waits_for_close(between, code):
+    """After the app's close only the peer's close ends it; what comes before is skipped."""
+    ident = "c%d" % next(numbers)
+    with ws("/closing/" + ident) as c:
+        c.text("now")
+        c.expect_close(1000, "bye", eof=False)
+        send_parts(c, between)
+        barrier()
+        if ask(ident) != "open":
+            raise Failed("ended by what came before the close frame: %r" % ask(ident))
+        c.send(close_frame(code, "why"))
+        c.expect_eof()
+    wait_until(lambda: ask(ident) != "open", what="onClose")
+    if ask(ident) != "%d why" % code:
+        raise Failed("onClose was told %r" % ask(ident))
+
+
+for name, between in {
+        "ping": [frame(PING, "x")], "pong": [frame(PONG, "x")], "text": [frame(TEXT, "x")],
+        "all": [frame(PING, "x"), frame(TEXT, "x", fin=False), frame(CONT, "y"), frame(PONG)],
+        "large": [frame(TEXT, b"x" * 60000)] * 5, "bytewise": chop(frame(TEXT, "hello"), 1),
+        "limits": [frame(TEXT, b"", length_form=16, length=60000), b"x" * 60000]}.items():
+    add("close.app.then.%s" % name, "what comes before the peer's close is skipped",
+        waits_for_close, between, 4000)
+
+
 @suite.case("close.app.invalid", "invalid codes are refused with an error, nothing is sent")
 def _():
     with ws("/close") as c:

@@ -191,6 +191,15 @@ def _():
         still_open(c)
 
 
+@suite.case("limits.small.messages.together", "ten messages of four fragments in one segment")
+def _():
+    with ws("/small") as c:
+        c.send(b"".join(b"".join(fragments(TEXT, *"abcd")) for _ in range(10)))
+        for _ in range(10):
+            c.expect(TEXT, "abcd")
+        still_open(c)
+
+
 @suite.case("limits.outgoing", "messages out are cut into frames of at most maxFrameSize")
 def _():
     with ws("/echo") as c:

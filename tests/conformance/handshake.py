@@ -127,12 +127,23 @@ for name, headers, status in (
         ("body.chunked", {"Transfer-Encoding": "chunked"}, 400),
         ("body.bad-length", {"Content-Length": "+5"}, 400),
         ("body.negative", {"Content-Length": "-1"}, 400),
+        ("body.empty-length", {"Content-Length": ""}, 400),
+        ("body.hex", {"Content-Length": "0x5"}, 400),
+        ("body.list", {"Content-Length": "5,5"}, 400),
+        ("body.space", {"Content-Length": "5 6"}, 400),
+        ("body.2^63", {"Content-Length": str(1 << 63)}, 400),
+        ("body.2^64+5", {"Content-Length": str((1 << 64) + 5)}, 400),
+        ("body.identity", {"Transfer-Encoding": "identity"}, (400, 501)),
+        ("body.xchunked", {"Transfer-Encoding": "xchunked"}, (400, 501)),
+        ("body.chunked-twice", {"Transfer-Encoding": "chunked, chunked"}, (400, 501)),
+        ("body.te-vertical-tab", {"Transfer-Encoding": "\vchunked"}, (400, 501)),
+        ("body.two-codings", {"Transfer-Encoding": ["chunked", "identity"]}, (400, 501)),
         ("body.two-lengths", {"Content-Length": ["5", "6"]}, 400),
         ("body.both", {"Content-Length": "5", "Transfer-Encoding": "chunked"}, 400),
         ("origin.two", {"Origin": ["http://localhost", "http://localhost"]}, 400),
         ("get", {"Upgrade": None, "Connection": None, "Sec-WebSocket-Key": None,
                  "Sec-WebSocket-Version": None}, 426)):
-    add("handshake.refused.%s" % name, "answered with %d" % status, upgrade, status,
+    add("handshake.refused.%s" % name, "answered with %s" % (status,), upgrade, status,
         headers=headers)
 add("handshake.refused.http10", "HTTP/1.0", upgrade, 400, version="HTTP/1.0")
 add("handshake.refused.http09", "HTTP/0.9", upgrade, (400, 505), version="HTTP/0.9")

@@ -147,6 +147,13 @@ for at in range(0, 72):
 for at in range(0, 34):
     add("utf8.position.valid-%d" % at, "a valid sequence at every place of a fast path", echoes,
         TEXT, pattern(at) + "💩é€".encode() + pattern(40 - at))
+for at in (0, 7, 8, 15, 31, 32, 63, 64, 127):
+    for ascii in (1, 8, 31, 32, 33, 64, 200):
+        data = pattern(at) + b"\xc3" + pattern(ascii) + b"\xa9"
+        add("utf8.interrupted.%d.%d" % (at, ascii), "ASCII inside a sequence is no part of it",
+            refused, 1007, frame(TEXT, data))
+        add("utf8.interrupted.%d.%d.fragments" % (at, ascii), "the same, cut where it starts",
+            refused, 1007, frame(TEXT, data[:at + 1], fin=False), frame(CONT, data[at + 1:]))
 for at in (4095, 4096, 16383, 65534, 65535):
     data = bytearray(pattern(65536))
     data[at] = 0xC0
