@@ -113,7 +113,7 @@ FORCE:
 
 -include $(OBJS:.o=.d) $(UNITS:=.d) $(FUZZERS:=.d) $(B)/tests/unit/support.d
 units: $(UNITS)
-fuzzers: $(FUZZERS)
+fuzzers: $(FUZZERS) $(OBJS) # all objects, which shows that clang compiles everything
 cflags:
 	@echo $(CPPFLAGS_ALL) $(WARN) '$(subst ','\'',$(DEFS))'
 
