@@ -161,7 +161,7 @@ fuzz-%: fuzz-programs ## One fuzz target, e.g. make fuzz-frame FUZZ_SECONDS=1200
 
 test-fresh: ## Run `make run` and `make test` in a minimal Debian 12 of its own (root, debootstrap)
 	@tests/fresh
-cover: ## Line coverage of src/ by the unit, conformance and end-to-end suites
+cover: ## Line coverage of src/ by unit, spec, conformance and e2e suites
 	@$(MAKE) VARIANT=cov build units
 	@tests/cover
 bench: build ## Benchmarks against a bare epoll loop (tests/bench)
