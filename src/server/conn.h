@@ -50,6 +50,7 @@ struct conn {
     double last_input;     /* for idle_timeout */
     double ping_sent;      /* our heartbeat: when the last ping went out */
     double assembly_since; /* first piece of an unfinished message; 0: none */
+    unsigned assembly;     /* which message that is, as ws_assembling numbers them */
 
     struct address peer;
     uint8_t id[12];

@@ -218,14 +218,15 @@ void conn_ws_dispatch(struct conn *c)
     c->telling = false;
 }
 
-/* Deadline of an unfinished message: counts from its first piece. */
+/* Deadline of an unfinished message: counts from the first piece of that message. */
 static void note_assembly(struct conn *c)
 {
-    bool assembling = !c->over && ws_assembling(&c->ws);
-    if (assembling == (c->assembly_since != 0))
+    unsigned assembly = c->over ? 0 : ws_assembling(&c->ws);
+    if (assembly == c->assembly)
         return;
-    c->assembly_since = assembling ? c->last_input : 0;
-    if (assembling)
+    c->assembly = assembly;
+    c->assembly_since = assembly ? c->last_input : 0;
+    if (assembly)
         conn_timer_arm(c);
 }
 

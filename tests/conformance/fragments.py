@@ -236,6 +236,20 @@ add("limits.time.drip", "the same when fragments go on coming", never_finished, 
     background=True)
 
 
+@suite.case("limits.time.back-to-back", "each message has its own messageTimeout", background=True)
+def _():
+    with ws("/hurry") as c:
+        c.send_frame(TEXT, "0", fin=False)
+        for i in range(1, 9):
+            if c.arrived(0.25):
+                raise Failed("after %d messages came %r" % (i - 1, bytes(c.buf)))
+            c.send(frame(CONT, "end") + frame(TEXT, "%d" % i, fin=False))
+            c.expect(TEXT, "%dend" % (i - 1))
+        c.send_frame(CONT, "end")
+        c.expect(TEXT, "8end")
+        good_bye(c)
+
+
 @suite.case("limits.time.idle", "idleTimeout without onIdleTimeout: 1001", background=True)
 def _():
     with ws("/idle") as c:
