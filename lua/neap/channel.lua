@@ -58,6 +58,7 @@ end
 
 -- Queues the running task and waits; returns what it was woken with.
 local function stand_in(head, value)
+  wait.check()
   local entry = { task = core.current(), value = value }
   append(head, entry)
   local good, result = wait.park()

@@ -123,6 +123,7 @@ local function await(record)
   if record.ended then
     return true
   end
+  wait.check()
   local me = core.current()
   record.joiners = record.joiners or {}
   table.insert(record.joiners, me)
@@ -258,6 +259,7 @@ local function timeout(seconds, fn, ...)
   if refused then
     return nil, refused
   end
+  wait.check()
   local record = { quiet = true }
   local handle = start(record, fn, ...)
   record.timer = core.timer(seconds, 0, function()

@@ -7,13 +7,17 @@
 -- that wait raises the same error: so a loop that never looks at results ends all the same, and
 -- `cancel` can be relied upon.
 --
---     err = wait.enter()    before a task is queued anywhere; an error is what the wait returns then
+--     err = wait.enter()    first of all; an error is what the wait returns then
+--     wait.check()          before a task is queued anywhere: raises where code cannot be suspended
 --     ... = wait.park()     waits for core.wake
 --
 -- `records` holds what is known of tasks that neap.task started, by handle. A record must not hold
 -- its handle: the keys are weak, and neither would ever be collected.
 
 local core = require "neap.core"
+local errors = require "neap.error"
+
+local isyieldable = coroutine.isyieldable
 
 local records = setmetatable({}, { __mode = "k" })
 
@@ -41,6 +45,14 @@ local function leave(...)
   return ...
 end
 
+-- A finalizer, and what a C function calls, cannot be suspended. Found out before the task stands in
+-- any queue: it would be woken there while it waits elsewhere.
+local function check()
+  if not isyieldable() then
+    errors.raise "cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...)"
+  end
+end
+
 local function park()
   return leave(core.park())
 end
@@ -50,10 +62,12 @@ local function sleep(seconds)
   if refused then
     return nil, refused
   end
+  check()
   return leave(core.sleep(seconds))
 end
 
 return {
+  check = check,
   enter = enter,
   park = park,
   records = records,

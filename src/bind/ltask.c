@@ -31,6 +31,7 @@ static struct ltask *new_task(struct lvm *vm)
     t->vm = vm;
     link_init(&t->link);
     link_init(&t->waiting);
+    list_append(&vm->alive, &t->alive);
     loop_timer_init(&t->timer, on_sleep_over);
     t->co = lua_newthread(vm->L);
     t->anchor = luaL_ref(vm->L, LUA_REGISTRYINDEX);
@@ -58,6 +59,7 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
 
 static void free_task(struct ltask *t)
 {
+    list_remove(&t->alive);
     luaL_unref(t->vm->L, LUA_REGISTRYINDEX, t->anchor);
     mem_free(t);
 }
@@ -271,10 +273,14 @@ static int core_spawn(lua_State *L)
     return 1;
 }
 
+/* nil in a finalizer that runs between tasks. */
 static int core_current(lua_State *L)
 {
     struct lvm *vm = lvm_of(L);
-    push_handle(vm, L, vm->running);
+    if (vm->running)
+        push_handle(vm, L, vm->running);
+    else
+        lua_pushnil(L);
     return 1;
 }
 
@@ -331,6 +337,7 @@ static const struct luaL_Reg functions[] = {
 void ltask_open(struct lvm *vm, lua_State *L)
 {
     link_init(&vm->ready);
+    link_init(&vm->alive);
     loop_job_init(&vm->run_ready, on_run_ready);
     lvm_register(vm, L, functions);
     lua_pushlightuserdata(L, &marker);
@@ -345,9 +352,13 @@ void ltask_open(struct lvm *vm, lua_State *L)
 
 void ltask_close(struct lvm *vm)
 {
-    while (vm->idle) {
-        struct ltask *t = vm->idle;
-        vm->idle = t->next_idle;
+    vm->idle = NULL;
+    while (!link_empty(&vm->alive)) {
+        struct ltask *t = LIST_ITEM(vm->alive.next, struct ltask, alive);
+        loop_timer_stop(vm->loop, &t->timer);
+        list_remove(&t->link);
+        list_remove(&t->waiting);
+        drop_handle(t); /* a finalizer may still ask it */
         free_task(t);
     }
 }

@@ -25,6 +25,7 @@ enum ltask_state { LTASK_NEW, LTASK_READY, LTASK_RUNNING, LTASK_PARKED, LTASK_OV
 struct ltask {
     struct link link;    /* in vm->ready */
     struct link waiting; /* on the list of what it waits for */
+    struct link alive;   /* in vm->alive, from its creation to its end */
     struct lvm *vm;
     lua_State *co;
     int anchor; /* registry reference of `co` */
@@ -92,7 +93,7 @@ bool ltask_cancel(struct ltask *t);
 /* Adds the task functions to the core table at the top of the stack. */
 void ltask_open(struct lvm *vm, lua_State *L);
 
-/* Frees the pool. */
+/* Frees all tasks, also those that wait: nothing of them runs any more. */
 void ltask_close(struct lvm *vm);
 
 #endif

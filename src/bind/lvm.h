@@ -43,6 +43,7 @@ struct lvm {
 
     struct ltask *running; /* whose coroutine runs now; NULL in between */
     struct link ready;     /* tasks to be resumed in this turn */
+    struct link alive;     /* all tasks there are, so that none is lost at the end */
     struct link listeners; /* struct llistener */
     struct loop_job run_ready;
     struct loop_job start_listeners;

@@ -188,13 +188,40 @@ describe("neap run", function()
       ]]))
     end)
 
-    it("cannot wait inside a C function, and are told so", function()
+    it("cannot wait inside a C function, and are told so; nothing is left behind", function()
       local output = output_of [[
         local task = require "neap.task"
-        print(pcall(table.sort, { 3, 1, 2 }, function(a, b) task.sleep(0) return a < b end))
-        print(task.sleep(0))
+        local channel, full, other = task.channel(), task.channel(), task.spawn(task.sleep, 0.01)
+        local waits = {
+          function() task.sleep(0) end,
+          function() channel:receive() end,
+          function() full:send(1) end,
+          function() other:join() end,
+          function() task.timeout(1, print) end,
+        }
+        for _, wait in ipairs(waits) do
+          print(pcall(table.sort, { 3, 1, 2 }, function() wait() end))
+        end
+        print(task.sleep(0), channel:trySend(1), full:tryReceive(), other:join())
       ]]
-      assert.matches("^false\t[^\n]*cannot[^\n]*\ntrue\n$", output)
+      local line = "false\t" .. path:gsub("%p", "%%%0") .. ":%d+: cannot wait here[^\n]*\n"
+      assert.matches("^" .. line:rep(5) .. "true\tfalse\tnil\ttrue\n$", output)
+    end)
+
+    it("cannot wait in a finalizer, wherever it runs", function()
+      local status, output, log = run [[
+        local task = require "neap.task"
+        local proxy = newproxy(true)
+        getmetatable(proxy).__gc = function()
+          print((pcall(task.sleep, 0)), (pcall(task.join)), type(task.spawn(function() end)))
+        end
+        proxy = nil
+        collectgarbage()
+        at_the_end = newproxy(true)
+        getmetatable(at_the_end).__gc = function() print((pcall(task.sleep, 0))) end
+      ]]
+      assert.equal(0, status, log)
+      assert.equal("false\tfalse\tuserdata\nfalse\n", output)
     end)
 
     it("can be cancelled in every kind of wait", function()
