@@ -53,6 +53,7 @@ struct master {
     bool any_ready; /* some worker has been ready once */
     bool announced; /* all have, and the log says so */
     bool stopping;
+    double stopping_since;
     int status;
     struct worker workers[];
 };

@@ -17,6 +17,8 @@
 /* Workers end by themselves when their time to drain is over; so much later they are killed. */
 #define GRACE 1.0
 #define LOG_RETRY 0.25
+/* A signal so soon after the first is its echo, not an impatient user's second one. */
+#define ECHO_SECONDS 0.5
 #define FOREVER 1e9
 
 /* --- All workers together ------------------------------------------------------------------- */
@@ -81,6 +83,7 @@ void master_stop(struct master *m)
     if (m->stopping)
         return;
     m->stopping = true;
+    m->stopping_since = loop_now(&m->loop);
     log_info("stopping");
     /*
      * Without our copies the sockets end when the workers close theirs, and nothing more queues up.
@@ -115,7 +118,7 @@ static void stop_signal(struct master *m)
 {
     if (!m->stopping) {
         master_stop(m);
-    } else {
+    } else if (loop_now(&m->loop) - m->stopping_since >= ECHO_SECONDS) {
         log_warn("second signal: ending at once");
         master_abort(m);
     }

@@ -85,8 +85,25 @@ static void second_signal(void)
     CHECK(server_port(s, 0) > 0);
     kill(s->pid, SIGTERM);
     CHECK(server_says(s, "stopping", 1));
-    kill(s->pid, SIGINT);
+    double end = now() + SECONDS;
+    while (now() < end && !strstr(s->text, "second signal") && server_read(s, 20))
+        kill(s->pid, SIGINT);
     CHECK_INT(server_end(s), 1);
+    free(s);
+}
+
+/* timeout(1) signals its child and then the whole group: that is one request to stop. */
+static void echoed_signal(void)
+{
+    struct plan plan = {.kind = STUCK, .addresses = {"127.0.0.1:0"}};
+    struct server *s = server_start((struct master_config){.workers = 1, .drain = 0.1}, &plan);
+    CHECK(server_port(s, 0) > 0);
+    kill(s->pid, SIGTERM);
+    CHECK(server_says(s, "stopping", 1));
+    kill(s->pid, SIGTERM);
+    CHECK_INT(server_end(s), 0);
+    CHECK_INT(server_count(s, "second signal"), 0);
+    CHECK_INT(server_count(s, "are killed"), 1);
     free(s);
 }
 
@@ -372,6 +389,7 @@ static void run_all(void)
     test("SIGHUP", sighup_is_ignored);
     test("a stuck worker (L26)", stuck_worker);
     test("a second signal (L26)", second_signal);
+    test("the echo of a signal", echoed_signal);
     test("stop before a worker binds", stop_before_a_worker_binds);
     test("the master is killed (L10)", master_killed);
     test("killed again and again (L08)", killed_again_and_again);
