@@ -33,6 +33,7 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
     bool left = false;
     for (int stage = 0; stage < LOOP_STAGES; stage++)
         run_stage(&loop->jobs[stage]);
+    loop->now = 0; /* the wait that follows takes time */
     for (int stage = 0; stage < LOOP_STAGES; stage++)
         left = left || !link_empty(&loop->jobs[stage]);
     if (left)
@@ -74,18 +75,15 @@ void loop_stop(struct loop *loop)
     ev_break(loop->ev, EVBREAK_ALL);
 }
 
-double loop_now(const struct loop *loop)
+double loop_now(struct loop *loop)
 {
     /* libev's ev_now is wall-clock time, which may jump; only its timers are monotonic. */
-    (void)loop;
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-void loop_update_now(struct loop *loop)
-{
-    ev_now_update(loop->ev);
+    if (loop->now == 0) {
+        struct timespec ts;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+        loop->now = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+    }
+    return loop->now;
 }
 
 double loop_wall(void)

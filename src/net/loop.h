@@ -26,6 +26,7 @@ struct loop {
     ev_idle hurry; /* active while deferred jobs must not wait for events */
     struct link jobs[LOOP_STAGES];
     bool stopped;
+    double now; /* of this turn; 0: not asked for yet */
 };
 
 /* Prepares a loop on epoll; dies when the system has none. */
@@ -36,10 +37,8 @@ void loop_deinit(struct loop *loop);
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* Monotonic seconds, as of the start of this turn. */
-double loop_now(const struct loop *loop);
-/* Brings loop_now up to date, after something that took long. */
-void loop_update_now(struct loop *loop);
+/* Monotonic seconds, the same for the whole turn. */
+double loop_now(struct loop *loop);
 /* Wall-clock seconds since the epoch, now. */
 double loop_wall(void);
 
