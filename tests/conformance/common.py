@@ -9,11 +9,13 @@ answered only after the worker has read what came before. So nothing here waits 
     refused    send bytes, the server must answer with this close code and end the connection
     upgrade    send a request, this status must come back
 """
+import contextlib
 import functools
 import os
 import re
 import sys
 import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True        # nothing but build/ is ever written in the checkout
@@ -181,6 +183,16 @@ def answers(text, path, headers=()):
         c.text("?")
         c.expect(TEXT, text)
         good_bye(c)
+
+
+@contextlib.contextmanager
+def lasting(least, most):
+    """What is inside must take so many seconds; the upper limit is stretched by SLACK."""
+    began = time.monotonic()
+    yield
+    took = time.monotonic() - began
+    if not least <= took <= most * max(1.0, SLACK / 2):
+        raise Failed("took %.2f s instead of %g to %g" % (took, least, most))
 
 
 def add(ident, what, fn, *args, background=False, **kwargs):

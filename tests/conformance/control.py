@@ -199,6 +199,17 @@ def _():
         good_bye(c)
 
 
+@suite.case("ping.handler.queue", "messages that come while a handler waits stay in order",
+            background=True)
+def _():
+    with ws("/slow") as c:
+        texts = [b"first", b"2" * 300, b"", b"4" * 40000, b"5" * 40000, b"6", b"last"]
+        c.send(b"".join(frame(TEXT, t) for t in texts))
+        for text in texts:
+            c.expect(TEXT, text)
+        good_bye(c)
+
+
 def heartbeat():
     with ws("/beat") as c:
         for _ in range(3):

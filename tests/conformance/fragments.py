@@ -7,7 +7,7 @@ frame that does, before any of its payload has come.
 """
 from common import (
     BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, Failed, add, add_bystander, chop, close_payload,
-    echoes, frame, good_bye, pattern, refused, send_parts, still_open, suite, ws)
+    echoes, frame, good_bye, lasting, pattern, refused, send_parts, still_open, suite, ws)
 
 KINDS = (("text", TEXT), ("binary", BINARY))
 
@@ -221,13 +221,14 @@ def _():
 def never_finished(drip):
     """messageTimeout runs from the first fragment, whatever comes in between."""
     with ws("/hurry") as c:
-        c.send_frame(TEXT, "a", fin=False)
-        for _ in range(100):
-            if c.arrived(0.1):
-                break
-            if drip:
-                c.send(frame(CONT, "x", fin=False) + frame(PONG))
-        c.expect_close(1008)
+        with lasting(0.9, 3):
+            c.send_frame(TEXT, "a", fin=False)
+            for _ in range(300):
+                if c.arrived(0.1):
+                    break
+                if drip:
+                    c.send(frame(CONT, "x", fin=False) + frame(PONG))
+            c.expect_close(1008)
 
 
 add("limits.time.silent", "a message not finished within messageTimeout: 1008", never_finished,
@@ -254,7 +255,8 @@ def _():
 def _():
     with ws("/idle") as c:
         still_open(c)
-        c.expect_close(1001, reply=True)
+        with lasting(0.9, 3):
+            c.expect_close(1001, reply=True)
 
 
 add_bystander("limits")

@@ -9,7 +9,7 @@ import os
 
 from common import (
     BINARY, Failed, PING, PONG, Raw, TEXT, add, add_bystander, answers, chop, cut, frame,
-    good_bye, pattern, request, send_parts, server, suite, upgrade, ws)
+    good_bye, lasting, pattern, request, send_parts, server, suite, upgrade, ws)
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 RFC_ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -315,9 +315,9 @@ add("handshake.limit.own.headers", "maxHeaderSize = 400", strict, 431, "/echo", 
 
 def too_slow(begun, drip=b""):
     """headerTimeout = 1 s: 408 where a request had begun, else just closed."""
-    with Raw(server().ports[1]) as c:
+    with Raw(server().ports[1]) as c, lasting(0.9, 3):
         c.send(begun)
-        for _ in range(100):
+        for _ in range(300):
             if c.arrived(0.1):
                 break
             c.send(drip)
