@@ -66,6 +66,17 @@ describe("neap run", function()
       assert.matches(path .. ":4: in", line, 1, true)
     end)
 
+    it("that raises ends at once, whatever still waits", function()
+      local status = run [[
+        local task = require "neap.task"
+        task.spawn(task.sleep, 3600)
+        task.every(3600, print)
+        task.sleep(0)
+        error "boom"
+      ]]
+      assert.equal(1, status)
+    end)
+
     it("that does not parse is told with its line and exits with 1", function()
       local status, _, log = run "local x = 1\nlocal = 2\n"
       assert.equal(1, status)
