@@ -49,7 +49,10 @@ static struct {
     int worker;
     enum sink sink;
     int fd;
-    bool own_fd;      /* fd is a description of our own, not descriptor 2 */
+    bool own_fd; /* fd is a description of our own, not descriptor 2 */
+    void (*on_wait)(void *arg);
+    void *on_wait_arg;
+    bool told;        /* on_wait has been called for what waits */
     int error;        /* why the last write did not take everything; 0 when it did */
     uint64_t dropped; /* lines since the last that was kept */
     time_t second;    /* the time that `stamp` tells, so that it is made once a second */
@@ -67,6 +70,7 @@ static void on_fork_child(void)
 {
     state.start = state.end = 0;
     state.dropped = 0;
+    log_on_wait(NULL, NULL);
 }
 
 static void ensure_stderr(void)
@@ -295,6 +299,16 @@ static void tell_dropped(void)
         state.dropped = 0;
 }
 
+/* Once for each time that lines begin to wait. */
+static void tell_waiting(void)
+{
+    bool waits = state.start < state.end;
+    bool news = waits && !state.told;
+    state.told = waits;
+    if (news && state.on_wait)
+        state.on_wait(state.on_wait_arg);
+}
+
 void log_bytes(enum log_level level, const struct log_field *fields, size_t field_count,
                const char *message, size_t len)
 {
@@ -316,6 +330,7 @@ void log_bytes(enum log_level level, const struct log_field *fields, size_t fiel
         state.dropped++;
     else if (!state.error)
         write_waiting();
+    tell_waiting();
 }
 
 void log_event(enum log_level level, const struct log_field *fields, size_t field_count,
@@ -333,6 +348,13 @@ void log_event(enum log_level level, const struct log_field *fields, size_t fiel
 }
 
 /* --- The rest ------------------------------------------------------------------------------- */
+
+void log_on_wait(void (*fn)(void *arg), void *arg)
+{
+    state.on_wait = fn;
+    state.on_wait_arg = arg;
+    state.told = false;
+}
 
 void log_set_worker(int worker)
 {
@@ -362,6 +384,7 @@ bool log_flush(void)
     tell_dropped();
     if (!state.error)
         write_waiting();
+    state.told = state.told && state.start < state.end;
     return state.start < state.end;
 }
 

@@ -69,6 +69,13 @@ bool log_parse_level(const char *s, enum log_level *level);
  */
 bool log_flush(void);
 
+/*
+ * Has `fn` called when lines begin to wait, from within the call that logs: it starts a timer that
+ * calls log_flush until that returns false. NULL: nobody is told, which is also how a forked child
+ * begins.
+ */
+void log_on_wait(void (*fn)(void *arg), void *arg);
+
 /* Waits at most `seconds` for what is pending to be written; before the process ends. */
 void log_close(double seconds);
 

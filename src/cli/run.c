@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "bind/lvm.h"
 #include "cli/library.h"
+#include "cli/version.h"
 #include "master/link.h"
 #include "master/master.h"
 
@@ -135,11 +136,16 @@ static void on_term(struct loop_signal *signal)
 }
 
 /* Log lines that the system did not take are tried again now and then. */
+static void on_log_waits(void *arg)
+{
+    struct worker *w = arg;
+    loop_timer_start(&w->loop, &w->log_retry, 0.1);
+}
+
 static void on_log_retry(struct loop_timer *timer)
 {
-    struct worker *w = LIST_ITEM(timer, struct worker, log_retry);
     if (log_flush())
-        loop_timer_start(&w->loop, timer, 0.1);
+        on_log_waits(LIST_ITEM(timer, struct worker, log_retry));
 }
 
 static void watch_master(struct worker *w)
@@ -149,6 +155,7 @@ static void watch_master(struct worker *w)
     loop_signal_start(&w->loop, &w->term, SIGTERM, on_term);
     loop_timer_init(&w->deadline, on_deadline);
     loop_timer_init(&w->log_retry, on_log_retry);
+    log_on_wait(on_log_waits, w);
 }
 
 static int work(struct worker_link *link, void *arg)
@@ -200,6 +207,7 @@ int run_command(const struct options *o)
         .drain = o->drain,
         .pid_file = o->pid_file,
         .control_path = o->control,
+        .version = version_text(),
         .work = work,
         .arg = (void *)(size_t)o,
     };

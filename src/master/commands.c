@@ -69,11 +69,8 @@ static const struct {
 
 enum control_result commands_run(void *arg, const char *command, struct buf *reply)
 {
-    struct master *m = arg;
-    enum control_result result = CONTROL_UNKNOWN;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(command, commands[i].name) == 0)
-            result = commands[i].run(m, reply);
-    master_tend_log(m);
-    return result;
+            return commands[i].run(arg, reply);
+    return CONTROL_UNKNOWN;
 }

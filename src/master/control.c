@@ -163,6 +163,12 @@ static void on_accept(struct listener *l, int fd, const struct address *peer)
 
 /* --- Where the socket is -------------------------------------------------------------------- */
 
+static const char *temporary_folder(void)
+{
+    const char *folder = getenv("TMPDIR");
+    return folder && folder[0] == '/' ? folder : "/tmp";
+}
+
 bool control_folder(int i, char *out, size_t size)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -171,7 +177,7 @@ bool control_folder(int i, char *out, size_t size)
     if (i == 0 && has_runtime)
         n = snprintf(out, size, "%s/neap", runtime);
     else if (i == has_runtime)
-        n = snprintf(out, size, "/tmp/neap-%u", (unsigned)geteuid());
+        n = snprintf(out, size, "%s/neap-%u", temporary_folder(), (unsigned)geteuid());
     return n >= 0 && (size_t)n < size;
 }
 
@@ -218,8 +224,8 @@ static int listen_by_default(struct unixsock *file)
         fd = unixsock_listen(file, path, 0600, CLIENTS);
     }
     if (fd < 0)
-        log_warn("no control socket: neither $XDG_RUNTIME_DIR/neap nor /tmp/neap-%u serves",
-                 (unsigned)geteuid());
+        log_warn("no control socket: neither $XDG_RUNTIME_DIR/neap nor %s/neap-%u serves",
+                 temporary_folder(), (unsigned)geteuid());
     return fd;
 }
 

@@ -50,8 +50,8 @@ void control_forget(struct control *c);
 
 /*
  * The folders where default sockets may be, best first: $XDG_RUNTIME_DIR/neap if that is set, then
- * /tmp/neap-UID, which serves where the first cannot be made. Writes the i-th; returns false past
- * the last.
+ * $TMPDIR/neap-UID (/tmp without TMPDIR), which serves where the first cannot be made. Writes the
+ * i-th; returns false past the last.
  */
 bool control_folder(int i, char *out, size_t size);
 

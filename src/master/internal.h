@@ -78,11 +78,6 @@ void master_stop(struct master *m);
 void master_abort(struct master *m);
 /* Gives up everything that is the master's alone; in a forked worker. */
 void master_forget(struct master *m);
-/*
- * Has the log written again soon if some of it still waits. Called at the end of whatever may have
- * logged.
- */
-void master_tend_log(struct master *m);
 
 /* commands.c: a control_handler whose `arg` is the master. */
 enum control_result commands_run(void *arg, const char *command, struct buf *reply);

@@ -106,10 +106,8 @@ void master_abort(struct master *m)
 
 static void on_deadline(struct loop_timer *timer)
 {
-    struct master *m = LIST_ITEM(timer, struct master, deadline);
     log_warn("workers that did not end in time are killed");
-    kill_all(m);
-    master_tend_log(m);
+    kill_all(LIST_ITEM(timer, struct master, deadline));
 }
 
 /* --- Signals -------------------------------------------------------------------------------- */
@@ -122,7 +120,6 @@ static void stop_signal(struct master *m)
         log_warn("second signal: ending at once");
         master_abort(m);
     }
-    master_tend_log(m);
 }
 
 static void on_sigterm(struct loop_signal *s)
@@ -137,8 +134,8 @@ static void on_sigint(struct loop_signal *s)
 
 static void on_sighup(struct loop_signal *s)
 {
+    (void)s;
     log_info("SIGHUP is ignored");
-    master_tend_log(LIST_ITEM(s, struct master, sighup));
 }
 
 /* Several deaths may be one signal; and as process 1 of a container the master inherits orphans. */
@@ -151,7 +148,6 @@ static void on_sigchld(struct loop_signal *s)
         for (struct worker *w = m->workers; w < workers_end(m); w++)
             if (w->pid == pid)
                 worker_ended(w, status);
-    master_tend_log(m);
 }
 
 static void start_signals(struct master *m)
@@ -175,15 +171,16 @@ static void stop_signals(struct master *m)
 
 /* --- The log -------------------------------------------------------------------------------- */
 
-void master_tend_log(struct master *m)
+static void on_log_waits(void *arg)
 {
-    if (log_flush() && !loop_timer_active(&m->log_retry))
-        loop_timer_start(&m->loop, &m->log_retry, LOG_RETRY);
+    struct master *m = arg;
+    loop_timer_start(&m->loop, &m->log_retry, LOG_RETRY);
 }
 
 static void on_log_retry(struct loop_timer *timer)
 {
-    master_tend_log(LIST_ITEM(timer, struct master, log_retry));
+    if (log_flush())
+        loop_timer_start(&LIST_ITEM(timer, struct master, log_retry)->loop, timer, LOG_RETRY);
 }
 
 /* --- The process ---------------------------------------------------------------------------- */
@@ -207,11 +204,13 @@ static struct master *master_new(const struct master_config *config)
     for (int i = 0; i < config->workers; i++)
         worker_init(&m->workers[i], m, i);
     start_signals(m);
+    log_on_wait(on_log_waits, m);
     return m;
 }
 
 static void master_free(struct master *m)
 {
+    log_on_wait(NULL, NULL);
     stop_signals(m);
     loop_deinit(&m->loop);
     mem_free(m);
@@ -235,7 +234,6 @@ static int run(struct master *m)
     for (struct worker *w = m->workers; w < workers_end(m); w++)
         if (!m->stopping)
             worker_start(w);
-    master_tend_log(m);
     while (!all_over(m))
         loop_run(&m->loop);
     if (m->control)

@@ -31,12 +31,11 @@ enum worker_exit {
 };
 
 struct master_config {
-    int workers;          /* 1 and up */
-    double drain;         /* seconds for draining at SIGTERM/SIGINT; default 10 */
-    const char *pid_file; /* or NULL */
-    const char
-        *control_path;   /* or NULL: $XDG_RUNTIME_DIR/neap/PID.sock, else /tmp/neap-UID/PID.sock */
-    const char *version; /* for `neap status`, or NULL */
+    int workers;              /* 1 and up */
+    double drain;             /* seconds for draining at SIGTERM/SIGINT; default 10 */
+    const char *pid_file;     /* or NULL */
+    const char *control_path; /* or NULL: the default place, see control.h */
+    const char *version;      /* for `neap status`, or NULL */
     int (*work)(struct worker_link *link, void *arg);
     void *arg;
 };

@@ -132,9 +132,7 @@ static void read_link(struct worker *w)
 static void on_link(struct loop_io *io, int events)
 {
     (void)events;
-    struct worker *w = LIST_ITEM(io, struct worker, io);
-    read_link(w);
-    master_tend_log(w->master);
+    read_link(LIST_ITEM(io, struct worker, io));
 }
 
 static void close_link(struct worker *w)
@@ -247,9 +245,7 @@ void worker_start(struct worker *w)
 
 static void on_restart(struct loop_timer *timer)
 {
-    struct worker *w = LIST_ITEM(timer, struct worker, restart);
-    worker_start(w);
-    master_tend_log(w->master);
+    worker_start(LIST_ITEM(timer, struct worker, restart));
 }
 
 /* --- Death ---------------------------------------------------------------------------------- */

@@ -402,6 +402,33 @@ static void blocked_without_own_description(void)
     close(reader);
 }
 
+static void count_call(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void waiting_is_told(void)
+{
+    static char text[1 << 20];
+    int fds[2], calls = 0;
+    CHECK_INT(pipe2(fds, O_CLOEXEC), 0);
+    log_on(fds[1], false);
+    log_on_wait(count_call, &calls);
+    log_info("this does not wait");
+    CHECK_INT(calls, 0);
+    for (int round = 1; round < 3; round++) {
+        for (int i = 0; i < 2000; i++)
+            log_info("filling the pipe and what may wait");
+        CHECK_INT(calls, round); /* once, however many lines wait */
+        while (log_flush())
+            read_more(fds[0], text, 0, sizeof text);
+        read_more(fds[0], text, 0, sizeof text);
+    }
+    log_on_wait(NULL, NULL);
+    log_off();
+    close(fds[0]);
+}
+
 static void reader_gone(void)
 {
     for (int socket = 0; socket < 2; socket++) {
@@ -555,6 +582,7 @@ int main(void)
     test("a blocked pipe (L17)", blocked_pipe);
     test("a blocked socket", blocked_socket);
     test("a pipe that cannot be opened anew", blocked_without_own_description);
+    test("waiting is told", waiting_is_told);
     test("the reader has gone", reader_gone);
     test("no space (L17)", no_space);
     test("stderr is closed", closed_stderr);

@@ -1,0 +1,532 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Master and workers of the real program: start, death, log, control socket, end.
+
+Faults L08, L09, L10, L17 and L26. NEAP_KILLS is the number of worker deaths of L08 (30; the full
+measure is 200).
+"""
+import contextlib
+import json
+import os
+import random
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from neaptest import (  # noqa: E402
+    APPS, NEAP, SECONDS, SLACK, TEXT, Failed, Raw, Server, Suite, alive, children, cpu, fds,
+    run_neap, wait_until)
+
+suite = Suite("processes")
+ECHO = os.path.join(APPS, "echo")
+KILLS = int(os.environ.get("NEAP_KILLS") or 30)
+
+BUSY = """
+local websocket = require "neap.websocket"
+local task = require "neap.task"
+local log = require "neap.log"
+local listener = websocket.listener(arg[1])
+local function attach(path, callbacks) listener:attach(path, callbacks) end
+attach("/echo", { onMessage = function(self, caller, data) return data end })
+attach("/slow", { onMessage = function(self, caller, data)
+  caller:writeMessage("begun") task.sleep(tonumber(data)) return "done" end })
+attach("/flood", { onMessage = function(self, caller, data)
+  local piece = ("x"):rep(16384)
+  for _ = 1, 1000 do caller:writeMessage(piece) end end })
+attach("/log", { onMessage = function(self, caller, data)
+  log.info("said", { text = data }) return "logged" end })
+"""
+
+
+def need(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def free_port():
+    """A port that was free just now, for servers whose log cannot be read."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def echoes(client, text="still here"):
+    """Whether the connection still answers."""
+    try:
+        client.text(text)
+        client.expect(TEXT, text)
+        return True
+    except (Failed, OSError):
+        return False
+
+
+def answers(port):
+    """Whether a new connection is upgraded and answered."""
+    try:
+        with Raw(port, "/echo") as client:
+            return echoes(client)
+    except (Failed, OSError):
+        return False
+
+
+def listening_sockets(port):
+    """How many sockets listen on a TCP port of 0.0.0.0 or 127.0.0.1."""
+    with open("/proc/net/tcp") as f:
+        rows = [line.split() for line in f][1:]
+    return sum(1 for r in rows if int(r[1].rpartition(":")[2], 16) == port and r[3] == "0A")
+
+
+def zombies(pid):
+    """Dead children that nobody has waited for."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open("/proc/%s/stat" % name) as f:
+            fields = f.read().rpartition(")")[2].split()
+            if int(fields[1]) == pid and fields[0] == "Z":
+                found.append(int(name))
+    return found
+
+
+def connected(server, count):
+    """Connections on a multi-worker server; returns [(client, worker's pid)].
+
+    A worker is known by its descriptors: they are one more after the upgrade has been answered.
+    """
+    pids, clients = server.workers(), []
+    have = {pid: fds(pid) for pid in pids}
+    for _ in range(count):
+        client = Raw(server.port, "/echo")
+        owner = wait_until(lambda: next((p for p in pids if fds(p) > have[p]), None),
+                           what="a worker has one more descriptor")
+        have[owner] += 1
+        clients.append((client, owner))
+    return clients
+
+
+def close_all(clients):
+    for client in clients:
+        (client[0] if isinstance(client, tuple) else client).close()
+
+
+# --- Starting -------------------------------------------------------------------------------------
+
+@suite.case("start.lines", "one line for each listener, then ready, all by the master")
+def _():
+    two = BUSY + 'websocket.listener(arg[2])\n'
+    with Server(lua=two, args=["0", "127.0.0.1:0"], options=["--workers", "3"]) as s:
+        records = [r for r in s.records() if r.level == "info"]
+        need([re.sub(r"\d+$", "N", r.message) for r in records] ==
+             ["listening ws://0.0.0.0:N", "listening ws://127.0.0.1:N", "ready"], repr(records))
+        need(not any("worker" in r.fields for r in records), repr(records))
+        need(len(set(s.ports)) == 2, repr(s.ports))
+
+
+@suite.case("start.workers", "every worker has its share of connections")
+def _():
+    with Server(ECHO, options=["--workers", "4"]) as s:
+        need(len(s.workers()) == 4, "workers: %r" % s.workers())
+        need(listening_sockets(s.port) == 4, "listening: %d" % listening_sockets(s.port))
+        clients = connected(s, 80)
+        need(len({pid for _, pid in clients}) == 4, "only some workers have connections")
+        close_all(clients)
+
+
+@suite.case("start.json", "each line of the JSON form is an object with the agreed keys")
+def _():
+    options = ["--log-format", "json", "--workers", "2"]
+    with Server(lua=BUSY, options=options) as s:
+        with Raw(s.port, "/log") as client:
+            client.text('"quoted" \\ \n \x1b[31m \u202e \u2028')
+            client.expect(TEXT, "logged")
+        s.wait_log(r'"said"')
+        lines = [json.loads(line) for line in s.log().splitlines()]
+        need(all({"time", "level", "message"} <= set(line) for line in lines), repr(lines))
+        said = next(line for line in lines if line["message"] == "said")
+        need(said["text"] == '"quoted" \\ \n \x1b[31m \u202e \u2028', repr(said))
+        need(said["worker"] in (0, 1), repr(said))
+        need(all(c not in s.log() for c in "\x1b\u202e\u2028"), "unescaped")
+
+
+@suite.case("start.port-in-use", "a second server on the port says so and exits 1")
+def _():
+    for workers in (1, 2):
+        with Server(ECHO, options=["--workers", workers]) as s:
+            result = run_neap("run", ECHO, "--workers", workers, "--", s.port)
+            need(result.returncode == 1, "status %d" % result.returncode)
+            need("cannot listen on 0.0.0.0:%d: address already in use" % s.port in result.stderr,
+                 result.stderr)
+            need(answers(s.port), "the first server does not answer")
+
+
+@suite.case("start.unix", "a unix: listener: named in the log, removed at the end, stale replaced")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "app.sock")
+        with socket.socket(socket.AF_UNIX) as old:
+            old.bind(path)      # and nobody listens there
+        with Server(ECHO, args=["unix:" + path], options=["--workers", "2"]) as s:
+            need(s.sockets == [path], repr(s.sockets))
+            with Raw(path, "/echo") as client:
+                need(echoes(client), "no echo")
+        need(not os.path.exists(path), "the socket file is left")
+
+
+# --- Deaths of workers ----------------------------------------------------------------------------
+
+@suite.case("worker.killed", "L08: killed again and again under load; the others notice nothing")
+def _():
+    rng = random.Random(8)
+    with Server(ECHO, options=["--workers", "3"]) as s:
+        master_fds = fds(s.pid)
+        clients = connected(s, 60)
+        for round_ in range(KILLS):
+            victim = rng.choice(s.workers())
+            began = time.monotonic()
+            os.kill(victim, rng.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]))
+            wait_until(lambda: not alive(victim), what="the worker is gone")
+            wait_until(lambda: len(s.workers()) == 3 and victim not in s.workers(),
+                       1 * SLACK, "a new worker within a second")
+            need(answers(s.port), "not answered in round %d" % round_)
+            need(time.monotonic() - began < 1 * SLACK, "took longer than a second")
+            lost = [pair for pair in clients if pair[1] == victim]
+            kept = [pair for pair in clients if pair[1] != victim]
+            bad = [pair for pair in kept if not echoes(pair[0])]
+            need(not bad, "%d connections of other workers were lost" % len(bad))
+            close_all(lost)
+            wait_until(lambda: s.log().count("info  worker ready worker=") > round_,
+                       what="the new worker is ready")
+            clients = kept + connected(s, len(lost))
+        need(listening_sockets(s.port) == 3, "listening: %d" % listening_sockets(s.port))
+        close_all(clients)
+        wait_until(lambda: fds(s.pid) == master_fds, what="the master's descriptors are back")
+        need(not zombies(s.pid), "zombies")
+
+
+@suite.case("worker.terminated", "SIGTERM to one worker: it drains and is replaced")
+def _():
+    with Server(ECHO, options=["--workers", "1"]) as s:
+        client, pid = connected(s, 1)[0]
+        os.kill(pid, signal.SIGTERM)
+        client.expect_close(1001, reply=True)
+        wait_until(lambda: s.workers() and s.workers() != [pid], what="another worker")
+        wait_until(lambda: answers(s.port), what="the other worker answers")
+        s.wait_log(r"worker ended worker=0 .*status=0")
+
+
+@suite.case("worker.queue", "connections that wait to be accepted by a worker that dies are served")
+def _():
+    with Server(ECHO, options=["--workers", "1"]) as s:
+        pid = s.workers()[0]
+        os.kill(pid, signal.SIGSTOP)
+        waiting = [Raw(s.port) for _ in range(50)]
+        os.kill(pid, signal.SIGKILL)
+        for client in waiting:
+            need(client.handshake("/echo").status == 101, "not upgraded")
+            need(echoes(client), "no echo")
+        close_all(waiting)
+
+
+def started_in_vain(lua, options=()):
+    began = time.monotonic()
+    s = Server(lua=lua, options=options, wait=False)
+    status = s.wait_exit()
+    return s, status, time.monotonic() - began
+
+
+@suite.case("worker.crash-loop", "L09: workers that die at start: five attempts with back-off, then 1")
+def _():
+    listens = 'require("neap.websocket").listener(0)\n'
+    for lua in ("os.exit(7)", listens + "os.exit(0)",
+                'local ffi = require "ffi" ffi.cdef "int raise(int);" ffi.C.raise(9)'):
+        s, status, took = started_in_vain(lua)
+        need(status == 1, "%s: status %d" % (lua, status))
+        died = re.findall(r"worker (?:died|ended) worker=0", s.log())
+        need(len(died) == 5, "%s: %d deaths\n%s" % (lua, len(died), s.log()))
+        need(took > 1.4, "no back-off: %.2f s" % took)
+        need(s.records()[-1].message == "giving up: no worker became ready in 5 attempts", s.log())
+
+
+@suite.case("worker.broken-app", "an app that does not load: its error once, at once, status 1")
+def _():
+    for lua in ("this is no Lua", 'error("not today")',
+                'require("neap.websocket").listener(0) error("not today")'):
+        s, status, took = started_in_vain(lua)
+        need(status == 1, "%s: status %d" % (lua, status))
+        need("app.lua:1" in s.log(), s.log())
+        need("died" not in s.log() and took < 1.4 * SLACK, "tried again:\n" + s.log())
+
+
+@suite.case("worker.script", "a script's end is the program's end")
+def _():
+    need(started_in_vain('print("hello")')[1] == 0, "a good script")
+    s, status, _ = started_in_vain('error("bad luck")', ["--workers", "2"])
+    need(status == 1 and "bad luck" in s.log(), "status %d\n%s" % (status, s.log()))
+
+
+# --- The master -----------------------------------------------------------------------------------
+
+@suite.case("master.killed", "L10: without a master the workers drain; a new server binds at once")
+def _():
+    s = Server(ECHO, options=["--workers", "3", "--drain", "5"])
+    port, pids = s.port, s.workers()
+    clients = connected(s, 12)
+    s.signal(signal.SIGKILL)
+    for client, _ in clients:
+        client.expect_close(1001, reply=True)
+    wait_until(lambda: not any(alive(pid) for pid in pids), what="the workers end")
+    need(s.wait_exit() == -signal.SIGKILL, "exit status")
+    with Server(ECHO, args=[port], options=["--workers", "3"]):
+        need(answers(port), "the new server does not answer")
+
+
+@suite.case("master.idle", "an idle server uses no processor time and wakes up for nothing")
+def _():
+    def switches(pid):
+        with open("/proc/%d/status" % pid) as f:
+            return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", f.read(), re.M).group(1))
+    with Server(ECHO, options=["--workers", "2"]) as s:
+        need(answers(s.port), "no answer")
+        pids = [s.pid] + s.workers()
+
+        def quiet():        # a period without a single wake-up, once what the start left is done
+            before = [(switches(p), cpu(p)) for p in pids]
+            threading.Event().wait(1)
+            return before == [(switches(p), cpu(p)) for p in pids]
+        wait_until(quiet, 10 * SLACK, "a second without a wake-up")
+
+
+@suite.case("master.sighup", "SIGHUP is ignored and told")
+def _():
+    with Server(ECHO) as s:
+        s.signal(signal.SIGHUP)
+        s.wait_log("SIGHUP is ignored")
+        need(answers(s.port), "no answer")
+
+
+@suite.case("master.pid-file", "written, refused to a second server, removed")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "neap.pid")
+        with Server(ECHO, options=["--pid-file", path]) as s:
+            need(open(path).read() == "%d\n" % s.pid, "what it holds")
+            result = run_neap("run", ECHO, "--pid-file", path, "--", "0")
+            need(result.returncode == 1, "status %d" % result.returncode)
+            need("names a running server, process %d" % s.pid in result.stderr, result.stderr)
+        need(os.listdir(folder) == [], repr(os.listdir(folder)))
+
+
+# --- The control socket ---------------------------------------------------------------------------
+
+@suite.case("control.status", "neap status, by itself and with --control")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        env = {"XDG_RUNTIME_DIR": folder, "TMPDIR": folder}
+        result = run_neap("status", env=env)
+        need(result.returncode == 1 and "no server" in result.stderr, result.stderr)
+        with Server(ECHO, options=["--workers", "2"], env=env) as s:
+            result = run_neap("status", env=env)
+            need(result.returncode == 0, result.stderr)
+            need("pid %d\n" % s.pid in result.stdout, result.stdout)
+            need(re.search(r"^version neap \d", result.stdout, re.M), result.stdout)
+            need("listener ws://0.0.0.0:%d\n" % s.port in result.stdout, result.stdout)
+            for number, pid in enumerate(s.workers()):
+                need(re.search(r"^worker %d pid=%d state=ready restarts=0 uptime=\d+$" %
+                               (number, pid), result.stdout, re.M), result.stdout)
+            own = os.path.join(folder, "own.sock")
+            with Server(ECHO, options=["--control", own], env=env) as other:
+                result = run_neap("status", "--control", own, env=env)
+                need("pid %d\n" % other.pid in result.stdout, result.stdout)
+                need(run_neap("status", env=env).returncode == 0, "found both")
+            need(not os.path.exists(own), "the socket file is left")
+            with Server(ECHO, env=env) as other:
+                result = run_neap("status", env=env)
+                need(result.returncode == 2, "status %d" % result.returncode)
+                need(all("%d.sock" % pid in result.stderr for pid in (s.pid, other.pid)),
+                     result.stderr)
+        need(os.listdir(os.path.join(folder, "neap")) == [], "socket files are left")
+
+
+@suite.case("control.stop", "neap stop returns when the server has ended in order")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        env = {"XDG_RUNTIME_DIR": folder, "TMPDIR": folder}
+        s = Server(lua=BUSY, env=env)
+        client = Raw(s.port, "/slow")
+        client.text("0.2")
+        client.expect(TEXT, "begun")
+        stopping = subprocess.Popen([NEAP, "stop"], env=dict(os.environ, **env),
+                                    stdout=subprocess.PIPE)
+        client.expect_close(1001, reply=True)
+        need(stopping.communicate(timeout=SECONDS * 3)[0] == b"stopping\n", "what it prints")
+        need(stopping.returncode == 0, "status %d" % stopping.returncode)
+        need(s.wait_exit(SECONDS) == 0, "the server's status")
+
+
+@suite.case("control.reload", "neap reload is refused for now, and nothing happens")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        env = {"XDG_RUNTIME_DIR": folder, "TMPDIR": folder}
+        with Server(ECHO, env=env) as s, s.unharmed():
+            result = run_neap("reload", env=env)
+            need(result.returncode == 1, "status %d" % result.returncode)
+            need("this version cannot reload" in result.stderr, result.stderr)
+
+
+# --- Stopping -------------------------------------------------------------------------------------
+
+@suite.case("stop.drain", "L26: idle, stuck and slow connections; 1001 to all reachable, status 0")
+def _():
+    options = ["--workers", "2", "--drain", "2"]
+    with Server(lua=BUSY, options=options, seconds=SECONDS * 2) as s:
+        idle = [Raw(s.port, "/echo") for _ in range(200)]
+        stuck = [Raw(s.port, "/flood", rcvbuf=4096) for _ in range(20)]
+        for client in stuck:
+            client.text("go")
+        slow = [Raw(s.port, "/slow") for _ in range(10)]
+        for client in slow:
+            client.text("0.5")
+            client.expect(TEXT, "begun")
+        for client in stuck:
+            client.recv_until(lambda data: len(data) > 1024)
+        began = time.monotonic()
+        s.signal(signal.SIGTERM)
+        for client in idle:
+            client.expect_close(1001, "server shutting down", reply=True, eof=False)
+        for client in slow:
+            client.expect_close(1001, "server shutting down", reply=True, eof=False)
+        need(s.wait_exit() == 0, "status %d\n%s" % (s.status, s.log()[-2000:]))
+        took = time.monotonic() - began
+        need(took < 3.5 * SLACK, "took %.1f s" % took)
+        close_all(idle + stuck + slow)
+
+
+@suite.case("stop.twice", "L26: a second signal ends at once")
+def _():
+    s = Server(lua=BUSY, options=["--workers", "2", "--drain", "60"])
+    client = Raw(s.port, "/slow")
+    client.text("60")
+    client.expect(TEXT, "begun")
+    s.signal(signal.SIGTERM)
+    s.wait_log("stopping")
+
+    def insist():       # what comes within half a second of the first is taken for its echo
+        s.signal(signal.SIGTERM)
+        return "second signal" in s.log()
+    wait_until(insist, SECONDS, "a second signal is heard")
+    need(s.wait_exit(SECONDS) == 1, "status %d" % s.status)
+    client.close()
+
+
+@suite.case("stop.interrupt", "SIGINT to the whole group, as a terminal sends it, is one stop")
+def _():
+    s = Server(ECHO, options=["--workers", "2"])
+    clients = connected(s, 10)
+    os.killpg(s.pid, signal.SIGINT)
+    for client, _ in clients:
+        client.expect_close(1001, reply=True)
+    need(s.wait_exit() == 0, "status %d" % s.status)
+    need("died" not in s.log(), s.log())
+
+
+# --- The log --------------------------------------------------------------------------------------
+
+def served_without_log(redirect, port):
+    """A server whose stderr `redirect` replaces (in the child), found by its port."""
+    s = Server(lua=BUSY, args=["127.0.0.1:%d" % port], wait=False, preexec=redirect)
+    wait_until(lambda: answers(port), what="the server answers")
+    s.workers()
+    return s
+
+
+def log_much(port, count, size=1000):
+    """Messages that the server logs; each must be answered quickly. Returns the longest wait."""
+    worst = 0
+    with Raw(port, "/log") as client:
+        for i in range(count):
+            began = time.monotonic()
+            client.text("%d %s" % (i, "x" * size))
+            client.expect(TEXT, "logged")
+            worst = max(worst, time.monotonic() - began)
+    return worst
+
+
+@suite.case("log.blocked", "L17: a blocked FIFO costs no traffic; what was dropped is counted")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "fifo")
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+        def redirect():
+            os.dup2(os.open(path, os.O_WRONLY), 2)
+        with served_without_log(redirect, free_port()) as s:
+            port = int(re.search(r":(\d+)", " ".join(s.proc.args)).group(1))
+            total = 3000
+            need(log_much(port, total) < 1 * SLACK, "traffic waited for the log")
+            text = bytearray()
+
+            def drained():
+                with contextlib.suppress(BlockingIOError):
+                    text.extend(os.read(reader, 1 << 20))
+                return b"the log dropped" in text and text.endswith(b"\n")
+            wait_until(drained, SECONDS * 2, "the number of dropped lines")
+            kept = [int(n) for n in re.findall(rb' said text="(\d+) x{1000}" ', text)]
+            dropped = sum(int(n) for n in re.findall(rb"the log dropped (\d+) lines", text))
+            need(kept == sorted(set(kept)), "lines twice or out of order")
+            need(len(kept) + dropped == total, "%d kept, %d dropped" % (len(kept), dropped))
+            need(log_much(port, 1) < 1 * SLACK, "after it")
+        os.close(reader)
+
+
+@suite.case("log.full", "L17: no space for the log costs no traffic; it goes on when there is some")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path, limit = os.path.join(folder, "log"), 100000
+
+        def redirect():
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        port = free_port()
+        with served_without_log(redirect, port) as s:
+            need(log_much(port, 3000) < 1 * SLACK, "traffic waited for the log")
+            need(os.path.getsize(path) == limit, "size %d" % os.path.getsize(path))
+            for pid in [s.pid] + s.workers():
+                resource.prlimit(pid, resource.RLIMIT_FSIZE,
+                                 (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            wait_until(lambda: b"the log dropped" in open(path, "rb").read(), SECONDS * 2,
+                       "the number of dropped lines")
+
+
+@suite.case("log.gone", "L17: reader gone, file and folder removed, a device without space")
+def _():
+    def no_reader():
+        reader, writer = os.pipe()
+        os.dup2(writer, 2)
+        os.close(reader)
+
+    def full_device():
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+
+    def removed_file():
+        folder = tempfile.mkdtemp()
+        path = os.path.join(folder, "log")
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), 2)
+        os.unlink(path)
+        os.rmdir(folder)
+
+    def closed():
+        os.close(2)
+    for redirect in (no_reader, full_device, removed_file, closed):
+        port = free_port()
+        with served_without_log(redirect, port) as s, s.unharmed(grow=2 << 20):
+            need(log_much(port, 300) < 1 * SLACK, "traffic waited for the log")
+
+
+if __name__ == "__main__":
+    suite.main()
