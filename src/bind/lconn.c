@@ -28,7 +28,10 @@ static struct lvm *vm_of(const struct conn *c)
     return LIST_ITEM(c->endpoint->server, struct lvm, server);
 }
 
-/* --- Results of callbacks ------------------------------------------------------------------------------- */
+/*
+ * --- Results of callbacks
+ * -------------------------------------------------------------------------------
+ */
 
 /* Ends the session for the error value at the top of `co`, which is what onError will be told. */
 static void fail(struct conn *c, lua_State *co, bool with_reason)
@@ -72,7 +75,6 @@ static void returned_error(struct conn *c, lua_State *co, int index)
     fail(c, co, true);
 }
 
-
 static void send_string(struct ltask *t, int index, bool binary)
 {
     size_t len;
@@ -85,13 +87,18 @@ static void send_string(struct ltask *t, int index, bool binary)
     } else if (utf8_valid((const uint8_t *)bytes, len)) {
         conn_send(c, WS_TEXT, bytes, len);
     } else {
-        lua_pushfstring(t->co, "%s returned text that is not valid UTF-8: return websocket.bytes(…) for bytes", t->name);
+        lua_pushfstring(
+            t->co, "%s returned text that is not valid UTF-8: return websocket.bytes(…) for bytes",
+            t->name);
         log_error("%s", lua_tostring(t->co, -1));
         fail(c, t->co, false);
     }
 }
 
-/* Any value but a string goes through hooks.convert: bytes and their kind, a close frame, nothing, or an error. */
+/*
+ * Any value but a string goes through hooks.convert: bytes and their kind, a close frame, nothing,
+ * or an error.
+ */
 static void send_converted(struct ltask *t)
 {
     lua_State *co = t->co;
@@ -111,7 +118,8 @@ static void send_converted(struct ltask *t)
     if (!kind)
         returned_error(c, co, 3);
     else if (strcmp(kind, "close") == 0)
-        conn_close(c, (unsigned)lua_tonumber(co, 4), bytes ? bytes : "", len, c->route->config.close_timeout);
+        conn_close(c, (unsigned)lua_tonumber(co, 4), bytes ? bytes : "", len,
+                   c->route->config.close_timeout);
     else
         send_string(t, 2, strcmp(kind, "binary") == 0);
 }
@@ -120,11 +128,8 @@ static void send_results(struct ltask *t)
 {
     lua_State *co = t->co;
     switch (lua_type(co, 1)) {
-    case LUA_TNONE:
-        return;
-    case LUA_TNIL:
-        returned_error(t->conn, co, 2);
-        return;
+    case LUA_TNONE: return;
+    case LUA_TNIL: returned_error(t->conn, co, 2); return;
     case LUA_TSTRING:
         if (conn_writable(t->conn))
             send_string(t, 1, t->binary);
@@ -135,7 +140,10 @@ static void send_results(struct ltask *t)
     }
 }
 
-/* --- Callbacks ------------------------------------------------------------------------------------------- */
+/*
+ * --- Callbacks
+ * -------------------------------------------------------------------------------------------
+ */
 
 static void callback_finished(struct ltask *t, bool ok)
 {
@@ -248,7 +256,10 @@ static void on_free(struct conn *c)
         lcaller_detach(vm_of(c), c->user);
 }
 
-/* --- The upgrade ----------------------------------------------------------------------------------------- */
+/*
+ * --- The upgrade
+ * -----------------------------------------------------------------------------------------
+ */
 
 /* hooks.upgrade returned service, self: 101. */
 static void accept(struct ltask *t, struct lservice *service, struct lrequest *r)
@@ -277,7 +288,10 @@ static struct http_str str_at(lua_State *co, int index)
     return (struct http_str){s, len};
 }
 
-/* Header lines from an array of { name, value } at `index`; the strings stay on the stack as long as the array. */
+/*
+ * Header lines from an array of { name, value } at `index`; the strings stay on the stack as long
+ * as the array.
+ */
 static struct http_line *lines_at(lua_State *co, int index, size_t *count)
 {
     *count = lua_istable(co, index) ? lua_objlen(co, index) : 0;
@@ -298,8 +312,10 @@ static void refuse(struct ltask *t)
     lua_State *co = t->co;
     size_t count;
     struct http_line *lines = lines_at(co, 4, &count);
-    struct http_reply reply = {
-        .status = (int)lua_tonumber(co, 2), .lines = lines, .line_count = count, .body = str_at(co, 3)};
+    struct http_reply reply = {.status = (int)lua_tonumber(co, 2),
+                               .lines = lines,
+                               .line_count = count,
+                               .body = str_at(co, 3)};
     conn_refuse(t->conn, &reply);
     mem_free(lines);
 }

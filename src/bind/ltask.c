@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * The scheduler. There is no queue of its own: a task that can go on is resumed in the first stage of the
- * turn's end, in the order in which tasks became ready.
+ * The scheduler. There is no queue of its own: a task that can go on is resumed in the first stage
+ * of the turn's end, in the order in which tasks became ready.
  *
- * A coroutine that ended well is used again (lua_resume on a finished thread starts it anew); one that raised is left to the
- * collector, since LuaJIT cannot reset it.
+ * A coroutine that ended well is used again (lua_resume on a finished thread starts it anew); one
+ * that raised is left to the collector, since LuaJIT cannot reset it.
  */
 #include "bind/ltask.h"
 
@@ -133,7 +133,9 @@ static bool yielded(struct ltask *t)
         t->waited = true;
         return true;
     }
-    lua_pushliteral(co, "coroutine.yield outside of a coroutine of your own: to wait, use neap.task.sleep or a channel");
+    lua_pushliteral(
+        co,
+        "coroutine.yield outside of a coroutine of your own: to wait, use neap.task.sleep or a channel");
     raised(t);
     return false;
 }
@@ -200,7 +202,9 @@ int ltask_wait(lua_State *L)
 {
     struct ltask *t = lvm_of(L)->running;
     if (!lua_isyieldable(L))
-        return luaL_error(L, "cannot wait here: this code is called by a C function that cannot be suspended (table.sort, string.gsub, …)");
+        return luaL_error(
+            L,
+            "cannot wait here: this code is called by a C function that cannot be suspended (table.sort, string.gsub, …)");
     t->state = LTASK_PARKED;
     lua_pushlightuserdata(L, &marker);
     return lua_yield(L, 1);
@@ -237,7 +241,10 @@ static void on_sleep_over(struct loop_timer *timer)
     ltask_wake(t, 1);
 }
 
-/* --- What Lua sees ---------------------------------------------------------------------------------------- */
+/*
+ * --- What Lua sees
+ * ----------------------------------------------------------------------------------------
+ */
 
 static void push_handle(struct lvm *vm, lua_State *L, struct ltask *t)
 {
@@ -329,9 +336,10 @@ static int core_sleep(lua_State *L)
 }
 
 static const struct luaL_Reg functions[] = {
-    {"spawn", core_spawn},       {"current", core_current}, {"park", core_park},
-    {"wake", core_wake},         {"cancel", core_cancel},   {"finished", core_finished},
-    {"sleep", core_sleep},       {NULL, NULL},
+    {"spawn", core_spawn},   {"current", core_current},
+    {"park", core_park},     {"wake", core_wake},
+    {"cancel", core_cancel}, {"finished", core_finished},
+    {"sleep", core_sleep},   {NULL, NULL},
 };
 
 void ltask_open(struct lvm *vm, lua_State *L)

@@ -33,7 +33,10 @@ struct loop {
 void loop_init(struct loop *loop);
 void loop_deinit(struct loop *loop);
 
-/* Runs until loop_stop, not at all when that was called before; the turn in which it is called still ends. */
+/*
+ * Runs until loop_stop, not at all when that was called before; the turn in which it is called
+ * still ends.
+ */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 

@@ -241,9 +241,9 @@ static void on_ready(struct loop_io *io, int events)
         read_batch(c);
     c->in_batch = false;
     /*
-     * Small answers of all connections that were read in this turn are written one after the other at its end: reading
-     * and writing in runs keeps the kernel's code in the cache, which is worth six percent of an echo. Large output goes out while it is
-     * in the cache itself.
+     * Small answers of all connections that were read in this turn are written one after the other
+     * at its end: reading and writing in runs keeps the kernel's code in the cache, which is worth
+     * six percent of an echo. Large output goes out while it is in the cache itself.
      */
     if (c->ws.out.len && c->ws.out.len <= OUTPUT_SMALL)
         loop_defer(server_of(c)->loop, LOOP_FLUSH, &c->job);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * The part of a connection after the handshake: events of the session go to the handler, one at a time, in order.
+ * The part of a connection after the handshake: events of the session go to the handler, one at a
+ * time, in order.
  *
- * While a handler runs (it waits for something), the session is read on: control frames are answered
- * at once, messages are copied into a queue until QUEUE_MAX bytes wait; then the socket is not
- * read any further. What is told, and when:
+ * While a handler runs (it waits for something), the session is read on: control frames are
+ * answered at once, messages are copied into a queue until QUEUE_MAX bytes wait; then the socket is
+ * not read any further. What is told, and when:
  *
  *      on_open, (messages, pings, pongs, idle time-outs)*, on_error?, on_close
  *
- * A session is over when the peer's close frame has come, when an error ended it, or when the socket broke, whichever is
- * first. The socket may outlive it for a moment (the close frame has to be written), and the object may outlive the socket
- * (a handler has to finish).
+ * A session is over when the peer's close frame has come, when an error ended it, or when the
+ * socket broke, whichever is first. The socket may outlive it for a moment (the close frame has to
+ * be written), and the object may outlive the socket (a handler has to finish).
  */
 #include "server/conn_private.h"
 
@@ -167,8 +168,9 @@ static void tell_end(struct conn *c)
     else
         c->close_due = false;
     c->busy++;
-    bool waits = error ? hooks_of(c)->on_error(c)
-                       : hooks_of(c)->on_close(c, c->code, c->reason ? c->reason : "", c->reason_len);
+    bool waits = error
+                     ? hooks_of(c)->on_error(c)
+                     : hooks_of(c)->on_close(c, c->code, c->reason ? c->reason : "", c->reason_len);
     if (!waits)
         c->busy--;
 }
@@ -238,7 +240,8 @@ void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len)
     if (ws_feed(&c->ws, bytes, len) == 0) {
         conn_ws_dispatch(c);
         if (!c->over)
-            ws_keep(&c->ws); /* what a full queue, or a handler that has not returned, left unread */
+            /* what a full queue, or a handler that has not returned, left unread */
+            ws_keep(&c->ws);
     }
     if (c->ws.error && !c->over)
         session_failed(c);

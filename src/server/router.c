@@ -90,7 +90,8 @@ static bool repeated(struct http_str path, size_t cursor, struct http_str name)
 {
     struct http_str other;
     while (uri_next_segment(path, &cursor, &other))
-        if (captures(other) && other.len == name.len && memcmp(other.s + 1, name.s + 1, name.len - 1) == 0)
+        if (captures(other) && other.len == name.len &&
+            memcmp(other.s + 1, name.s + 1, name.len - 1) == 0)
             return true;
     return false;
 }

@@ -25,7 +25,10 @@ void server_random(struct server *s, void *out, size_t len)
     s->entropy_left -= (unsigned)len;
 }
 
-/* The first digest makes OpenSSL load its providers, which takes milliseconds: not at the first client's expense. */
+/*
+ * The first digest makes OpenSSL load its providers, which takes milliseconds: not at the first
+ * client's expense.
+ */
 static void warm_up(void)
 {
     char accept[HANDSHAKE_ACCEPT_SIZE + 1];
