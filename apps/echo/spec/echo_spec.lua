@@ -1,4 +1,6 @@
 -- SPDX-License-Identifier: MIT
+--
+-- What apps/echo promises, asked of it by a client.
 
 local testing = require "neap.testing"
 

@@ -1,4 +1,6 @@
 -- SPDX-License-Identifier: MIT
+--
+-- What apps/subprotocol promises, asked of it by clients that speak one thing or another.
 
 local testing = require "neap.testing"
 
