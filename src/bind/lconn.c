@@ -2,8 +2,9 @@
 /*
  * What happens on a connection becomes a callback of its service; what a callback returns is sent.
  *
- *      server hook ─▶ task with (self, caller, …) ─▶ ends ─▶ its results are sent, or its error ends the session
- *                                        └▶ waits ─▶ the hook says "not finished"; conn_done follows
+ *      server hook ─▶ task with (self, caller, …)
+ *                       ├─▶ ends ──▶ its results are sent, or its error ends the session
+ *                       └─▶ waits ─▶ the hook says "not finished"; conn_done follows
  *
  * A callback that the service does not have costs a look into an array.
  */

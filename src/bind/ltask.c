@@ -202,9 +202,8 @@ int ltask_wait(lua_State *L)
 {
     struct ltask *t = lvm_of(L)->running;
     if (!lua_isyieldable(L))
-        return luaL_error(
-            L,
-            "cannot wait here: this code is called by a C function that cannot be suspended (table.sort, string.gsub, …)");
+        return luaL_error(L, "cannot wait here: this code is called by a C function that cannot be "
+                             "suspended (table.sort, string.gsub, …)");
     t->state = LTASK_PARKED;
     lua_pushlightuserdata(L, &marker);
     return lua_yield(L, 1);

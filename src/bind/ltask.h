@@ -4,10 +4,10 @@
  * wait at any depth (a write to a slow peer, sleep, a channel), and others go on meanwhile.
  * Coroutines are pooled: a callback that does not wait costs one lua_resume and allocates nothing.
  *
- *      ltask_get ─▶ push function and arguments ─▶ ltask_start ──▶ finished ─▶ t->finish ─▶ back to the pool
- *                                                       │ ▲
- *                                       yields (waits)  ▼ │ ltask_wake, later in the turn
- *                                                      parked
+ *      ltask_get ─▶ function and arguments ─▶ ltask_start ─▶ finished ─▶ t->finish ─▶ pool
+ *                                                 │ ▲
+ *                                 yields (waits)  ▼ │ ltask_wake, later in the turn
+ *                                                parked
  *
  * A yield of ours carries a private marker as its only value, so that coroutines of the app nest
  * inside a task: see lua/neap/coroutine.lua. C functions wait by `return ltask_wait(…)`, never

@@ -14,39 +14,44 @@ struct page {
 static const char run_text[] =
     "usage: neap run APP [options] [-- ARGUMENTS]\n"
     "\n"
-    "Runs an app: a .lua file, or a folder with init.lua. An app that opens no listener is a script: it runs to its\n"
-    "end. What follows \"--\" reaches the app as arg.\n"
+    "Runs an app: a .lua file, or a folder with init.lua. An app that opens no listener is a\n"
+    "script: it runs to its end. What follows \"--\" reaches the app as arg.\n"
     "\n"
     "  --workers N|auto     worker processes (default 1; auto: one for each processor)\n"
     "  --drain SECONDS      time for connections to end when the server is stopped (default 10)\n"
     "  --log-level LEVEL    debug, info (default), warn, error\n"
     "  --log-format FORMAT  text (default), json\n"
     "  --pid-file PATH      writes the master's process id there\n"
-    "  --control PATH       control socket (default: a folder of the user's, see docs/operations.md)\n"
+    "  --control PATH       control socket (default: in a folder of the user's, see\n"
+    "                       docs/operations.md)\n"
     "\n"
-    "SIGTERM and SIGINT stop it: no new connections, every client is told 1001. A second signal ends it at once.\n";
+    "SIGTERM and SIGINT stop it: no new connections, every client is told 1001. A second signal\n"
+    "ends it at once.\n";
 
 static const char check_text[] =
     "usage: neap check APP [-- ARGUMENTS]\n"
     "\n"
-    "Loads the app without opening a port and prints every mistake it finds as \"file:line: message\": syntax errors,\n"
-    "misspelt callbacks, wrong config keys and values. Exit status 1 when there are any.\n";
+    "Loads the app without opening a port and prints every mistake it finds as\n"
+    "\"file:line: message\": syntax errors, misspelt callbacks, wrong config keys and values.\n"
+    "Exit status 1 when there are any.\n";
 
 static const char status_text[] =
     "usage: neap status [--control PATH]\n"
     "\n"
-    "Prints the state of a running server: its listeners and its workers. Without --control it is the only running\n"
-    "server of this user; when there are several, they are listed.\n";
+    "Prints the state of a running server: its listeners and its workers. Without --control it\n"
+    "is the only running server of this user; when there are several, they are listed.\n";
 
 static const char stop_text[] =
     "usage: neap stop [--control PATH]\n"
     "\n"
-    "Stops a running server as SIGTERM does: no new connections, every client is told 1001, exit when all are gone.\n";
+    "Stops a running server as SIGTERM does: no new connections, every client is told 1001,\n"
+    "exit when all are gone.\n";
 
 static const char reload_text[] =
     "usage: neap reload [--control PATH]\n"
     "\n"
-    "Asks a running server to load its app anew. Servers of this version refuse and say so; restart them instead.\n";
+    "Asks a running server to load its app anew. Servers of this version refuse and say so;\n"
+    "restart them instead.\n";
 
 static const char help_text[] = "usage: neap help [COMMAND]\n";
 
