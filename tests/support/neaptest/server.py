@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A running server: started in a session of its own, read through its log, ended for certain.
 
-Nothing outside of that session is ever signalled; whatever still runs when Python ends is
-killed.
+Nothing outside of that session is ever signalled; whatever still runs when Python ends, or is
+killed itself, is killed.
 """
 import atexit
 import contextlib
@@ -54,6 +54,17 @@ class LogLine:
         return cls(found.group(1), found.group(2), message, fields)
 
 
+def guard(pid):
+    """Ends a process group when this process is gone, however it went.
+
+    Neither atexit nor a signal handler helps against SIGKILL; the end of a pipe does.
+    """
+    return subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$1"', "guard", str(pid)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True)
+
+
 class Server:
     """A running `neap run`.
 
@@ -90,6 +101,7 @@ class Server:
             preexec_fn=preexec)
         Server.running.append(self)
         self.pid = self.proc.pid
+        self.guard = guard(self.pid)
         self.readers = [self._reader(self.proc.stderr, self.lines),
                         self._reader(self.proc.stdout, self.out)]
         if wait:
@@ -263,6 +275,9 @@ class Server:
     def _forget(self):
         if self in Server.running:
             Server.running.remove(self)
+        self.guard.kill()
+        self.guard.wait()
+        self.guard.stdin.close()
         if self.folder:
             self.folder.cleanup()
 
