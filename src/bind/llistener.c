@@ -119,7 +119,7 @@ static struct route_config read_route(lua_State *L, int table)
     return config;
 }
 
-/* --- Routes ------------------------------------------------------------------------------------ */
+/* --- Routes ----------------------------------------------------------------------------------- */
 
 static void on_route_free(struct route *route)
 {
@@ -188,7 +188,7 @@ static int listener_detach(lua_State *L)
     return 1;
 }
 
-/* --- Starting and stopping --------------------------------------------------------------------- */
+/* --- Starting and stopping -------------------------------------------------------------------- */
 
 static int listener_start_method(lua_State *L)
 {
@@ -297,7 +297,7 @@ static int listener_gc(lua_State *L)
     return 0;
 }
 
-/* --- Creating ---------------------------------------------------------------------------------- */
+/* --- Creating --------------------------------------------------------------------------------- */
 
 static int bind_failed(struct lvm *vm, lua_State *L, const char *why)
 {

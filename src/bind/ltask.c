@@ -133,9 +133,8 @@ static bool yielded(struct ltask *t)
         t->waited = true;
         return true;
     }
-    lua_pushliteral(
-        co,
-        "coroutine.yield outside of a coroutine of your own: to wait, use neap.task.sleep or a channel");
+    lua_pushliteral(co, "coroutine.yield outside of a coroutine of your own: to wait, use "
+                        "neap.task.sleep or a channel");
     raised(t);
     return false;
 }
