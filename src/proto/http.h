@@ -141,7 +141,8 @@ struct http_reply {
     const char *content_type; /* NULL: text/plain; charset=utf-8, when there is a body */
     const char *server;       /* or NULL */
     bool close;
-    int64_t now; /* seconds since 1970 */
+    bool to_head; /* answers a HEAD: the body is described, not sent (RFC 9110 §9.3.2) */
+    int64_t now;  /* seconds since 1970 */
 };
 int http_reply_write(const struct http_reply *r, struct buf *out);
 

@@ -130,7 +130,7 @@ int http_reply_write(const struct http_reply *r, struct buf *out)
     put_content(&o, r);
     http_out_line(&o, "Connection", r->close ? "close" : NULL);
     http_out_text(&o, "\r\n");
-    if (!has_no_body(r->status))
+    if (!has_no_body(r->status) && !r->to_head)
         http_out_bytes(&o, r->body.s, r->body.len);
     return http_out_end(&o);
 }

@@ -39,8 +39,10 @@ static const char *text_for(int status)
 static void reply(struct conn *c, struct http_reply *r)
 {
     struct buf out = {0};
+    struct http_str method = c->head ? http_method(c->head) : (struct http_str){"", 0};
     conn_setup_free(c);
     r->close = true;
+    r->to_head = method.len == 4 && memcmp(method.s, "HEAD", 4) == 0;
     r->server = c->endpoint->config.server;
     r->now = (int64_t)loop_wall();
     uint8_t *room = NULL;

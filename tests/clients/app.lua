@@ -105,7 +105,8 @@ local refusals = {
     status = 401, reason = "who are you?", headers = { ["WWW-Authenticate"] = 'Basic realm="clients"' },
   },
   forbidden = {
-    status = 403, body = '{"error":"not you"}', headers = { ["Content-Type"] = "application/json", ["X-Why"] = "because" },
+    status = 403, body = '{"error":"not you"}',
+    headers = { ["Content-Type"] = "application/json", ["X-Why"] = "because" },
   },
   gone = { status = 404, reason = "no such room" },
   busy = { status = 503, reason = "come back later", headers = { ["Retry-After"] = "7" } },
