@@ -20,6 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LAST_WORDS_SECONDS 0.25
+
 struct worker {
     const struct options *options;
     struct loop loop;
@@ -29,7 +31,7 @@ struct worker {
     struct loop_timer deadline;    /* of the drain */
     struct loop_timer log_retry;
     struct loop_signal term;
-    bool draining, failed;
+    bool draining, failed, cut_off;
     int status;
 };
 
@@ -86,13 +88,20 @@ static void on_drained(struct server *s)
     finish(worker_of(vm), WORKER_DONE);
 }
 
+/* Cuts off whoever is left; their onClose still runs. Handlers that wait even then are given up. */
 static void on_deadline(struct loop_timer *timer)
 {
-    (void)timer;
-    log_warn("connections were left after the drain time");
+    struct worker *w = LIST_ITEM(timer, struct worker, deadline);
+    if (!w->cut_off) {
+        w->cut_off = true;
+        log_warn("connections were left after the drain time");
+        server_abort(&w->vm->server);
+        loop_timer_start(&w->loop, timer, LAST_WORDS_SECONDS);
+        return;
+    }
     fflush(stdout);
     log_close(0.1);
-    _exit(WORKER_DONE); /* their handlers still wait: there is no order in which to take things down */
+    _exit(WORKER_DONE); /* there is no order in which to take down what still waits */
 }
 
 static void drain(struct worker *w, double seconds)

@@ -69,6 +69,12 @@ void server_drain(struct server *s, void (*on_drained)(struct server *))
         loop_defer(s->loop, LOOP_FREE, &s->drained);
 }
 
+void server_abort(struct server *s)
+{
+    for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next)
+        endpoint_abort(LIST_ITEM(l, struct endpoint, link));
+}
+
 void server_deinit(struct server *s)
 {
     outpool_deinit(&s->shared.pool);

@@ -73,6 +73,9 @@ void server_deinit(struct server *s);
  */
 void server_drain(struct server *s, void (*on_drained)(struct server *s));
 
+/* Closes all sockets now; on_close tells 1006. What server_drain has begun goes on. */
+void server_abort(struct server *s);
+
 /* Fills `out` with random bytes from the kernel. */
 void server_random(struct server *s, void *out, size_t len);
 
