@@ -3,7 +3,7 @@
 #include "server/endpoint.h"
 
 #include "base/mem.h"
-#include "server/conn.h"
+#include "server/conn_private.h"
 
 enum { ADDRESS_BUCKETS = 1024 };
 
@@ -33,8 +33,8 @@ static void tell_drained(struct endpoint *e)
 static void close_one(struct conn *c)
 {
     static const char reason[] = "server shutting down";
-    if (c->state == CONN_HEAD)
-        conn_abort(c);
+    if (c->state == CONN_HEAD) /* as for what still waited to be accepted: often it just did */
+        conn_http_refuse(c, 503, NULL);
     else if (conn_writable(c))
         conn_close(c, WS_GOING_AWAY, reason, sizeof reason - 1, c->route->config.close_timeout);
 }
