@@ -5,9 +5,8 @@
  * with what it returns.
  *
  *      SIGTERM, SIGINT   stop: every worker drains; past the time it is killed; exit status 0
- *      the same again    every worker is killed at once; exit status 1. What comes within half a second
- *                        is the same request: timeout(1) and some supervisors signal the process and
- *                        then its whole group
+ *      the same again    every worker is killed at once; exit status 1. What comes within half a
+ *                        second of the first is its echo and does not count
  *      SIGHUP            ignored (reserved for reloading)
  *      SIGKILL           each worker sees end of file on its link, drains and exits
  *

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Master and workers of the real program: start, death, log, control socket, end.
 
-Faults L08, L09, L10, L17 and L26. NEAP_KILLS is the number of worker deaths of L08 (30; the full
+Faults L08, L09, L10, L17 and L26. NEAP_KILLS is the number of worker deaths of L08 (20; the full
 measure is 200).
 """
 import contextlib
@@ -26,7 +26,7 @@ from neaptest import (  # noqa: E402
 
 suite = Suite("processes")
 ECHO = os.path.join(APPS, "echo")
-KILLS = int(os.environ.get("NEAP_KILLS") or 30)
+KILLS = int(os.environ.get("NEAP_KILLS") or 20)
 
 BUSY = """
 local websocket = require "neap.websocket"
