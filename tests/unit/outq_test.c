@@ -92,13 +92,13 @@ static void the_pool_saves_allocations(void)
 
 static void the_pool_is_bounded(void)
 {
-    enum { QUEUES = 200 };
+    enum { QUEUES = 600 };
     static struct outq q[QUEUES];
     for (int i = 0; i < QUEUES; i++)
         put(&q[i], "x", 1);
     for (int i = 0; i < QUEUES; i++)
         outq_clear(&q[i], &pool);
-    CHECK(pool.small_count <= 64 && pool.large_count <= 8);
+    CHECK(pool.small_count <= 256 && pool.large_count <= 8);
     outpool_deinit(&pool);
     CHECK(pool.small == NULL && pool.small_count == 0);
 }
