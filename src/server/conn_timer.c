@@ -10,6 +10,9 @@
  *      message assembly                assembly_since + …          fail 1008
  *      heartbeat                       ping_sent + ping_interval   ping
  *      its answer                      ping_sent + pong_timeout    close 1001, socket closed
+ *
+ * While a ping is unanswered no other follows: the answer is due a time after the one that was
+ * sent, however short the interval is.
  */
 #include "server/conn_private.h"
 
@@ -41,6 +44,11 @@ static bool session_runs(const struct conn *c)
     return c->state == CONN_OPEN && !c->ws.close_sent;
 }
 
+static bool pong_awaited(const struct conn *c)
+{
+    return c->pong_due && c->route->config.pong_timeout > 0;
+}
+
 static double next_deadline(const struct conn *c)
 {
     double at = c->deadline > 0 ? c->deadline : INFINITY;
@@ -48,9 +56,10 @@ static double next_deadline(const struct conn *c)
         return at;
     const struct route_config *config = &c->route->config;
     at = earlier(at, after(c->last_input, config->idle_timeout));
-    at = earlier(at, after(c->ping_sent, config->ping_interval));
-    if (c->pong_due)
+    if (pong_awaited(c))
         at = earlier(at, after(c->ping_sent, config->pong_timeout));
+    else
+        at = earlier(at, after(c->ping_sent, config->ping_interval));
     if (c->assembly_since > 0)
         at = earlier(at, after(c->assembly_since, config->message_timeout));
     return at;
@@ -122,9 +131,12 @@ static void idle(struct conn *c, double now)
 static void session_deadlines(struct conn *c, double now)
 {
     const struct route_config *config = &c->route->config;
-    if (c->pong_due && now >= after(c->ping_sent, config->pong_timeout)) {
-        heart_stopped(c);
-        return;
+    if (pong_awaited(c) && now >= after(c->ping_sent, config->pong_timeout)) {
+        if (conn_ws_wants_input(c)) {
+            heart_stopped(c);
+            return;
+        }
+        c->ping_sent = now; /* the answer may lie unread behind what waits for a handler */
     }
     if (c->assembly_since > 0 && now >= after(c->assembly_since, config->message_timeout)) {
         conn_fail(c, ERR_POLICY, WS_POLICY_VIOLATION, "message took too long");
@@ -132,7 +144,7 @@ static void session_deadlines(struct conn *c, double now)
     }
     if (now >= after(c->last_input, config->idle_timeout))
         idle(c, now);
-    if (now >= after(c->ping_sent, config->ping_interval) && session_runs(c))
+    if (!pong_awaited(c) && now >= after(c->ping_sent, config->ping_interval) && session_runs(c))
         beat(c, now);
 }
 

@@ -123,8 +123,10 @@ static bool next_event(struct conn *c, struct ws_event *ev)
 
 static void note_event(struct conn *c, const struct ws_event *ev)
 {
-    if (ev->type != WS_PING)
-        c->pong_due = false; /* a pong or a data message is life; other control frames are not */
+    if (ev->type == WS_PING || !c->pong_due)
+        return; /* a pong or a data message is life; other control frames are not */
+    c->pong_due = false;
+    conn_timer_arm(c); /* the next ping may be due before the answer would have been */
 }
 
 /* Tells one event; true when its handler has not finished. */
