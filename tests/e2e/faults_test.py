@@ -88,7 +88,8 @@ local function open_gate(name)
   for _ = 1, waiting[name] or 0 do gates[name]:send(true) end
 end
 
--- "" tells the counts; the name of a gate lets all go on that wait at it, and so does the end of the connection.
+-- "" tells the counts; the name of a gate lets all go on that wait at it, and so does the end of
+-- the connection.
 listener:attach("/state", {
   onTextMessage = function(_, _, text)
     open_gate(text)
@@ -474,7 +475,7 @@ def _():
 
 # --- L29, L31: crowds -----------------------------------------------------------------------------
 
-@suite.case("L29.backlog", "5,000 connect at once: served or refused by the kernel; traffic goes on")
+@suite.case("L29.backlog", "5,000 connect at once: served, or refused by the kernel")
 def _():
     with Server(lua=APP) as s, Bystander(s.port) as bystander, s.unharmed(grow=8 << 20):
         before = fds(s.workers()[0])
@@ -621,7 +622,8 @@ def _():
             need(crowd.upgraded(SECONDS * 6) == crowd.count, "not all came in")
             before, resident = fds(s.workers()[0]), rss(s.workers()[0])
             bad = []
-            for kind in ("drip", "slow-reader", "ping-flood", "huge-frame", "unmasked", "fragments"):
+            for kind in ("drip", "slow-reader", "ping-flood", "huge-frame", "unmasked",
+                         "fragments"):
                 for _ in range(15):
                     bad.append(hostile(s.port, kind))
                     bystander.check(0.5)
