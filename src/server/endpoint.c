@@ -122,6 +122,15 @@ void endpoint_drain(struct endpoint *e, void (*told)(struct endpoint *, void *),
     loop_timer_start(e->server->loop, &e->step, 0);
 }
 
+void endpoint_tell(struct endpoint *e)
+{
+    for (struct link *l = e->conns.next; l != &e->conns; l = l->next) {
+        struct conn *c = LIST_ITEM(l, struct conn, link);
+        if (leaves(c))
+            close_one(c);
+    }
+}
+
 void endpoint_abort(struct endpoint *e)
 {
     listener_close(&e->listener);

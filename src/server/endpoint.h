@@ -51,6 +51,9 @@ void endpoint_stop(struct endpoint *e);
 void endpoint_drain(struct endpoint *e, void (*on_drained)(struct endpoint *e, void *arg),
                     void *arg);
 
+/* Closes every session with 1001 now, without waiting for answers: for the end of the drain time. */
+void endpoint_tell(struct endpoint *e);
+
 /* Ends all connections at once: sockets closed, on_close told with 1006. */
 void endpoint_abort(struct endpoint *e);
 

@@ -55,6 +55,7 @@ struct server {
     uint8_t *read_buffer; /* SERVER_READ_SIZE bytes, for whoever reads now */
     struct link endpoints;
     struct loop_job drained;              /* tells on_drained */
+    struct loop_job cut_off;              /* closes all sockets */
     unsigned draining;                    /* endpoints that are not empty yet */
     void (*on_drained)(struct server *s); /* set by server_drain */
     uint8_t entropy[512];                 /* unused random bytes, for connection ids and masks */
@@ -73,7 +74,10 @@ void server_deinit(struct server *s);
  */
 void server_drain(struct server *s, void (*on_drained)(struct server *s));
 
-/* Closes all sockets now; on_close tells 1006. What server_drain has begun goes on. */
+/*
+ * Closes all sockets at the end of this turn; on_close tells 1006. Who has not been told yet gets
+ * 1001 before. What server_drain has begun goes on.
+ */
 void server_abort(struct server *s);
 
 /* Fills `out` with random bytes from the kernel. */

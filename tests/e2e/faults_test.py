@@ -473,6 +473,21 @@ def _():
     need(s.wait_exit() == 0, "status %d\n%s" % (s.status, s.log()))
 
 
+@suite.case("L26.no-time", "--drain 0: everybody is told 1001 nevertheless, status 0")
+def _():
+    s = Server(lua=APP, options=["--drain", "0"])
+    idle = [Raw(s.port, "/echo") for _ in range(200)]
+    begun = Raw(s.port)
+    begun.send(request("/echo")[:40])
+    with Bystander(s.port) as bystander:
+        bystander.check(1)          # the worker has read what came before
+    s.signal(signal.SIGTERM)
+    for client in idle:
+        client.expect_close(1001, "server shutting down")
+    need(begun.recv_response().status == 503, repr(begun.response))
+    need(s.wait_exit() == 0, "status %d\n%s" % (s.status, s.log()))
+
+
 # --- L29, L31: crowds -----------------------------------------------------------------------------
 
 @suite.case("L29.backlog", "5,000 connect at once: served, or refused by the kernel")
