@@ -56,8 +56,8 @@ const char *lerror_text(lua_State *L, int index, size_t *len)
         lua_remove(L, -2);
     }
     if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER) {
-        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, -1));
-        lua_remove(L, -2);
+        lua_pop(L, 1);
+        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
     }
     return lua_tolstring(L, -1, len);
 }
