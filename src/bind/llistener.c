@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "bind/lerror.h"
 #include "bind/ltask.h"
-#include "server/endpoint.h"
+#include "server/conn.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -25,6 +25,7 @@ struct llistener {
     char *address;
     int port;
     int anchor;
+    bool stopping;
 };
 
 struct lroute {
@@ -244,9 +245,10 @@ static void on_limit(struct loop_timer *timer)
 static void begin_stop(struct llistener *ll)
 {
     if (ll->vm->unbind_socket && !ll->endpoint->draining)
-        ll->vm->unbind_socket(ll->vm, ll->address);
-    if (!ll->endpoint->on_drained)
-        endpoint_drain(ll->endpoint, on_drained, ll);
+        ll->vm->unbind_socket(ll->vm, ll->address, ll->port);
+    if (!ll->stopping)
+        endpoint_drain(ll->endpoint, &(struct endpoint_drain){.told = on_drained, .arg = ll});
+    ll->stopping = true;
 }
 
 /*
@@ -263,6 +265,9 @@ static int listener_graceful_stop(lua_State *L)
     loop_timer_start(ll->vm->loop, &ll->limit, seconds);
     if (!ltask_can_wait(L))
         return 0;
+    struct conn *c = ll->vm->running->conn;
+    if (c && c->endpoint == ll->endpoint)
+        c->excused = true;
     list_append(&ll->stoppers, &ll->vm->running->waiting);
     return ltask_wait(L);
 }

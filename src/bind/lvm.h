@@ -34,7 +34,7 @@ struct lvm {
      * program.
      */
     int (*bind_socket)(struct lvm *vm, const char *address, int backlog, struct lvm_socket *out);
-    void (*unbind_socket)(struct lvm *vm, const char *address);
+    void (*unbind_socket)(struct lvm *vm, const char *address, int port);
     void *arg; /* the program's */
 
     int hooks[LVM_HOOKS];

@@ -59,9 +59,9 @@ static int bind_socket(struct lvm *vm, const char *address, int backlog, struct 
     return 0;
 }
 
-static void unbind_socket(struct lvm *vm, const char *address)
+static void unbind_socket(struct lvm *vm, const char *address, int port)
 {
-    link_unbind(worker_of(vm)->link, address);
+    link_unbind(worker_of(vm)->link, address, port);
 }
 
 static void on_loaded(struct lvm *vm, bool ok)

@@ -77,9 +77,9 @@ int link_bind_socket(struct worker_link *link, const struct link_bind *what,
     return 0;
 }
 
-void link_unbind(struct worker_link *link, const char *address)
+void link_unbind(struct worker_link *link, const char *address, int port)
 {
-    struct wire m = {.kind = WIRE_UNBIND};
+    struct wire m = {.kind = WIRE_UNBIND, .number = port};
     if (strlen(address) >= sizeof m.address)
         return;
     snprintf(m.address, sizeof m.address, "%s", address);

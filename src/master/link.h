@@ -47,10 +47,10 @@ int link_bind_socket(struct worker_link *link, const struct link_bind *what,
                      struct link_bound *bound);
 
 /*
- * Tells the master that this worker's listener of that address is gone (the text as it was asked
- * for).
+ * Tells the master that this worker's listener of that address (the text as it was asked for) and
+ * port (as it was bound: several listeners may have asked for port 0) is gone.
  */
-void link_unbind(struct worker_link *link, const char *address);
+void link_unbind(struct worker_link *link, const char *address, int port);
 
 /* The app has loaded and this worker accepts. */
 void link_ready(struct worker_link *link);

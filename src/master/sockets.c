@@ -250,11 +250,11 @@ int sockets_bind(struct sockets *s, const struct sockets_request *r, int *port, 
 
 /* --- The workers' lives --------------------------------------------------------------------- */
 
-void sockets_unbind(struct sockets *s, int worker, const char *address)
+void sockets_unbind(struct sockets *s, int worker, const char *address, int port)
 {
     for (struct link *l = s->entries.next; l != &s->entries; l = l->next) {
         struct entry *e = entry_of(l);
-        if (e->slots[worker].held && strcmp(e->text, address) == 0) {
+        if (e->slots[worker].held && e->address.port == port && strcmp(e->text, address) == 0) {
             entry_drop(s, e, worker);
             return;
         }

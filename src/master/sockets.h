@@ -43,8 +43,8 @@ void sockets_forget(struct sockets *s);
  */
 int sockets_bind(struct sockets *s, const struct sockets_request *r, int *port, char error[256]);
 
-/* The worker has closed its listener of that address: closes the master's copy. */
-void sockets_unbind(struct sockets *s, int worker, const char *address);
+/* The worker has closed its listener of that address and bound port: closes the master's copy. */
+void sockets_unbind(struct sockets *s, int worker, const char *address, int port);
 
 /* A new life of the worker begins: it has asked for nothing yet; what is kept for it stays. */
 void sockets_worker_started(struct sockets *s, int worker);

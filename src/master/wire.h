@@ -18,7 +18,7 @@ enum {
 enum wire_kind {
     WIRE_BIND,   /* worker: address, scheme, number = backlog */
     WIRE_BOUND,  /* master: number = port and a descriptor, or error */
-    WIRE_UNBIND, /* worker: address */
+    WIRE_UNBIND, /* worker: address, number = port */
     WIRE_READY,  /* worker */
     WIRE_STOP,   /* master: seconds */
     WIRE_KINDS

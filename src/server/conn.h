@@ -77,6 +77,7 @@ struct conn {
     bool muted : 1;        /* we have closed: messages that come now are nobody's */
     bool telling : 1;      /* inside conn_ws_dispatch */
     bool freed : 1;        /* deferred to the end of the turn */
+    bool excused : 1;      /* its handler waits for the drain, which cannot wait for it */
 
     uint16_t code; /* what on_close will tell, once over */
     uint8_t reason_len;

@@ -21,13 +21,33 @@ static void on_accept(struct listener *l, int fd, const struct address *peer)
     conn_open(LIST_ITEM(l, struct endpoint, listener), fd, peer);
 }
 
-static void tell_drained(struct endpoint *e)
+static bool drained(const struct endpoint *e, const struct endpoint_drain *who)
 {
-    void (*told)(struct endpoint *, void *) = e->on_drained;
-    e->on_drained = NULL;
-    loop_timer_stop(e->server->loop, &e->step);
-    if (told)
-        told(e, e->arg);
+    if (who->for_handlers)
+        return link_empty(&e->conns);
+    if (e->aborted)
+        return true;
+    for (struct link *l = e->conns.next; l != &e->conns; l = l->next) {
+        const struct conn *c = LIST_ITEM(l, struct conn, link);
+        if (!c->excused || c->state != CONN_GONE)
+            return false;
+    }
+    return true;
+}
+
+/* Tells those whose time has come; true when somebody still waits. */
+static bool tell_drained(struct endpoint *e)
+{
+    bool waiting = false;
+    for (struct endpoint_drain *d = e->drains; d < e->drains + ENDPOINT_DRAINS; d++) {
+        void (*told)(struct endpoint *, void *) = d->told;
+        if (told && drained(e, d)) {
+            d->told = NULL;
+            told(e, d->arg);
+        }
+        waiting = waiting || d->told;
+    }
+    return waiting;
 }
 
 static void close_one(struct conn *c)
@@ -44,13 +64,8 @@ static bool leaves(const struct conn *c)
     return c->state == CONN_HEAD || conn_writable(c);
 }
 
-static void on_step(struct loop_timer *timer)
+static void close_some(struct endpoint *e)
 {
-    struct endpoint *e = LIST_ITEM(timer, struct endpoint, step);
-    if (link_empty(&e->conns)) {
-        tell_drained(e);
-        return;
-    }
     unsigned left = e->per_step;
     for (struct link *l = e->conns.next; l != &e->conns && left; l = l->next) {
         struct conn *c = LIST_ITEM(l, struct conn, link);
@@ -59,7 +74,16 @@ static void on_step(struct loop_timer *timer)
         close_one(c);
         left--;
     }
-    loop_timer_start(e->server->loop, &e->step, STEP_SECONDS);
+}
+
+static void on_step(struct loop_timer *timer)
+{
+    struct endpoint *e = endpoint_ref(LIST_ITEM(timer, struct endpoint, step));
+    if (tell_drained(e)) {
+        close_some(e);
+        loop_timer_start(e->server->loop, &e->step, STEP_SECONDS);
+    }
+    endpoint_unref(e);
 }
 
 struct endpoint *endpoint_new(struct server *s, int fd, const struct listener_config *config)
@@ -113,11 +137,10 @@ void endpoint_stop(struct endpoint *e)
     listener_close(&e->listener);
 }
 
-void endpoint_drain(struct endpoint *e, void (*told)(struct endpoint *, void *), void *arg)
+void endpoint_drain(struct endpoint *e, const struct endpoint_drain *who)
 {
     endpoint_stop(e);
-    e->on_drained = told;
-    e->arg = arg;
+    e->drains[e->drains[0].told ? 1 : 0] = *who;
     e->per_step = e->count / DRAIN_STEPS + 50;
     loop_timer_start(e->server->loop, &e->step, 0);
 }
@@ -131,12 +154,20 @@ void endpoint_tell(struct endpoint *e)
     }
 }
 
+/* The drain, if there is one, may be over. */
+static void tell_soon(struct endpoint *e)
+{
+    if (e->drains[0].told || e->drains[1].told)
+        loop_timer_start(e->server->loop, &e->step, 0);
+}
+
 void endpoint_abort(struct endpoint *e)
 {
     listener_close(&e->listener);
-    e->draining = true;
+    e->draining = e->aborted = true;
     for (struct link *l = e->conns.next; l != &e->conns; l = l->next)
         conn_abort(LIST_ITEM(l, struct conn, link));
+    tell_soon(e);
 }
 
 static struct address_count **slot(struct endpoint *e, const struct address *peer)
@@ -180,6 +211,6 @@ void endpoint_leave(struct endpoint *e, const struct address *peer)
 
 void endpoint_conn_freed(struct endpoint *e)
 {
-    if (e->on_drained && link_empty(&e->conns))
-        loop_timer_start(e->server->loop, &e->step, 0);
+    if (link_empty(&e->conns))
+        tell_soon(e);
 }

@@ -11,6 +11,17 @@
 #include "server/router.h"
 #include "server/server.h"
 
+struct endpoint;
+
+/* Somebody who waits for the end of the connections. */
+struct endpoint_drain {
+    void (*told)(struct endpoint *e, void *arg); /* NULL: nobody, or told already */
+    void *arg;
+    bool for_handlers; /* also waits for handlers that wait for the drain, and after an abort */
+};
+
+enum { ENDPOINT_DRAINS = 2 }; /* the listener's owner, and the server that stops */
+
 struct endpoint {
     struct link link; /* in server->endpoints */
     struct server *server;
@@ -24,9 +35,8 @@ struct endpoint {
     struct loop_timer step;             /* while draining: closes some more */
     unsigned per_step;
     bool draining;
-    /* Told once, when the last connection has gone after endpoint_drain. */
-    void (*on_drained)(struct endpoint *e, void *arg);
-    void *arg;
+    bool aborted;
+    struct endpoint_drain drains[ENDPOINT_DRAINS];
 };
 
 /* Takes over the listening descriptor and what `config` owns. One reference. */
@@ -45,11 +55,11 @@ void endpoint_stop(struct endpoint *e);
 
 /*
  * endpoint_stop, then closes every session with 1001 "server shutting down", spread over about a
- * second, so that thousands of clients do not return in the same instant. `on_drained` is told once
- * all are gone, at the end of a turn at the earliest.
+ * second, so that thousands of clients do not return in the same instant. `who` is told once, in a
+ * later turn: when all are gone; without `for_handlers`, a connection that is `excused` counts as
+ * gone once its socket is closed, and after endpoint_abort nothing is waited for. Two may wait.
  */
-void endpoint_drain(struct endpoint *e, void (*on_drained)(struct endpoint *e, void *arg),
-                    void *arg);
+void endpoint_drain(struct endpoint *e, const struct endpoint_drain *who);
 
 /* Closes every session with 1001 now, without waiting for answers: for the end of the drain time. */
 void endpoint_tell(struct endpoint *e);

@@ -51,8 +51,8 @@ static void tell_drained(struct loop_job *job)
 
 static void on_endpoint_drained(struct endpoint *e, void *arg)
 {
-    (void)e;
     struct server *s = arg;
+    endpoint_unref(e);
     if (--s->draining == 0)
         loop_defer(s->loop, LOOP_FREE, &s->drained);
 }
@@ -61,9 +61,10 @@ void server_drain(struct server *s, void (*on_drained)(struct server *))
 {
     s->on_drained = on_drained;
     loop_job_init(&s->drained, tell_drained);
+    const struct endpoint_drain who = {on_endpoint_drained, s, .for_handlers = true};
     for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next) {
         s->draining++;
-        endpoint_drain(LIST_ITEM(l, struct endpoint, link), on_endpoint_drained, s);
+        endpoint_drain(endpoint_ref(LIST_ITEM(l, struct endpoint, link)), &who);
     }
     if (s->draining == 0)
         loop_defer(s->loop, LOOP_FREE, &s->drained);

@@ -92,6 +92,14 @@ static inline int bind_one(struct worker_link *link, const char *address, int *p
     return bound.fd;
 }
 
+static inline int port_of(int listener)
+{
+    struct sockaddr_in in = {0};
+    socklen_t len = sizeof in;
+    getsockname(listener, (struct sockaddr *)&in, &len);
+    return ntohs(in.sin_port);
+}
+
 static inline void answer(struct worker_link *link, const struct plan *plan, int fd, int *listener)
 {
     char letter = 0;
@@ -106,7 +114,7 @@ static inline void answer(struct worker_link *link, const struct plan *plan, int
         close(late);
     }
     if (letter == 'u') {
-        link_unbind(link, plan->addresses[0]);
+        link_unbind(link, plan->addresses[0], port_of(*listener));
         close(*listener);
         *listener = -1;
     }

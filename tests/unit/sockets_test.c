@@ -220,14 +220,30 @@ static void rebinding(void)
     snprintf(address, sizeof address, "127.0.0.1:%d", port);
     CHECK(bind_for(s, 0, address, &again) < 0); /* in use by ourselves */
     CHECK(bind_for(s, 1, "127.0.0.1:0", &again) >= 0);
-    sockets_unbind(s, 0, "127.0.0.1:0");
-    sockets_unbind(s, 0, "127.0.0.1:0"); /* harmless */
+    sockets_unbind(s, 0, "127.0.0.1:0", port);
+    sockets_unbind(s, 0, "127.0.0.1:0", port); /* harmless */
     CHECK(bind_for(s, 0, "127.0.0.1:0", &again) >= 0);
     CHECK_INT(again, port);
-    sockets_unbind(s, 0, "127.0.0.1:0");
-    sockets_unbind(s, 1, "127.0.0.1:0");
+    sockets_unbind(s, 0, "127.0.0.1:0", port);
+    sockets_unbind(s, 1, "127.0.0.1:0", port);
     CHECK(bind_for(s, 1, address, &again) >= 0);
     CHECK_INT(again, port);
+    sockets_free(s);
+}
+
+/* Of two listeners that asked for any port, the one that was closed goes and the other stays. */
+static void unbinding_one_of_two(void)
+{
+    struct sockets *s = sockets_new(1);
+    char address[32];
+    int first, second, again;
+    CHECK(bind_for(s, 0, "127.0.0.1:0", &first) >= 0);
+    CHECK(bind_for(s, 0, "127.0.0.1:0", &second) >= 0);
+    sockets_unbind(s, 0, "127.0.0.1:0", second);
+    snprintf(address, sizeof address, "127.0.0.1:%d", second);
+    CHECK(bind_for(s, 0, address, &again) >= 0);
+    snprintf(address, sizeof address, "127.0.0.1:%d", first);
+    CHECK(bind_for(s, 0, address, &again) < 0);
     sockets_free(s);
 }
 
@@ -260,6 +276,7 @@ int main(void)
     test("the n-th request is the n-th port", nth_request_is_the_nth_port);
     test("the next life gets the same sockets", next_life_gets_the_same_sockets);
     test("rebinding", rebinding);
+    test("unbinding one of two", unbinding_one_of_two);
     test("listening sockets", listening_sockets);
     return test_end();
 }
