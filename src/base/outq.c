@@ -18,7 +18,7 @@ enum {
     SMALL = 1024 - 64,
     LARGE = 16 * 1024 - 64, /* with its header a little under four pages */
     SMALL_KEPT = 256,
-    LARGE_KEPT = 8,
+    LARGE_KEPT = 32,
 };
 
 struct outseg {

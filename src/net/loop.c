@@ -176,6 +176,11 @@ void loop_defer(struct loop *loop, enum loop_stage stage, struct loop_job *job)
         list_append(&loop->jobs[stage], &job->link);
 }
 
+void loop_run_stage(struct loop *loop, enum loop_stage stage)
+{
+    run_stage(&loop->jobs[stage]);
+}
+
 void loop_undefer(struct loop_job *job)
 {
     list_remove(&job->link);

@@ -54,6 +54,7 @@ struct server {
     struct ws_shared shared;
     uint8_t *read_buffer; /* SERVER_READ_SIZE bytes, for whoever reads now */
     struct link endpoints;
+    size_t held_back;                     /* output of this turn's batches that waits to be written */
     struct loop_job drained;              /* tells on_drained */
     struct loop_job cut_off;              /* closes all sockets */
     unsigned draining;                    /* endpoints that are not empty yet */
