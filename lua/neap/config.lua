@@ -148,6 +148,16 @@ local schemas = {
     backlog = count(4096, 1, 65535),
     server = line("", "the text of the Server header, without line ends"),
     webSocketCompressionEnabled = boolean(true),
+    compression = {
+      fields = {
+        level = count(nil, 1, 9),
+        memLevel = count(5, 1, 9),
+        windowBits = count(12, 9, 15),
+        serverNoContextTakeover = boolean(true),
+        clientNoContextTakeover = boolean(true),
+        threshold = count(256, 0, MAX_BYTES),
+      },
+    },
     requestLimits = {
       fields = {
         maxUriLength = count(4096, 1, 1048576),

@@ -132,7 +132,16 @@ function Caller:bufferedAmount() end
 ---@field backlog? integer 4096
 ---@field server? string "", no Server header
 ---@field webSocketCompressionEnabled? boolean true
+---@field compression? websocket.Compression
 ---@field requestLimits? { maxUriLength?: integer, maxHeaderSize?: integer }
+
+---@class websocket.Compression
+---@field level? integer 1 (fast) to 9 (small)
+---@field memLevel? integer 5
+---@field windowBits? integer 12
+---@field serverNoContextTakeover? boolean true
+---@field clientNoContextTakeover? boolean true
+---@field threshold? integer 256
 
 ---@class websocket.RouteConfig
 ---@field subProtocols? string[] {}

@@ -61,9 +61,34 @@ static bool is_string(lua_State *L, int table, const char *key, const char *valu
     return same;
 }
 
+static bool is_true(lua_State *L, int table, const char *key)
+{
+    lua_getfield(L, table, key);
+    bool v = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return v;
+}
+
 static double smaller_timeout(double a, double b)
 {
     return a > 0 && (b <= 0 || a < b) ? a : b;
+}
+
+/* compression = { level =, ... } */
+static struct deflate_config read_deflate(lua_State *L, int table)
+{
+    lua_getfield(L, table, "compression");
+    int at = lua_gettop(L);
+    struct deflate_config config = {
+        .level = (uint8_t)count(L, at, "level"),
+        .mem_level = (uint8_t)count(L, at, "memLevel"),
+        .window_bits = (uint8_t)count(L, at, "windowBits"),
+        .server_no_takeover = is_true(L, at, "serverNoContextTakeover"),
+        .client_no_takeover = is_true(L, at, "clientNoContextTakeover"),
+        .threshold = count(L, at, "threshold"),
+    };
+    lua_pop(L, 1);
+    return config;
 }
 
 static struct listener_config read_listener(lua_State *L, int table)
@@ -73,6 +98,8 @@ static struct listener_config read_listener(lua_State *L, int table)
             smaller_timeout(number(L, table, "timeout"), number(L, table, "headerTimeout")),
         .max_connections = count(L, table, "maxConnections"),
         .max_per_address = count(L, table, "maxConnectionsPerAddress"),
+        .compress = is_true(L, table, "webSocketCompressionEnabled"),
+        .deflate = read_deflate(L, table),
     };
     lua_getfield(L, table, "requestLimits");
     int limits = lua_gettop(L);

@@ -101,9 +101,7 @@ static void on_message(struct worker *w, const struct wire *m)
 {
     switch (m->kind) {
     case WIRE_BIND: on_bind_request(w, m); break;
-    case WIRE_UNBIND:
-        sockets_unbind(w->master->sockets, w->number, m->address, m->number);
-        break;
+    case WIRE_UNBIND: sockets_unbind(w->master->sockets, w->number, m->address, m->number); break;
     case WIRE_READY: on_ready_message(w); break;
     default: break;
     }

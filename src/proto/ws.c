@@ -17,9 +17,30 @@ void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits,
     *ws = (struct ws){.limits = limits, .shared = shared, .role = (uint8_t)role, .auto_pong = true};
 }
 
+void ws_take_deflate(struct ws *ws, struct deflate *deflate)
+{
+    ws->deflate = deflate;
+}
+
+struct deflate_shared *ws_codecs(struct ws *ws)
+{
+    if (!ws->shared->deflate)
+        ws->shared->deflate = deflate_shared_new();
+    return ws->shared->deflate;
+}
+
+void ws_shared_deinit(struct ws_shared *shared)
+{
+    outpool_deinit(&shared->pool);
+    deflate_shared_free(shared->deflate);
+    shared->deflate = NULL;
+}
+
 void ws_deinit(struct ws *ws)
 {
     ws_input_drop(ws);
+    deflate_free(ws->deflate);
+    ws->deflate = NULL;
     outq_clear(&ws->out, &ws->shared->pool);
     mem_free(ws->pong);
     ws->pong = NULL;

@@ -13,6 +13,10 @@
  * next call of ws_next or ws_feed. To stop in the middle of a batch, call ws_keep: the rest is
  * copied and comes out of ws_next later.
  *
+ * Compression (RFC 7692). A session that was given a struct deflate unpacks messages whose first
+ * frame has RSV1, and packs what it sends. An unpacked message lies in memory of the worker: its
+ * event is valid until the next ws_next of any session with the same ws_shared.
+ *
  * Order of limits: every length is judged before memory is reserved for it, and memory is reserved
  * for bytes that have arrived, not for bytes that were announced.
  *
@@ -28,6 +32,7 @@
 
 #include "base/buf.h"
 #include "base/outq.h"
+#include "proto/deflate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,7 +76,11 @@ struct ws_limits {
 struct ws_shared {
     struct outpool pool;
     void (*random)(void *out, size_t len);
+    struct deflate_shared *deflate; /* made by the first message that is compressed */
 };
+
+/* Frees what the sessions have put there; they are gone. */
+void ws_shared_deinit(struct ws_shared *shared);
 
 struct ws_event {
     enum ws_type type;
@@ -99,11 +108,15 @@ struct ws {
     uint8_t *fed;           /* borrowed bytes not yet looked at */
     size_t fed_len;
     uint8_t *pong; /* the pong that waits while blocked: length byte, then payload; or NULL */
+    struct deflate *deflate; /* compression, or NULL */
 };
 
 /* Starts a session. `limits` and `shared` are borrowed for its whole life. Allocates nothing. */
 void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits,
              struct ws_shared *shared);
+
+/* Compression has been agreed upon: takes `deflate` over. To be called right after ws_init. */
+void ws_take_deflate(struct ws *ws, struct deflate *deflate);
 
 /* Frees all it owns, the queued output included. */
 void ws_deinit(struct ws *ws);
@@ -158,6 +171,25 @@ int ws_send(struct ws *ws, enum ws_type type, const uint8_t *bytes, size_t len);
  */
 struct chunk *ws_encode(enum ws_type type, const uint8_t *bytes, size_t len, uint32_t out_frame);
 int ws_send_chunk(struct ws *ws, struct chunk *message);
+
+/*
+ * A message for many sessions of the server role that compress, or don't, each in its own way: it
+ * is encoded by the first session of each way, which differ in out_frame and deflate_kind. The
+ * bytes are borrowed until ws_broadcast_deinit; text is checked by the caller. ws_send_broadcast
+ * returns as ws_send.
+ *
+ *      struct ws_broadcast b = {.type = WS_TEXT, .bytes = bytes, .len = len};
+ *      for each session: ws_send_broadcast(ws, &b);
+ *      ws_broadcast_deinit(&b);
+ */
+struct ws_broadcast {
+    enum ws_type type;
+    const uint8_t *bytes;
+    size_t len;
+    struct ws_variant *variants; /* private: what has been encoded so far */
+};
+int ws_send_broadcast(struct ws *ws, struct ws_broadcast *b);
+void ws_broadcast_deinit(struct ws_broadcast *b);
 
 /* Queues a ping or pong; `len` <= 125 else ERR_ARGUMENT; ERR_CLOSED, ERR_NOMEM as above. */
 int ws_ping(struct ws *ws, const uint8_t *bytes, size_t len);

@@ -6,7 +6,8 @@
  *
  *      kept      raw bytes that ws_keep has copied; while there are any, ws->fed points into them
  *      small     the start of a header, or the payload of a control frame that has come in part
- *      message   unmasked payload of the data message in assembly, all its fragments so far
+ *      message   unmasked payload of the data message in assembly, all its fragments so far; as it
+ *                came, when it is compressed
  */
 #ifndef NEAP_PROTO_WS_INPUT_H
 #define NEAP_PROTO_WS_INPUT_H
@@ -32,10 +33,14 @@ struct ws_input {
     uint8_t state;      /* enum ws_state */
     uint8_t type;       /* WS_TEXT or WS_BINARY while a message is in assembly, else 0 */
     uint8_t utf8;       /* state of utf8_feed at the end of a text message so far */
+    bool packed;        /* the message in assembly is compressed */
     bool delivered;     /* `message` has been given out and goes with the next ws_next */
     uint8_t small_len;
     uint8_t small[FRAME_CONTROL_MAX];
 };
+
+/* What the worker's sessions share for compression; NULL when memory is short. */
+struct deflate_shared *ws_codecs(struct ws *ws);
 
 /* The session's input, made when there is none; NULL when memory is short. */
 struct ws_input *ws_input_need(struct ws *ws);

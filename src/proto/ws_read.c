@@ -8,7 +8,10 @@
  *           │            ├─────▶ control frame, whole or READ_CONTROL ──▶ answered here, or event
  *           └────────────┴─────▶ READ_SKIP: data after our close frame
  *
+ * A compressed message is put together as it came, and unpacked and checked when it is complete.
+ *
  * RFC 6455 §5.2 framing, §5.4 fragments, §5.5 control frames, §7 closing, §8.1 UTF-8.
+ * RFC 7692 §6 compressed messages.
  */
 #include "base/err.h"
 #include "base/mem.h"
@@ -115,6 +118,62 @@ static int got_control(struct ws *ws, const struct frame *f, uint8_t *payload, s
     return give(ev, f->opcode, payload, len);
 }
 
+/* Compressed messages. */
+
+/* RFC 7692 has no code for data that is none; 1007 is what everybody sends (RFC 6455 §7.4.1). */
+static int refuse_packed(struct ws *ws, int err)
+{
+    if (err != ERR_PROTOCOL)
+        return refuse(ws, err, err == ERR_TOO_BIG ? "message too big" : "out of memory");
+    ws->why = "invalid compressed data";
+    ws_fail(ws, err, WS_INVALID_PAYLOAD, ws->why);
+    return err;
+}
+
+/* Unpacks a whole message and gives it out; there is room for DEFLATE_TAIL bytes behind it. */
+static int unpack(struct ws *ws, unsigned type, struct deflate_span packed, struct ws_event *ev)
+{
+    struct deflate_span message;
+    struct deflate_shared *codecs = ws_codecs(ws);
+    int err = ERR_NOMEM;
+    if (codecs)
+        err = deflate_unpack(ws->deflate, codecs, packed, ws->limits->max_message, &message);
+    if (err < 0)
+        return refuse_packed(ws, err);
+    if (type == WS_TEXT && !utf8_valid(message.bytes, message.len))
+        return refuse(ws, ERR_UTF8, "text is not UTF-8");
+    return give(ev, type, message.bytes, message.len);
+}
+
+/* The message's own memory is not needed once it is unpacked. */
+static int end_packed(struct ws *ws, unsigned type, struct ws_event *ev)
+{
+    struct ws_input *in = ws->input;
+    struct deflate_span packed = {in->small, buf_len(&in->message)};
+    if (buf_reserve(&in->message, DEFLATE_TAIL) < 0)
+        return refuse(ws, ERR_NOMEM, "out of memory");
+    packed.bytes = buf_bytes(&in->message);
+    int r = unpack(ws, type, packed, ev);
+    in->delivered = true;
+    if (r > 0 && ev->data >= packed.bytes && ev->data <= packed.bytes + packed.len)
+        return r; /* empty: it points there */
+    ws_input_forget_message(ws);
+    return r;
+}
+
+/* Goes into memory of the worker, since room is needed behind it. */
+static int whole_packed(struct ws *ws, const struct frame *f, struct ws_event *ev)
+{
+    size_t len = (size_t)f->length;
+    struct deflate_shared *codecs = ws_codecs(ws);
+    uint8_t *room = codecs ? deflate_room(codecs, len) : NULL;
+    if (!room)
+        return refuse(ws, ERR_NOMEM, "out of memory");
+    /* an unmasked frame has a key of zeros */
+    frame_mask(room, take(ws, len), len, f->mask, 0);
+    return unpack(ws, f->opcode, (struct deflate_span){room, len}, ev);
+}
+
 /* Data frames. */
 
 static int end_frame(struct ws *ws, struct ws_event *ev)
@@ -127,6 +186,8 @@ static int end_frame(struct ws *ws, struct ws_event *ev)
         return refuse(ws, ERR_UTF8, "text is not UTF-8");
     unsigned type = in->type;
     in->type = 0;
+    if (in->packed)
+        return end_packed(ws, type, ev);
     in->delivered = true;
     size_t len = buf_len(&in->message);
     return give(ev, type, len ? buf_bytes(&in->message) : in->small, len);
@@ -149,7 +210,7 @@ static int read_payload(struct ws *ws, struct ws_event *ev)
     bool ascii = frame_mask(room, take(ws, len), len, in->frame.mask, offset);
     buf_added(&in->message, len);
     in->left -= len;
-    if (in->type == WS_TEXT && !(ascii && in->utf8 == UTF8_START)) {
+    if (in->type == WS_TEXT && !in->packed && !(ascii && in->utf8 == UTF8_START)) {
         int state = utf8_feed(in->utf8, room, len); /* §8.1: fails at the first bad byte */
         if (state < 0)
             return refuse(ws, ERR_UTF8, "text is not UTF-8");
@@ -200,6 +261,7 @@ static int begin(struct ws *ws, const struct frame *f, enum ws_state state)
         return STEP_ON;
     if (f->opcode != FRAME_CONTINUATION) {
         in->type = f->opcode;
+        in->packed = f->rsv & FRAME_RSV1;
         in->fragments = 0;
         in->utf8 = UTF8_START;
     }
@@ -211,6 +273,8 @@ static int begin(struct ws *ws, const struct frame *f, enum ws_state state)
 static int whole_message(struct ws *ws, const struct frame *f, struct ws_event *ev)
 {
     size_t len = (size_t)f->length;
+    if (f->rsv)
+        return whole_packed(ws, f, ev);
     uint8_t *payload = take(ws, len);
     bool ascii = f->masked && frame_mask(payload, payload, len, f->mask, 0);
     if (f->opcode == FRAME_TEXT && !ascii && !utf8_valid(payload, len))
@@ -220,28 +284,48 @@ static int whole_message(struct ws *ws, const struct frame *f, struct ws_event *
 
 /* Headers. */
 
+/*
+ * What cannot be compressed becomes a little longer: limits admit that of compressed data, which
+ * are judged again when they are unpacked.
+ */
+static uint64_t with_slack(uint64_t limit, bool packed)
+{
+    return packed ? limit + limit / 64 + 64 : limit;
+}
+
 /* §5.4: a message in assembly goes on with continuation frames, and only then. */
 static int judge_data(struct ws *ws, const struct frame *f)
 {
     const struct ws_input *in = ws->input;
     bool open = in && in->type != 0;
     uint64_t so_far = open ? buf_len(&in->message) : 0;
+    bool packed = open ? in->packed : f->rsv != 0;
+    uint64_t max_message = with_slack(ws->limits->max_message, packed);
     if (open != (f->opcode == FRAME_CONTINUATION))
         return refuse(ws, ERR_CONTINUATION,
                       open ? "new message inside a message" : "continuation of no message");
-    if (f->length > ws->limits->max_frame)
+    if (f->length > with_slack(ws->limits->max_frame, packed))
         return refuse(ws, ERR_TOO_BIG, "frame too big");
-    if (f->length > ws->limits->max_message || so_far > ws->limits->max_message - f->length)
+    if (f->length > max_message || so_far > max_message - f->length)
         return refuse(ws, ERR_TOO_BIG, "message too big");
     if ((open ? in->fragments : 0) >= ws->limits->max_fragments)
         return refuse(ws, ERR_POLICY, "too many fragments");
     return 0;
 }
 
+/*
+ * §5.2: a bit needs an extension that gives it a meaning. RSV1 is that of permessage-deflate, in
+ * the first frame of a data message (RFC 7692 §6).
+ */
+static bool rsv_allowed(const struct ws *ws, const struct frame *f)
+{
+    return f->rsv == FRAME_RSV1 && ws->deflate && !is_control(f) && f->opcode != FRAME_CONTINUATION;
+}
+
 /* What the session allows now, before a byte of the payload is looked at. */
 static int judge(struct ws *ws, const struct frame *f)
 {
-    if (f->rsv) /* §5.2: no extension is in use that gives these bits a meaning */
+    if (f->rsv && !rsv_allowed(ws, f))
         return refuse(ws, ERR_PROTOCOL, "reserved bits are set");
     if (f->masked != (ws->role == WS_SERVER)) /* §5.1 */
         return refuse(ws, ERR_PROTOCOL, f->masked ? "frame is masked" : "frame is not masked");
@@ -337,6 +421,8 @@ int ws_next(struct ws *ws, struct ws_event *ev)
         r = ERR_CLOSED;
     if (r == 0) {
         ws_input_forget_message(ws);
+        if (ws->deflate && ws->shared->deflate)
+            deflate_unpacked_used(ws->shared->deflate);
         do {
             r = step(ws, ev);
         } while (r == STEP_ON);

@@ -2,13 +2,13 @@
 /*
  * Sending: messages and control frames become bytes at the end of ws->out. A message is encoded in
  * one piece of room, so that it is queued whole or not at all. Nothing follows a close frame
- * (RFC 6455 §5.5.1).
+ * (RFC 6455 §5.5.1). Data messages are compressed first where that was agreed upon (RFC 7692 §6.1).
  */
 #include "base/err.h"
 #include "base/mem.h"
 #include "proto/frame.h"
 #include "proto/utf8.h"
-#include "proto/ws.h"
+#include "proto/ws_input.h"
 
 #include <string.h>
 
@@ -19,6 +19,7 @@ struct message {
     size_t out_frame;                      /* most payload in one frame */
     void (*random)(void *out, size_t len); /* for the masking keys; NULL: not masked */
     uint8_t opcode;
+    bool packed; /* the bytes are compressed: RSV1 in the first frame */
 };
 
 static size_t encoded_size(const struct message *m)
@@ -44,10 +45,11 @@ static uint8_t *put_frame(uint8_t *out, struct frame *f, const struct message *m
     return out + len;
 }
 
-/* §5.4: the opcode stands in the first frame only, FIN in the last. */
+/* §5.4: the opcode, and RSV1 (RFC 7692 §6), stand in the first frame only, FIN in the last. */
 static void put_message(uint8_t *out, const struct message *m)
 {
-    struct frame f = {.opcode = m->opcode, .masked = m->random != NULL};
+    struct frame f = {
+        .opcode = m->opcode, .rsv = m->packed ? FRAME_RSV1 : 0, .masked = m->random != NULL};
     size_t from = 0;
     do {
         size_t rest = m->len - from;
@@ -55,6 +57,7 @@ static void put_message(uint8_t *out, const struct message *m)
         f.fin = f.length == rest;
         out = put_frame(out, &f, m, from);
         f.opcode = FRAME_CONTINUATION;
+        f.rsv = 0;
         from += (size_t)f.length;
     } while (!f.fin);
 }
@@ -69,23 +72,51 @@ static int queue(struct ws *ws, struct message *m)
     return 0;
 }
 
+/* Puts the compressed bytes, where that is agreed upon and pays, in the place of the message's. */
+static void pack(struct ws *ws, struct message *m)
+{
+    struct deflate_span out;
+    struct deflate_shared *codecs = ws_codecs(ws);
+    if (!codecs || !deflate_pack(ws->deflate, codecs, m->bytes, m->len, &out))
+        return;
+    m->bytes = out.bytes;
+    m->len = out.len;
+    m->packed = true;
+}
+
+static int queue_packed(struct ws *ws, struct message *m)
+{
+    pack(ws, m);
+    int err = queue(ws, m);
+    if (err < 0)
+        deflate_forget(ws->deflate); /* the peer will not see what our window has */
+    if (m->packed)
+        deflate_packed_used(ws->shared->deflate);
+    return err;
+}
+
 int ws_send(struct ws *ws, enum ws_type type, const uint8_t *bytes, size_t len)
 {
     if (ws->close_sent)
         return ERR_CLOSED;
     struct message m = {.bytes = bytes, .len = len, .opcode = (uint8_t)type};
     m.out_frame = ws->limits->out_frame;
-    return queue(ws, &m);
+    return ws->deflate ? queue_packed(ws, &m) : queue(ws, &m);
+}
+
+static struct chunk *encode(const struct message *m)
+{
+    struct chunk *c = chunk_new(encoded_size(m));
+    if (c)
+        put_message(c->bytes, m);
+    return c;
 }
 
 struct chunk *ws_encode(enum ws_type type, const uint8_t *bytes, size_t len, uint32_t out_frame)
 {
     struct message m = {
         .bytes = bytes, .len = len, .out_frame = out_frame, .opcode = (uint8_t)type};
-    struct chunk *c = chunk_new(encoded_size(&m));
-    if (c)
-        put_message(c->bytes, &m);
-    return c;
+    return encode(&m);
 }
 
 int ws_send_chunk(struct ws *ws, struct chunk *message)
@@ -95,6 +126,73 @@ int ws_send_chunk(struct ws *ws, struct chunk *message)
     if (ws->role != WS_SERVER) /* every client frame has a key of its own (§5.3) */
         return ERR_ARGUMENT;
     return outq_append_chunk(&ws->out, &ws->shared->pool, message);
+}
+
+/* A broadcast as one way of encoding has it. */
+struct ws_variant {
+    struct ws_variant *next;
+    struct chunk *chunk;
+    uint32_t out_frame, kind; /* kind: deflate_kind, 0 when not compressed */
+    bool packed;
+};
+
+static struct ws_variant *variant_new(struct ws *ws, const struct ws_broadcast *b, uint32_t kind)
+{
+    struct message m = {.bytes = b->bytes,
+                        .len = b->len,
+                        .out_frame = ws->limits->out_frame,
+                        .opcode = (uint8_t)b->type};
+    struct deflate_shared *codecs = kind ? ws_codecs(ws) : NULL;
+    struct deflate_span out;
+    if (codecs && deflate_pack_shared(ws->deflate, codecs, b->bytes, b->len, &out)) {
+        m.bytes = out.bytes;
+        m.len = out.len;
+        m.packed = true;
+    }
+    struct ws_variant *v = mem_try(sizeof *v);
+    struct chunk *c = v ? encode(&m) : NULL;
+    if (c)
+        *v = (struct ws_variant){b->variants, c, ws->limits->out_frame, kind, m.packed};
+    else
+        mem_free(v);
+    if (codecs)
+        deflate_packed_used(codecs);
+    return c ? v : NULL;
+}
+
+/* The variant for this session, made when it is the first of its way. */
+static struct ws_variant *variant_for(struct ws *ws, struct ws_broadcast *b)
+{
+    uint32_t kind = ws->deflate ? deflate_kind(ws->deflate, b->len) : 0;
+    struct ws_variant *v = b->variants;
+    while (v && (v->kind != kind || v->out_frame != ws->limits->out_frame))
+        v = v->next;
+    if (!v && (v = variant_new(ws, b, kind)))
+        b->variants = v;
+    return v;
+}
+
+int ws_send_broadcast(struct ws *ws, struct ws_broadcast *b)
+{
+    if (ws->close_sent)
+        return ERR_CLOSED;
+    struct ws_variant *v = variant_for(ws, b);
+    if (!v)
+        return ERR_NOMEM;
+    int err = ws_send_chunk(ws, v->chunk);
+    if (err == 0 && v->packed)
+        deflate_forget(ws->deflate);
+    return err;
+}
+
+void ws_broadcast_deinit(struct ws_broadcast *b)
+{
+    while (b->variants) {
+        struct ws_variant *v = b->variants;
+        b->variants = v->next;
+        chunk_unref(v->chunk);
+        mem_free(v);
+    }
 }
 
 static int send_control(struct ws *ws, uint8_t opcode, const uint8_t *bytes, size_t len)

@@ -7,6 +7,7 @@
 #ifndef NEAP_SERVER_CONFIG_H
 #define NEAP_SERVER_CONFIG_H
 
+#include "proto/deflate.h"
 #include "proto/http.h"
 #include "proto/ws.h"
 
@@ -20,7 +21,9 @@ struct listener_config {
     double head_timeout;
     uint32_t max_connections; /* of this listener in this worker; 0: no limit. Past it: 503 */
     uint32_t max_per_address; /* of one peer address; 0: no limit. Past it: 429 */
-    char *server;             /* value of the Server header, or NULL; owned */
+    bool compress;            /* compression may be agreed upon, as `deflate` says */
+    struct deflate_config deflate;
+    char *server; /* value of the Server header, or NULL; owned */
 };
 
 struct route_config {

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proto/deflate_offer.h"
 #include "proto/uri.h"
 
 #include <stdio.h>
@@ -159,11 +160,27 @@ void conn_http_input(struct conn *c, uint8_t *bytes, size_t len)
     }
 }
 
+/*
+ * Compression, when the client offers it in a way that suits us. Returns what the response has to
+ * say, NULL when there is none.
+ */
+static const char *agree_deflate(struct conn *c, struct deflate_answer *answer)
+{
+    const struct listener_config *config = &c->endpoint->config;
+    if (!config->compress || !deflate_accept(c->head, &config->deflate, answer))
+        return NULL;
+    struct deflate *deflate = deflate_new(&config->deflate, &answer->params, true);
+    ws_take_deflate(&c->ws, deflate);
+    return deflate ? answer->text : NULL;
+}
+
 static bool write_accept(struct conn *c, const struct conn_accept *how)
 {
     struct buf out = {0};
+    struct deflate_answer answer;
     struct handshake_response r = {
         .subprotocol = conn_subprotocol(c),
+        .extensions = agree_deflate(c, &answer),
         .server = c->endpoint->config.server,
         .lines = how->lines,
         .line_count = how->line_count,

@@ -88,6 +88,6 @@ void server_abort(struct server *s)
 
 void server_deinit(struct server *s)
 {
-    outpool_deinit(&s->shared.pool);
+    ws_shared_deinit(&s->shared);
     mem_free(s->read_buffer);
 }

@@ -28,6 +28,13 @@ describe("defaults", function()
       backlog = 4096,
       server = "",
       webSocketCompressionEnabled = true,
+      compression = {
+        memLevel = 5,
+        windowBits = 12,
+        serverNoContextTakeover = true,
+        clientNoContextTakeover = true,
+        threshold = 256,
+      },
       requestLimits = { maxUriLength = 4096, maxHeaderSize = 8192 },
     }, config.check("listener", "call", nil))
   end)
@@ -144,8 +151,22 @@ describe("unknown keys", function()
     assert.equal("call: messages: no such key; there are no keys to set", message("service", { messages = "view" }))
   end)
 
+  it("of compression have the ranges of the algorithm", function()
+    for key, range in pairs { level = { 1, 9 }, memLevel = { 1, 9 }, windowBits = { 9, 15 } } do
+      for _, v in ipairs(range) do
+        assert.equal(v, config.check("listener", "call", { compression = { [key] = v } }).compression[key])
+      end
+      for _, v in ipairs { range[1] - 1, range[2] + 1, range[1] + 0.5 } do
+        assert.equal(("call: compression.%s must be a whole number from %d to %d; it is %s"):format(key, range[1],
+          range[2], v), message("listener", { compression = { [key] = v } }))
+      end
+    end
+    assert.matches("compression.thresholds: no such key; did you mean threshold",
+      message("listener", { compression = { thresholds = 1 } }))
+  end)
+
   it("are errors while their feature does not exist", function()
-    for _, key in ipairs { "secureSocket", "compression", "http1Settings", "trustedProxies" } do
+    for _, key in ipairs { "secureSocket", "http1Settings", "trustedProxies" } do
       assert.matches(key .. ": no such key", message("listener", { [key] = {} }))
     end
     for _, key in ipairs { "auth", "validation", "dispatcherKey", "dispatcherStreamId", "maxMessagesPerSecond" } do
