@@ -20,16 +20,19 @@ class Raw:
     port      a TCP port, or a path string for a unix: listener
     tls       an ssl.SSLContext for wss
     seconds   default deadline of everything that waits
+    source    the address to come from
     """
 
     def __init__(self, port, path=None, headers=(), seconds=None, host="127.0.0.1", tls=None,
-                 rcvbuf=None):
+                 rcvbuf=None, source=None):
         self.seconds = seconds or SECONDS
         family = socket.AF_UNIX if isinstance(port, str) else \
             socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.settimeout(self.seconds)
         self.sock.connect(port if isinstance(port, str) else (host, port))
         if family != socket.AF_UNIX:
