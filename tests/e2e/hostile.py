@@ -13,6 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True        # nothing but build/ is ever written in the checkout
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 
+from neaptest.client import machine_load  # noqa: E402,F401
 from neaptest import (  # noqa: E402,F401
     BINARY, CLOSE, CONT, INSTRUMENTED, PING, PONG, TEXT, Bystander, Failed, Raw, SECONDS, SLACK,
     Server, Suite, close_payload, frame, request, wait_until)
