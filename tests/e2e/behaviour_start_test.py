@@ -299,7 +299,8 @@ websocket.listener("localhost:0"):attach("/echo", { onMessage = function(_, _, d
 
 @suite.case("listen.yield", "the top level may wait; connections come in when it has loaded")
 def _():
-    with Server(lua=LISTEN + 'require("neap.task").sleep(0.1)\nlistener:attach("/late", { onOpen = function() end })', args=()) as s:
+    with Server(lua=LISTEN + '''require("neap.task").sleep(0.1)
+listener:attach("/late", { onOpen = function() end })''', args=()) as s:
         with Raw(s.port, "/late"):
             pass
 
