@@ -28,7 +28,7 @@ struct worker {
     struct lvm *vm;
     struct worker_link *link;
     struct loop_io link_io;
-    struct loop_timer deadline;    /* of the drain */
+    struct loop_timer deadline; /* of the drain */
     struct loop_timer log_retry;
     struct loop_signal term;
     bool draining, failed, cut_off;
@@ -124,11 +124,8 @@ static void on_link(struct loop_io *io, int events)
     double seconds = w->options->drain;
     for (;;) {
         switch (link_next(w->link, &seconds)) {
-        case LINK_NOTHING:
-            return;
-        case LINK_STOP:
-            drain(w, seconds);
-            break;
+        case LINK_NOTHING: return;
+        case LINK_STOP: drain(w, seconds); break;
         case LINK_GONE:
             loop_io_watch(&w->loop, &w->link_io, 0);
             log_warn("the master process is gone; draining");

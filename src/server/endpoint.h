@@ -61,7 +61,7 @@ void endpoint_stop(struct endpoint *e);
  */
 void endpoint_drain(struct endpoint *e, const struct endpoint_drain *who);
 
-/* Closes every session with 1001 now, without waiting for answers: for the end of the drain time. */
+/* Closes every session with 1001 now, not waiting for answers: for the end of the drain time. */
 void endpoint_tell(struct endpoint *e);
 
 /* Ends all connections at once: sockets closed, on_close told with 1006. */

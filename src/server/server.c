@@ -77,7 +77,7 @@ static void abort_all(struct loop_job *job)
         endpoint_abort(LIST_ITEM(l, struct endpoint, link));
 }
 
-/* The close frames are written in one stage of the turn's end, the sockets closed in a later one. */
+/* The close frames are written in one stage of the turn's end, the sockets closed in a later. */
 void server_abort(struct server *s)
 {
     for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next)
