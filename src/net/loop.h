@@ -87,7 +87,7 @@ struct loop_job {
 };
 void loop_job_init(struct loop_job *job, void (*run)(struct loop_job *job));
 void loop_defer(struct loop *loop, enum loop_stage stage, struct loop_job *job);
-/* Runs the jobs of a stage ahead of the turn's end. From callbacks of the loop, never from a job. */
+/* Runs the jobs of a stage ahead of the turn's end: from callbacks of the loop, not from a job. */
 void loop_run_stage(struct loop *loop, enum loop_stage stage);
 /* Takes a job back; harmless when it is not deferred. */
 void loop_undefer(struct loop_job *job);

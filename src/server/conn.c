@@ -235,9 +235,10 @@ static void read_batch(struct conn *c)
 /*
  * Answers of all connections that are read in this turn are written in runs: a run when HELD_MAX
  * bytes have gathered, and the rest at the turn's end. A write wakes a sleeping client, which is
- * dear; within a run most are awake already. And code that is run in runs stays in the cache. With
- * 1,000 pipelining clients it is worth a fifth of the processor time. More than HELD_MAX would leave
- * the second-level cache before it is written; so would large output of one connection.
+ * dear; within a run most are awake already. And code that is run in runs stays in the cache.
+ * With 1,000 pipelining clients it is worth a fifth of the processor time. More than HELD_MAX
+ * would leave the second-level cache before it is written; so would large output of one
+ * connection.
  */
 static void hold_back(struct conn *c)
 {
