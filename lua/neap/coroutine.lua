@@ -8,17 +8,37 @@
 --
 -- While such a coroutine waits, its own status is "suspended" for Lua, but nobody may resume it: it is one the
 -- scheduler will go on with.  So status says "normal", and resume refuses.
+--
+-- Where the way outwards leads through a C function (a coroutine that a comparison of table.sort resumes), the mark
+-- cannot pass.  The task is taken out of its wait again, and the wait returns nil and an error.
 
 local core = require "neap.core"
+local errors = require "neap.error"
 
 local create, yield = coroutine.create, coroutine.yield
 local rawResume, rawStatus = coroutine.resume, coroutine.status
+local isyieldable = coroutine.isyieldable
 local marker = core.marker
+local CANNOT = "cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...)"
 
 local waiting = setmetatable({}, { __mode = "k" })
 
+-- One that waits again is given up: it would not rest, and nothing can raise in it.
+local function refused(co, ok, first, ...)
+  if first == marker and ok then
+    core.unpark()
+    return false, CANNOT
+  end
+  waiting[co] = nil
+  return ok, first, ...
+end
+
 local function pass(co, ok, first, ...)
   if first == marker and ok then
+    if not isyieldable() then
+      core.unpark()
+      return refused(co, rawResume(co, nil, errors.new("Error", CANNOT)))
+    end
     return pass(co, rawResume(co, yield(first, ...)))
   end
   waiting[co] = nil

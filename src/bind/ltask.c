@@ -91,9 +91,19 @@ static void drop_handle(struct ltask *t)
     t->handle = t->pinned = LUA_NOREF;
 }
 
+/* It goes on without having been woken: nothing may wake it later from a wait that never came. */
+static void unpark(struct ltask *t)
+{
+    list_remove(&t->waiting);
+    loop_timer_stop(t->vm->loop, &t->timer);
+    t->state = LTASK_RUNNING;
+}
+
 static void ended(struct ltask *t, bool ok)
 {
     struct lvm *vm = t->vm;
+    if (t->state == LTASK_PARKED)
+        unpark(t);
     t->state = LTASK_OVER;
     if (t->finish)
         t->finish(t, ok);
@@ -187,7 +197,12 @@ static void on_run_ready(struct loop_job *job)
 
 bool ltask_can_wait(lua_State *L)
 {
-    return lua_isyieldable(L);
+    struct ltask *t = lvm_of(L)->running;
+    if (!t || !lua_isyieldable(L))
+        return false;
+    if (t->state == LTASK_PARKED)
+        unpark(t); /* the wait before could not be passed out of a C function */
+    return true;
 }
 
 static int push_cancelled(struct ltask *t, lua_State *L)
@@ -200,7 +215,7 @@ static int push_cancelled(struct ltask *t, lua_State *L)
 int ltask_wait(lua_State *L)
 {
     struct ltask *t = lvm_of(L)->running;
-    if (!lua_isyieldable(L))
+    if (!t || !lua_isyieldable(L))
         return luaL_error(L, "cannot wait here: this code is called by a C function that cannot be "
                              "suspended (table.sort, string.gsub, …)");
     t->state = LTASK_PARKED;
@@ -294,6 +309,15 @@ static int core_park(lua_State *L)
     return ltask_wait(L);
 }
 
+/* For a coroutine of the app whose wait cannot be passed on: see lua/neap/coroutine.lua. */
+static int core_unpark(lua_State *L)
+{
+    struct ltask *t = lvm_of(L)->running;
+    if (t && t->state == LTASK_PARKED)
+        unpark(t);
+    return 0;
+}
+
 static int core_wake(lua_State *L)
 {
     struct handle *h = check_handle(L, 1);
@@ -334,10 +358,9 @@ static int core_sleep(lua_State *L)
 }
 
 static const struct luaL_Reg functions[] = {
-    {"spawn", core_spawn},   {"current", core_current},
-    {"park", core_park},     {"wake", core_wake},
-    {"cancel", core_cancel}, {"finished", core_finished},
-    {"sleep", core_sleep},   {NULL, NULL},
+    {"spawn", core_spawn}, {"current", core_current}, {"park", core_park},
+    {"wake", core_wake},   {"cancel", core_cancel},   {"finished", core_finished},
+    {"sleep", core_sleep}, {"unpark", core_unpark},   {NULL, NULL},
 };
 
 void ltask_open(struct lvm *vm, lua_State *L)

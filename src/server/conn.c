@@ -189,6 +189,8 @@ void conn_proceed(struct conn *c)
         after_flush(c);
     tell_drained(c);
     watch(c);
+    if (c->crowded && c->ws.out.len <= c->route->config.max_buffered)
+        conn_dirty(c); /* there is room again: the next turn goes on telling */
     free_when_done(c);
 }
 

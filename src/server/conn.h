@@ -64,6 +64,7 @@ struct conn {
     bool close_due : 1;
     bool idle_due : 1;
     bool stalled : 1;      /* the queue is full: input waits unread */
+    bool crowded : 1;      /* so is the output, with answers: the same */
     bool in_batch : 1;     /* inside on_ready: it flushes at its end */
     bool blocked : 1;      /* the kernel takes no more output */
     bool writers_wait : 1; /* set by the layer above: tell on_drain */

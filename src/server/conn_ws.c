@@ -211,17 +211,6 @@ static bool tell_next(struct conn *c)
     return true;
 }
 
-void conn_ws_dispatch(struct conn *c)
-{
-    if (c->telling)
-        return; /* inside a handler: the call below us goes on when it has returned */
-    c->telling = true;
-    while (!c->busy && tell_next(c))
-        ;
-    absorb(c);
-    c->telling = false;
-}
-
 /* Deadline of an unfinished message: counts from the first piece of that message. */
 static void note_assembly(struct conn *c)
 {
@@ -234,6 +223,27 @@ static void note_assembly(struct conn *c)
         conn_timer_arm(c);
 }
 
+/* A peer that does not read its answers is not asked for more: one batch may hold thousands. */
+static bool crowded(const struct conn *c)
+{
+    return !c->over && !c->ws.close_sent && c->ws.out.len > c->route->config.max_buffered;
+}
+
+void conn_ws_dispatch(struct conn *c)
+{
+    if (c->telling)
+        return;             /* inside a handler: the call below us goes on when it has returned */
+    bool late = c->crowded; /* what is told now has come some time ago */
+    c->crowded = crowded(c);
+    c->telling = true;
+    while (!c->busy && !c->crowded && tell_next(c))
+        c->crowded = crowded(c);
+    absorb(c);
+    c->telling = false;
+    if (late && !c->over)
+        note_assembly(c);
+}
+
 void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len)
 {
     c->last_input = now_of(c);
@@ -242,7 +252,7 @@ void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len)
     if (ws_feed(&c->ws, bytes, len) == 0) {
         conn_ws_dispatch(c);
         if (!c->over)
-            /* what a full queue, or a handler that has not returned, left unread */
+            /* what a full queue, full output, or a handler that has not returned, left unread */
             ws_keep(&c->ws);
     }
     if (c->ws.error && !c->over)
@@ -252,7 +262,7 @@ void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len)
 
 bool conn_ws_wants_input(const struct conn *c)
 {
-    return !c->over && !c->stalled;
+    return !c->over && !c->stalled && !c->crowded;
 }
 
 void conn_done(struct conn *c)
