@@ -6,10 +6,12 @@
 --
 -- A field is { default =, expect = "what it must be", check = function(value) -> value or nil }.  A key whose feature
 -- does not exist must not stand here: an unknown key is an error, and a key that is accepted but does nothing is worse.
+-- A nested table is { fields = {} }; with `finish` it stays nil when it is not given, and is what finish makes of it.
 -- C has no defaults of its own for these.
 
 local errors = require "neap.error"
 local origin = require "neap.origin"
+local secure = require "neap.securesocket"
 local text = require "neap.text"
 
 local MAX_SECONDS = 1e9
@@ -158,6 +160,16 @@ local schemas = {
         threshold = count(256, 0, MAX_BYTES),
       },
     },
+    secureSocket = {
+      finish = secure.finish,
+      fields = secure.fields {
+        boolean = boolean,
+        choice = choice,
+        count = count,
+        list = list,
+        seconds = seconds,
+      },
+    },
     requestLimits = {
       fields = {
         maxUriLength = count(4096, 1, 1048576),
@@ -229,6 +241,9 @@ local function completeField(what, prefix, name, field, value)
     if value ~= nil and type(value) ~= "table" then
       errors.fault(("%s: %s%s must be a table, it is %s"):format(what, prefix, name, text.show(value)), name)
       value = nil
+    end
+    if field.finish then
+      return value and field.finish(what, value, complete(what, field.fields, value, prefix .. name .. "."))
     end
     return complete(what, field.fields, value, prefix .. name .. ".")
   end

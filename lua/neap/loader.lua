@@ -287,6 +287,7 @@ local function open(path, args)
     error(root, 0)
   end
   local version = newVersion(entry, root)
+  source.enter(root)
   local arg = { [0] = path }
   for i, value in ipairs(args or {}) do
     arg[i] = value

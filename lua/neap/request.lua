@@ -91,6 +91,7 @@ end
 
 -- Fields that cost something: kept after the first time.
 local computed = {
+  clientCertificate = core.requestCertificate,
   headers = headerMap,
   params = core.requestParams,
   query = firstQuery,

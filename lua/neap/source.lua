@@ -122,7 +122,23 @@ local function lineOfKey(file, line, key)
   return line
 end
 
+local root = "."
+
+--- The folder of the app that is loaded: where the files that its settings name are looked for.
+---@return string
+local function folder()
+  return root
+end
+
+--- Says which folder that is.
+---@param path string
+local function enter(path)
+  root = path
+end
+
 return {
+  enter = enter,
+  folder = folder,
   position = position,
   run = run,
   definition = definition,

@@ -23,7 +23,17 @@
 ---@field remoteAddress string
 ---@field remotePort integer
 ---@field isSecure boolean
+---@field clientCertificate? websocket.Certificate the client's, when it gave one; always a verified one
 ---@field subProtocols string[] what the client offers, in its order
+
+---@class websocket.Certificate
+---@field subject string "CN=alice,O=Example"
+---@field issuer string
+---@field serial string hex digits
+---@field fingerprint string SHA-256, 64 hex digits
+---@field notBefore integer seconds since 1970
+---@field notAfter integer
+---@field names string[] alternative names: DNS names, addresses, mail addresses, URIs
 
 ---@class websocket.Caller
 local Caller = {} -- luacheck: ignore 241

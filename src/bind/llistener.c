@@ -5,9 +5,11 @@
  */
 #include "bind/llistener.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "bind/lerror.h"
 #include "bind/ltask.h"
+#include "bind/ltls.h"
 #include "server/conn.h"
 
 #include <lauxlib.h>
@@ -25,6 +27,7 @@ struct llistener {
     char *address;
     int port;
     int anchor;
+    int secure; /* registry reference of the secureSocket settings, or LUA_NOREF */
     bool stopping;
 };
 
@@ -106,6 +109,10 @@ static struct listener_config read_listener(lua_State *L, int table)
     config.http = (struct http_limits){.max_uri = count(L, limits, "maxUriLength"),
                                        .max_header = count(L, limits, "maxHeaderSize"),
                                        .max_lines = 100};
+    lua_pop(L, 1);
+    lua_getfield(L, table, "secureSocket");
+    if (lua_istable(L, -1))
+        config.handshake_timeout = number(L, lua_gettop(L), "handshakeTimeout");
     lua_pop(L, 1);
     lua_getfield(L, table, "server");
     if (lua_objlen(L, -1) > 0)
@@ -254,6 +261,7 @@ static void release(struct llistener *ll)
     list_remove(&ll->link);
     endpoint_unref(ll->endpoint);
     ll->endpoint = NULL;
+    luaL_unref(vm->L, LUA_REGISTRYINDEX, ll->secure);
     luaL_unref(vm->L, LUA_REGISTRYINDEX, ll->anchor);
     lvm_went(vm);
 }
@@ -329,6 +337,33 @@ static int listener_gc(lua_State *L)
     return 0;
 }
 
+/* --- TLS -------------------------------------------------------------------------------------- */
+
+static void renew(struct llistener *ll)
+{
+    lua_State *L = ll->vm->L;
+    char error[TLS_ERROR_SIZE];
+    struct log_field field = {.key = "listener", .value = ll->address};
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ll->secure);
+    struct tls_context *tls = ltls_context(ll->vm, L, lua_gettop(L), error);
+    lua_pop(L, 1);
+    if (tls) {
+        endpoint_use_tls(ll->endpoint, tls);
+        log_event(LOG_INFO, &field, 1, "certificates have been read again");
+    } else {
+        log_event(LOG_ERROR, &field, 1, "the old certificate stays in use: %s", error);
+    }
+}
+
+void llistener_renew_certificates(struct lvm *vm)
+{
+    for (struct link *l = vm->listeners.next; l != &vm->listeners; l = l->next) {
+        struct llistener *ll = LIST_ITEM(l, struct llistener, link);
+        if (ll->secure != LUA_NOREF && !ll->endpoint->draining)
+            renew(ll);
+    }
+}
+
 /* --- Creating --------------------------------------------------------------------------------- */
 
 static int bind_failed(struct lvm *vm, lua_State *L, const char *why)
@@ -344,23 +379,47 @@ static int port_asked(const char *address)
     return colon ? atoi(colon + 1) : 0;
 }
 
-/* listen(address, config) */
-static int core_listen(lua_State *L)
+/* A new listener that is not open yet, at the top of the stack. */
+static struct llistener *push_new(struct lvm *vm, lua_State *L, const char *address, int port)
 {
-    struct lvm *vm = lvm_of(L);
-    const char *address = luaL_checkstring(L, 1);
-    luaL_checktype(L, 2, LUA_TTABLE);
-    struct lvm_socket socket = {.fd = -1, .port = port_asked(address)};
-    if (!vm->check && vm->bind_socket(vm, address, (int)number(L, 2, "backlog"), &socket) < 0)
-        return bind_failed(vm, L, socket.error);
     struct llistener *ll = lua_newuserdata(L, sizeof *ll);
-    *ll = (struct llistener){.vm = vm, .port = socket.port, .address = mem_strdup(address)};
+    *ll = (struct llistener){
+        .vm = vm, .port = port, .address = mem_strdup(address), .secure = LUA_NOREF};
     link_init(&ll->link);
     link_init(&ll->stoppers);
     loop_timer_init(&ll->limit, on_limit);
     luaL_getmetatable(L, class_name);
     lua_setmetatable(L, -2);
+    return ll;
+}
+
+/*
+ * listen(address, config): certificates are read before a socket is asked for, so that with wrong
+ * ones no port is ever opened.
+ */
+static int core_listen(lua_State *L)
+{
+    struct lvm *vm = lvm_of(L);
+    const char *address = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_getfield(L, 2, "secureSocket");
+    struct lvm_socket socket = {.secure = lua_istable(L, 3), .fd = -1, .port = port_asked(address)};
+    char error[TLS_ERROR_SIZE];
+    struct tls_context *tls = socket.secure ? ltls_context(vm, L, 3, error) : NULL;
+    if (socket.secure && !tls)
+        return bind_failed(vm, L, error);
+    if (!vm->check && vm->bind_socket(vm, address, (int)number(L, 2, "backlog"), &socket) < 0) {
+        tls_context_unref(tls);
+        return bind_failed(vm, L, socket.error);
+    }
+    struct llistener *ll = push_new(vm, L, address, socket.port);
     struct listener_config config = read_listener(L, 2);
+    config.tls = tls;
+    if (tls) {
+        lua_pushvalue(L, 3);
+        ll->secure = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     ll->endpoint = endpoint_new(&vm->server, socket.fd, &config);
     list_append(&vm->listeners, &ll->link);
     lua_pushvalue(L, -1);

@@ -19,6 +19,12 @@ void llistener_start_all(struct lvm *vm);
 /* Pushes the table that the route was attached with. */
 void llistener_push_route(lua_State *L, const struct route *route);
 
+/*
+ * Reads the certificates of all TLS listeners again, for new connections. One that cannot be used
+ * changes nothing: that is logged, and the old one stays.
+ */
+void llistener_renew_certificates(struct lvm *vm);
+
 /* Drops all listeners when the state ends. */
 void llistener_close_all(struct lvm *vm);
 

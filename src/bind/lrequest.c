@@ -3,6 +3,7 @@
 #include "bind/lrequest.h"
 
 #include "base/mem.h"
+#include "bind/ltls.h"
 #include "proto/uri.h"
 
 #include <lauxlib.h>
@@ -23,6 +24,7 @@ struct lrequest *lrequest_new(struct lvm *vm, lua_State *L, struct conn *c)
         .route = route_ref(c->route),
         .peer = c->peer,
         .secure = c->stream.tls != NULL,
+        .cert = tls_peer_cert(&c->stream),
     };
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->request_meta);
     lua_setmetatable(L, -2);
@@ -46,6 +48,7 @@ static int request_gc(lua_State *L)
     if (!r->head)
         return 0;
     free_lines(r);
+    tls_cert_unref(r->cert);
     http_head_unref(r->head);
     route_unref(r->route);
     r->head = NULL;
@@ -154,6 +157,12 @@ static int core_secure(lua_State *L)
     return 1;
 }
 
+static int core_certificate(lua_State *L)
+{
+    ltls_push_certificate(L, check(L)->cert);
+    return 1;
+}
+
 /* A table that is private to this request: its environment, made when it is first asked for. */
 static int core_cache(lua_State *L)
 {
@@ -228,6 +237,7 @@ static const struct luaL_Reg functions[] = {
     {"requestParams", core_params},
     {"requestAddress", core_address},
     {"requestSecure", core_secure},
+    {"requestCertificate", core_certificate},
     {"requestCache", core_cache},
     {"setResponseHeader", core_set_header},
     {"isRequest", core_is_request},

@@ -15,6 +15,7 @@ struct lrequest {
     struct route *route;
     struct address peer;
     bool secure;
+    struct tls_cert *cert;   /* the client's; NULL when there is none that verified */
     bool answering;          /* response headers may still be set */
     struct http_line *lines; /* those headers; owned, as are their strings */
     size_t line_count;

@@ -67,6 +67,7 @@ struct lvm {
 
 /* A listening socket for a listener. */
 struct lvm_socket {
+    bool secure; /* asked for TLS: tells the log */
     int fd;
     int port;
     char error[256];

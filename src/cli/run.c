@@ -9,6 +9,7 @@
 #include "cli/run.h"
 
 #include "base/mem.h"
+#include "bind/llistener.h"
 #include "bind/lvm.h"
 #include "cli/library.h"
 #include "cli/version.h"
@@ -28,6 +29,7 @@ struct worker {
     struct lvm *vm;
     struct worker_link *link;
     struct loop_io link_io;
+    struct loop_job link_job;   /* what came while a socket was asked for */
     struct loop_timer deadline; /* of the drain */
     struct loop_timer log_retry;
     struct loop_signal term;
@@ -48,9 +50,14 @@ static void finish(struct worker *w, int status)
 
 static int bind_socket(struct lvm *vm, const char *address, int backlog, struct lvm_socket *out)
 {
-    struct link_bind what = {.address = address, .scheme = "ws", .backlog = backlog};
+    struct worker *w = worker_of(vm);
+    struct link_bind what = {
+        .address = address, .scheme = out->secure ? "wss" : "ws", .backlog = backlog};
     struct link_bound bound;
-    if (link_bind_socket(worker_of(vm)->link, &what, &bound) < 0) {
+    int r = link_bind_socket(w->link, &what, &bound);
+    if (link_waiting(w->link))
+        loop_defer(&w->loop, LOOP_RUN, &w->link_job);
+    if (r < 0) {
         snprintf(out->error, sizeof out->error, "%s", bound.error);
         return -1;
     }
@@ -117,15 +124,15 @@ static void drain(struct worker *w, double seconds)
     loop_timer_start(&w->loop, &w->deadline, seconds);
 }
 
-static void on_link(struct loop_io *io, int events)
+static void read_link(struct worker *w)
 {
-    (void)events;
-    struct worker *w = LIST_ITEM(io, struct worker, link_io);
     double seconds = w->options->drain;
     for (;;) {
         switch (link_next(w->link, &seconds)) {
         case LINK_NOTHING: return;
         case LINK_STOP: drain(w, seconds); break;
+        case LINK_CERTS: llistener_renew_certificates(w->vm); break;
+        case LINK_TICKETS: w->vm->server.tickets = *link_tickets(w->link); break;
         case LINK_GONE:
             loop_io_watch(&w->loop, &w->link_io, 0);
             log_warn("the master process is gone; draining");
@@ -133,6 +140,17 @@ static void on_link(struct loop_io *io, int events)
             return;
         }
     }
+}
+
+static void on_link(struct loop_io *io, int events)
+{
+    (void)events;
+    read_link(LIST_ITEM(io, struct worker, link_io));
+}
+
+static void on_link_job(struct loop_job *job)
+{
+    read_link(LIST_ITEM(job, struct worker, link_job));
 }
 
 static void on_term(struct loop_signal *signal)
@@ -156,6 +174,7 @@ static void on_log_retry(struct loop_timer *timer)
 
 static void watch_master(struct worker *w)
 {
+    loop_job_init(&w->link_job, on_link_job);
     loop_io_init(&w->link_io, link_fd(w->link), on_link);
     loop_io_watch(&w->loop, &w->link_io, LOOP_READ);
     loop_signal_start(&w->loop, &w->term, SIGTERM, on_term);

@@ -58,7 +58,8 @@ static enum control_result stop(struct master *m, struct buf *reply)
 static enum control_result reload(struct master *m, struct buf *reply)
 {
     (void)m;
-    put(reply, "error: this version cannot reload; restart the server");
+    put(reply, "error: this version cannot reload an app; restart the server "
+               "(SIGHUP reads certificates again)");
     return CONTROL_ANSWERED;
 }
 

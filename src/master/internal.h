@@ -20,6 +20,7 @@
 #include "master/master.h"
 #include "master/sockets.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #include <sys/types.h>
 
@@ -45,6 +46,8 @@ struct master {
     struct loop_signal sigterm, sigint, sighup, sigchld;
     struct loop_timer deadline; /* of stopping */
     struct loop_timer log_retry;
+    struct loop_timer rotation; /* of the keys of session tickets */
+    struct tls_tickets tickets;
     struct loop_timer
         keep; /* always active, so that the loop does not run out of things to wait for */
     struct sockets *sockets;
@@ -65,6 +68,10 @@ void worker_start(struct worker *w);
 void worker_ended(struct worker *w, int status);
 /* Asks it to drain; one that waits for its next life is over. */
 void worker_stop(struct worker *w);
+/* Has it read its certificates again. */
+void worker_renew(struct worker *w);
+/* Gives it the keys of session tickets. */
+void worker_send_tickets(struct worker *w);
 /* Ends it without asking. */
 void worker_kill(struct worker *w);
 /* In a forked worker: closes the master's end of another's link. */

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The worker's end of the line. A BIND is a question that is waited for. A STOP that comes before
- * its answer is read and forgotten here, because the descriptor would not become readable for it
- * again: a master that is stopping therefore repeats STOP after each answer, and link_next tells it
- * once.
+ * The worker's end of the line. A BIND is a question that is waited for. What comes before its
+ * answer is kept, because the descriptor would not become readable for it again; but for a STOP: a
+ * master that is stopping repeats it after each answer, and link_next tells it once.
  */
 #include "master/link.h"
 
@@ -18,7 +17,9 @@
 struct worker_link {
     int fd;
     int worker, workers;
-    bool stopped; /* STOP has been told */
+    bool stopped;            /* STOP has been told */
+    bool certs, new_tickets; /* kept for link_next */
+    struct tls_tickets tickets;
 };
 
 struct worker_link *link_new(int fd, int worker, int workers)
@@ -41,6 +42,20 @@ static int fail(struct link_bound *bound, const char *address, const char *why)
     return -1;
 }
 
+/* Takes a message that can wait; false when it is of another kind. */
+static bool keep(struct worker_link *link, const struct wire *m)
+{
+    if (m->kind == WIRE_CERTS) {
+        link->certs = true;
+    } else if (m->kind == WIRE_TICKETS) {
+        link->tickets = m->tickets;
+        link->new_tickets = true;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /* Waits for the answer to a BIND. Returns as wire_receive. */
 static int answer(struct worker_link *link, struct wire *m, int *fd)
 {
@@ -48,6 +63,7 @@ static int answer(struct worker_link *link, struct wire *m, int *fd)
         int got = wire_receive(link->fd, m, fd, true);
         if (got <= 0 || m->kind == WIRE_BOUND)
             return got;
+        keep(link, m);
         if (*fd >= 0)
             close(*fd);
     }
@@ -97,15 +113,39 @@ int link_fd(const struct worker_link *link)
     return link->fd;
 }
 
+/* What has been kept, one thing at a time. */
+static enum link_what take_kept(struct worker_link *link)
+{
+    bool *flag = link->new_tickets ? &link->new_tickets : &link->certs;
+    if (!*flag)
+        return LINK_NOTHING;
+    *flag = false;
+    return flag == &link->certs ? LINK_CERTS : LINK_TICKETS;
+}
+
+bool link_waiting(const struct worker_link *link)
+{
+    return link->certs || link->new_tickets;
+}
+
+const struct tls_tickets *link_tickets(const struct worker_link *link)
+{
+    return &link->tickets;
+}
+
 enum link_what link_next(struct worker_link *link, double *seconds)
 {
     struct wire m;
     int fd, got;
+    if (link_waiting(link))
+        return take_kept(link);
     while ((got = wire_receive(link->fd, &m, &fd, false)) != 0) {
         if (got < 0 && errno != EBADMSG)
             return errno == EAGAIN ? LINK_NOTHING : LINK_GONE;
         if (got > 0 && fd >= 0)
             close(fd);
+        if (got > 0 && keep(link, &m))
+            return take_kept(link);
         if (got > 0 && m.kind == WIRE_STOP && !link->stopped) {
             link->stopped = true;
             *seconds = m.seconds;

@@ -8,6 +8,8 @@
  *        │◀────────────── BOUND fd, port | error ──│
  *        │── READY ───────────────────────────────▶│ when all are: "listening …", "ready"
  *        │◀──────────────────────── STOP seconds ──│
+ *        │◀──────────────────────── TICKETS keys ──│ at the start, and when they change
+ *        │◀─────────────────────────────── CERTS ──│ read certificates again (SIGHUP)
  *        │── UNBIND address ──────────────────────▶│ closes its copy: nothing may queue there
  *        │── exit ────────────────────────────────▶│
  *
@@ -15,6 +17,8 @@
  */
 #ifndef NEAP_MASTER_LINK_H
 #define NEAP_MASTER_LINK_H
+
+#include "net/tls.h"
 
 #include <stdbool.h>
 
@@ -58,14 +62,21 @@ void link_ready(struct worker_link *link);
 /* The descriptor to watch for reading. */
 int link_fd(const struct worker_link *link);
 
-enum link_what { LINK_NOTHING, LINK_STOP, LINK_GONE };
+enum link_what { LINK_NOTHING, LINK_STOP, LINK_CERTS, LINK_TICKETS, LINK_GONE };
 
 /*
  * The next message, without waiting: LINK_STOP (then *seconds is the time to drain; told once),
- * LINK_GONE at end of file (each time), or LINK_NOTHING. Call it when link_fd is readable until it
- * returns LINK_NOTHING or LINK_GONE.
+ * LINK_CERTS, LINK_TICKETS (link_tickets has them), LINK_GONE at end of file (each time), or
+ * LINK_NOTHING. Call it when link_fd is readable, or link_waiting says so, until it returns
+ * LINK_NOTHING or LINK_GONE.
  */
 enum link_what link_next(struct worker_link *link, double *seconds);
+
+/* True when something came while a socket was asked for: link_fd need not become readable. */
+bool link_waiting(const struct worker_link *link);
+
+/* The newest keys of session tickets. */
+const struct tls_tickets *link_tickets(const struct worker_link *link);
 
 /* This worker's number, from 0; and how many there are. */
 int link_worker(const struct worker_link *link);

@@ -20,6 +20,8 @@
 /* A signal so soon after the first is its echo, not an impatient user's second one. */
 #define ECHO_SECONDS 0.5
 #define FOREVER 1e9
+/* How long new session tickets are encrypted with the same key. */
+#define ROTATION (12 * 3600.0)
 
 /* --- All workers together ------------------------------------------------------------------- */
 
@@ -134,8 +136,14 @@ static void on_sigint(struct loop_signal *s)
 
 static void on_sighup(struct loop_signal *s)
 {
-    (void)s;
-    log_info("SIGHUP is ignored");
+    struct master *m = LIST_ITEM(s, struct master, sighup);
+    if (m->stopping) {
+        log_info("SIGHUP is ignored: the server is stopping");
+        return;
+    }
+    log_info("SIGHUP: certificates are read again");
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
+        worker_renew(w);
 }
 
 /* Several deaths may be one signal; and as process 1 of a container the master inherits orphans. */
@@ -169,6 +177,18 @@ static void stop_signals(struct master *m)
     loop_signal_stop(&m->loop, &m->sigchld);
 }
 
+/* --- Session tickets ------------------------------------------------------------------------ */
+
+/* A ticket encrypted just before a rotation is good for two more, which is a day. */
+static void on_rotation(struct loop_timer *timer)
+{
+    struct master *m = LIST_ITEM(timer, struct master, rotation);
+    tls_tickets_rotate(&m->tickets);
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
+        worker_send_tickets(w);
+    loop_timer_start(&m->loop, &m->rotation, ROTATION);
+}
+
 /* --- The log -------------------------------------------------------------------------------- */
 
 static void on_log_waits(void *arg)
@@ -198,6 +218,9 @@ static struct master *master_new(const struct master_config *config)
     loop_timer_init(&m->deadline, on_deadline);
     loop_timer_init(&m->log_retry, on_log_retry);
     loop_timer_init(&m->keep, on_keep);
+    loop_timer_init(&m->rotation, on_rotation);
+    tls_tickets_rotate(&m->tickets);
+    loop_timer_start(&m->loop, &m->rotation, ROTATION);
     loop_timer_start(&m->loop, &m->keep, FOREVER);
     m->started = loop_now(&m->loop);
     m->sockets = sockets_new(config->workers);

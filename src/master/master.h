@@ -7,7 +7,7 @@
  *      SIGTERM, SIGINT   stop: every worker drains; past the time it is killed; exit status 0
  *      the same again    every worker is killed at once; exit status 1. What comes within half a
  *                        second of the first is its echo and does not count
- *      SIGHUP            ignored (reserved for reloading)
+ *      SIGHUP            every worker reads its certificates again
  *      SIGKILL           each worker sees end of file on its link, drains and exits
  *
  * A worker has SIGINT and SIGHUP ignored, because a terminal sends them to the whole group and the

@@ -63,7 +63,7 @@ static int valid(const struct wire *m, size_t len)
 {
     return len == sizeof *m && (unsigned)m->kind < WIRE_KINDS &&
            ends(m->scheme, sizeof m->scheme) && ends(m->address, sizeof m->address) &&
-           ends(m->error, sizeof m->error);
+           ends(m->error, sizeof m->error) && m->tickets.count <= TLS_TICKET_KEYS;
 }
 
 int wire_receive(int sock, struct wire *message, int *fd, int wait)

@@ -9,6 +9,8 @@
 #ifndef NEAP_MASTER_WIRE_H
 #define NEAP_MASTER_WIRE_H
 
+#include "net/tls.h"
+
 enum {
     WIRE_ADDRESS =
         272, /* a host name (RFC 1035: 255) or path (107) with port or "unix:", and its NUL */
@@ -16,11 +18,13 @@ enum {
 };
 
 enum wire_kind {
-    WIRE_BIND,   /* worker: address, scheme, number = backlog */
-    WIRE_BOUND,  /* master: number = port and a descriptor, or error */
-    WIRE_UNBIND, /* worker: address, number = port */
-    WIRE_READY,  /* worker */
-    WIRE_STOP,   /* master: seconds */
+    WIRE_BIND,    /* worker: address, scheme, number = backlog */
+    WIRE_BOUND,   /* master: number = port and a descriptor, or error */
+    WIRE_UNBIND,  /* worker: address, number = port */
+    WIRE_READY,   /* worker */
+    WIRE_STOP,    /* master: seconds */
+    WIRE_CERTS,   /* master: read certificates again */
+    WIRE_TICKETS, /* master: tickets, at the start and when they change */
     WIRE_KINDS
 };
 
@@ -31,6 +35,7 @@ struct wire {
     char scheme[8];
     char address[WIRE_ADDRESS];
     char error[WIRE_ERROR];
+    struct tls_tickets tickets;
 };
 
 /* A connected pair, close-on-exec, blocking. Returns 0, or -1 with errno. */

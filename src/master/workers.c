@@ -57,6 +57,20 @@ static void send_stop(struct worker *w)
     wire_send(w->io.ev.fd, &m, -1);
 }
 
+void worker_renew(struct worker *w)
+{
+    struct wire m = {.kind = WIRE_CERTS};
+    if (w->pid)
+        wire_send(w->io.ev.fd, &m, -1);
+}
+
+void worker_send_tickets(struct worker *w)
+{
+    struct wire m = {.kind = WIRE_TICKETS, .tickets = w->master->tickets};
+    if (w->pid)
+        wire_send(w->io.ev.fd, &m, -1);
+}
+
 static void on_bind_request(struct worker *w, const struct wire *m)
 {
     struct wire answer = {.kind = WIRE_BOUND};
@@ -241,6 +255,7 @@ void worker_start(struct worker *w)
     w->started = loop_now(&m->loop);
     loop_io_init(&w->io, pair[0], on_link);
     loop_io_watch(&m->loop, &w->io, LOOP_READ);
+    worker_send_tickets(w);
 }
 
 static void on_restart(struct loop_timer *timer)

@@ -4,11 +4,13 @@
  * not know which it is.
  *
  * "Not now" has two forms, because TLS may need to write before it can read on, and the other way
- * round: the result says which readiness to wait for, and stream_events turns it into loop events.
+ * round: the result says which readiness to wait for. And what has been decrypted waits in no
+ * descriptor: `pending` tells that a read would bring more at once.
  */
 #ifndef NEAP_NET_STREAM_H
 #define NEAP_NET_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -34,9 +36,12 @@ struct stream_ops {
 
 struct stream {
     const struct stream_ops *ops;
-    void *tls; /* owned by the operations; NULL for plain TCP */
+    void *tls;       /* owned by the operations; NULL for plain TCP */
+    const char *why; /* of an error, in words; NULL: errno says it all */
     int fd;
     int error;
+    bool pending;     /* after a read: the next one has something whatever the descriptor says */
+    bool handshaking; /* the handshake below has not been finished; false for plain TCP */
 };
 
 /* Takes over a connected, non-blocking socket (TCP or Unix). */

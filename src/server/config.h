@@ -15,12 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct tls_context;
+
 struct listener_config {
     struct http_limits http;
     /* for the whole request head, handshakes below it included; 0: none */
     double head_timeout;
+    double handshake_timeout; /* for the TLS handshake alone, within head_timeout; 0: none */
     uint32_t max_connections; /* of this listener in this worker; 0: no limit. Past it: 503 */
     uint32_t max_per_address; /* of one peer address; 0: no limit. Past it: 429 */
+    struct tls_context *tls;  /* NULL: plain TCP; owned */
     bool compress;            /* compression may be agreed upon, as `deflate` says */
     struct deflate_config deflate;
     char *server; /* value of the Server header, or NULL; owned */

@@ -10,10 +10,12 @@
 #include "server/conn_private.h"
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 enum {
     IOV_MAX_SEGMENTS = 64,
@@ -118,6 +120,7 @@ static void flush(struct conn *c)
         if (n > 0)
             outq_consume(&c->ws.out, pool, (size_t)n);
         c->blocked = n < 0 || (size_t)n < asked;
+        c->write_reads = n == STREAM_WANT_READ;
     }
     if (c->opened)
         ws_set_blocked(&c->ws, c->blocked);
@@ -175,8 +178,14 @@ static void watch(struct conn *c)
 {
     if (c->state == CONN_GONE)
         return;
-    int events = (wants_input(c) ? LOOP_READ : 0) | (c->blocked ? LOOP_WRITE : 0);
+    int events = 0;
+    if (wants_input(c))
+        events |= c->read_writes ? LOOP_WRITE : LOOP_READ;
+    if (c->blocked)
+        events |= c->write_reads ? LOOP_READ : LOOP_WRITE;
     loop_io_watch(server_of(c)->loop, &c->io, events);
+    if (c->stream.pending && wants_input(c)) /* no event will tell */
+        loop_defer(server_of(c)->loop, LOOP_FLUSH, &c->job);
 }
 
 void conn_proceed(struct conn *c)
@@ -192,11 +201,6 @@ void conn_proceed(struct conn *c)
     if (c->crowded && c->ws.out.len <= c->route->config.max_buffered)
         conn_dirty(c); /* there is room again: the next turn goes on telling */
     free_when_done(c);
-}
-
-static void on_turn_end(struct loop_job *job)
-{
-    conn_proceed(LIST_ITEM(job, struct conn, job));
 }
 
 void conn_dirty(struct conn *c)
@@ -222,6 +226,16 @@ static void end_of_input(struct conn *c)
     conn_gone(c);
 }
 
+static void broken(struct conn *c)
+{
+    char id[CONN_ID_SIZE + 1];
+    conn_id_text(c, id);
+    struct log_field field = {.key = "connection", .value = id};
+    if (c->stream.why)
+        log_event(LOG_DEBUG, &field, 1, "TLS: %s", c->stream.why);
+    conn_gone(c);
+}
+
 static void read_batch(struct conn *c)
 {
     struct server *s = server_of(c);
@@ -231,7 +245,19 @@ static void read_batch(struct conn *c)
     else if (n == 0)
         end_of_input(c);
     else if (n == STREAM_ERROR)
-        conn_gone(c);
+        broken(c);
+    c->read_writes = n == STREAM_WANT_WRITE;
+}
+
+static void on_turn_end(struct loop_job *job)
+{
+    struct conn *c = LIST_ITEM(job, struct conn, job);
+    if (c->stream.pending && wants_input(c)) {
+        c->in_batch = true;
+        read_batch(c);
+        c->in_batch = false;
+    }
+    conn_proceed(c);
 }
 
 /*
@@ -257,9 +283,9 @@ static void on_ready(struct loop_io *io, int events)
 {
     struct conn *c = LIST_ITEM(io, struct conn, io);
     c->in_batch = true;
-    if (events & LOOP_WRITE)
+    if (events & (c->write_reads ? LOOP_READ : LOOP_WRITE))
         c->blocked = false;
-    if (events & LOOP_READ)
+    if (events & (c->read_writes ? LOOP_WRITE : LOOP_READ) && wants_input(c))
         read_batch(c);
     c->in_batch = false;
     if (c->state == CONN_OPEN && c->ws.out.len && c->ws.out.len <= OUTPUT_HELD)
@@ -268,14 +294,26 @@ static void on_ready(struct loop_io *io, int events)
         conn_proceed(c);
 }
 
+static bool open_stream(struct endpoint *e, int fd, struct stream *stream)
+{
+    if (e->config.tls)
+        return stream_init_tls(stream, fd, e->config.tls);
+    stream_init_plain(stream, fd);
+    return true;
+}
+
 void conn_open(struct endpoint *e, int fd, const struct address *peer)
 {
     struct server *s = e->server;
     struct conn *c = mem_alloc(sizeof *c);
+    if (!open_stream(e, fd, &c->stream)) {
+        close(fd);
+        mem_free(c);
+        return;
+    }
     c->endpoint = endpoint_ref(e);
     c->peer = *peer;
     c->state = CONN_HEAD;
-    stream_init_plain(&c->stream, fd);
     loop_io_init(&c->io, fd, on_ready);
     loop_job_init(&c->job, on_turn_end);
     link_init(&c->link);
@@ -287,7 +325,7 @@ void conn_open(struct endpoint *e, int fd, const struct address *peer)
     if (refusal)
         conn_http_refuse(c, refusal, NULL);
     else if (e->config.head_timeout > 0)
-        c->deadline = loop_now(s->loop) + e->config.head_timeout;
+        c->deadline = loop_now(s->loop) + conn_head_seconds(c);
     conn_timer_arm(c);
     conn_proceed(c);
 }

@@ -20,6 +20,7 @@
 #include "net/address.h"
 #include "net/loop.h"
 #include "net/stream.h"
+#include "net/tls.h"
 #include "proto/handshake.h"
 #include "proto/ws.h"
 #include "server/endpoint.h"
@@ -66,7 +67,10 @@ struct conn {
     bool stalled : 1;      /* the queue is full: input waits unread */
     bool crowded : 1;      /* so is the output, with answers: the same */
     bool in_batch : 1;     /* inside on_ready: it flushes at its end */
-    bool blocked : 1;      /* the kernel takes no more output */
+    bool blocked : 1;      /* no more output is taken at the moment */
+    bool write_reads : 1;  /* ... until there is input: TLS has to read first */
+    bool read_writes : 1;  /* nothing can be read until output is taken: the reverse */
+    bool shaken : 1;       /* the TLS handshake was in time: the head has the rest of its own */
     bool writers_wait : 1; /* set by the layer above: tell on_drain */
     bool pong_due : 1;     /* our ping has not been answered */
     bool peer_closed : 1;  /* end of data has been read */

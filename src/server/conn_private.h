@@ -46,5 +46,10 @@ void conn_timer_arm(struct conn *c);
 /* conn_timer.c: a phase has ended: drops the timer unless the next phase has a deadline. */
 void conn_timer_settle(struct conn *c);
 void conn_timer_free(struct conn *c);
+/*
+ * conn_timer.c: what a new connection has for its head; as long as a TLS handshake goes on, for
+ * that.
+ */
+double conn_head_seconds(const struct conn *c);
 
 #endif

@@ -148,8 +148,29 @@ static void session_deadlines(struct conn *c, double now)
         beat(c, now);
 }
 
+double conn_head_seconds(const struct conn *c)
+{
+    const struct listener_config *config = &c->endpoint->config;
+    bool shaking = config->tls && !c->shaken && config->handshake_timeout > 0;
+    return shaking ? earlier(config->handshake_timeout, config->head_timeout)
+                   : config->head_timeout;
+}
+
+/* The handshake was finished in its time: what is left of the head's begins. */
+static bool extend(struct conn *c)
+{
+    if (c->state != CONN_HEAD || c->shaken || c->stream.handshaking)
+        return false;
+    double had = conn_head_seconds(c);
+    c->shaken = true;
+    c->deadline += conn_head_seconds(c) - had;
+    return conn_head_seconds(c) > had;
+}
+
 static void on_deadline(struct conn *c)
 {
+    if (extend(c))
+        return;
     if (c->state == CONN_HEAD && c->setup && c->setup->parser && http_begun(c->setup->parser))
         conn_http_refuse(c, 408, NULL);
     else

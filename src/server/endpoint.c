@@ -3,6 +3,7 @@
 #include "server/endpoint.h"
 
 #include "base/mem.h"
+#include "net/tls.h"
 #include "server/conn_private.h"
 
 enum { ADDRESS_BUCKETS = 1024 };
@@ -119,7 +120,14 @@ void endpoint_unref(struct endpoint *e)
     router_deinit(&e->router);
     mem_free(e->per_address);
     mem_free(e->config.server);
+    tls_context_unref(e->config.tls);
     mem_free(e);
+}
+
+void endpoint_use_tls(struct endpoint *e, struct tls_context *tls)
+{
+    tls_context_unref(e->config.tls);
+    e->config.tls = tls;
 }
 
 void endpoint_start(struct endpoint *e)

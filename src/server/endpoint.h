@@ -44,6 +44,9 @@ struct endpoint *endpoint_new(struct server *s, int fd, const struct listener_co
 struct endpoint *endpoint_ref(struct endpoint *e);
 void endpoint_unref(struct endpoint *e);
 
+/* Takes the settings over: new connections use them, established ones keep theirs. */
+void endpoint_use_tls(struct endpoint *e, struct tls_context *tls);
+
 /* Begins to accept. */
 void endpoint_start(struct endpoint *e);
 

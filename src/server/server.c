@@ -40,6 +40,7 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
     *s = (struct server){.loop = loop, .hooks = hooks};
     s->read_buffer = mem_alloc(SERVER_READ_SIZE);
     link_init(&s->endpoints);
+    tls_tickets_rotate(&s->tickets); /* its own, until the master gives others */
     warm_up();
 }
 

@@ -7,6 +7,7 @@
 #define NEAP_SERVER_SERVER_H
 
 #include "net/loop.h"
+#include "net/tls.h"
 #include "proto/ws.h"
 
 struct conn;
@@ -52,7 +53,8 @@ struct server {
     struct loop *loop;
     const struct server_hooks *hooks;
     struct ws_shared shared;
-    uint8_t *read_buffer; /* SERVER_READ_SIZE bytes, for whoever reads now */
+    struct tls_tickets tickets; /* keys of all TLS listeners; from the master */
+    uint8_t *read_buffer;       /* SERVER_READ_SIZE bytes, for whoever reads now */
     struct link endpoints;
     size_t held_back;        /* output of this turn's batches that waits to be written */
     struct loop_job drained; /* tells on_drained */

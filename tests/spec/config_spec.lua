@@ -166,7 +166,7 @@ describe("unknown keys", function()
   end)
 
   it("are errors while their feature does not exist", function()
-    for _, key in ipairs { "secureSocket", "http1Settings", "trustedProxies" } do
+    for _, key in ipairs { "http1Settings", "trustedProxies" } do
       assert.matches(key .. ": no such key", message("listener", { [key] = {} }))
     end
     for _, key in ipairs { "auth", "validation", "dispatcherKey", "dispatcherStreamId", "maxMessagesPerSecond" } do

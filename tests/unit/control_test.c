@@ -105,7 +105,8 @@ static void refusals(void)
     CHECK(server_port(s, 0) > 0);
     int fd = dial_control(path);
     CHECK(exchange(fd, "reload\n", text, sizeof text));
-    CHECK_TEXT(text, "error: this version cannot reload; restart the server\n");
+    CHECK_TEXT(text, "error: this version cannot reload an app; restart the server "
+                     "(SIGHUP reads certificates again)\n");
     CHECK(exchange(fd, "statu", text, 1) || exchange(fd, "s2\n", text, sizeof text));
     CHECK_TEXT(text, "error: no such command\n");
     close(fd);

@@ -52,13 +52,14 @@ static void sigint_to_the_group(void)
     free(s);
 }
 
-static void sighup_is_ignored(void)
+static void sighup_reads_certificates(void)
 {
     struct server *s = server_start((struct master_config)ONE, &echo);
     int port = server_port(s, 0);
     int pid = ask(port).pid;
     kill(-s->pid, SIGHUP);
-    CHECK(server_says(s, "SIGHUP is ignored", 1));
+    CHECK(server_says(s, "SIGHUP: certificates are read again", 1));
+    CHECK(server_says(s, "worker: read certificates", 1));
     CHECK_INT(ask(port).pid, pid);
     CHECK_INT(server_stop(s), 0);
 }
@@ -386,7 +387,7 @@ static void run_all(void)
     test("one worker", one_worker);
     test("several workers share a port", several_workers_share_a_port);
     test("SIGINT to the group", sigint_to_the_group);
-    test("SIGHUP", sighup_is_ignored);
+    test("SIGHUP", sighup_reads_certificates);
     test("a stuck worker (L26)", stuck_worker);
     test("a second signal (L26)", second_signal);
     test("the echo of a signal", echoed_signal);

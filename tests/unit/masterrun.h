@@ -131,7 +131,10 @@ static inline int serve(struct worker_link *link, const struct plan *plan, int *
         for (int i = 0; i < ADDRESSES; i++)
             p[1 + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
         poll(p, 1 + ADDRESSES, -1);
-        if (p[0].revents && link_next(link, &seconds) != LINK_NOTHING)
+        enum link_what what = p[0].revents ? link_next(link, &seconds) : LINK_NOTHING;
+        if (what == LINK_CERTS)
+            log_info("worker: read certificates");
+        if (what == LINK_STOP || what == LINK_GONE)
             return WORKER_DONE;
         for (int i = 0; i < ADDRESSES; i++) {
             int fd = p[1 + i].revents ? accept4(fds[i], NULL, NULL, SOCK_CLOEXEC) : -1;
@@ -147,6 +150,8 @@ static inline int bind_late(struct worker_link *link, const struct plan *plan)
     struct pollfd p = {.fd = link_fd(link), .events = POLLIN};
     int port;
     double seconds = -1;
+    while (link_next(link, &seconds) != LINK_TICKETS)
+        poll(&p, 1, -1);
     poll(&p, 1, -1);
     int fd = bind_one(link, plan->addresses[0], &port);
     poll(&p, 1, -1);
