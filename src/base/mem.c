@@ -2,6 +2,7 @@
 /* Two-tier allocation over the C library: see mem.h for the rule that decides between them. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,4 +40,9 @@ void *mem_try_resize(void *p, size_t size)
 void mem_free(void *p)
 {
     free(p);
+}
+
+void mem_trim(void)
+{
+    malloc_trim(0);
 }

@@ -25,4 +25,10 @@ void *mem_try_resize(void *p, size_t size) __attribute__((warn_unused_result));
 /* Frees what any of the above returned; NULL is allowed. */
 void mem_free(void *p);
 
+/*
+ * Gives memory that is free back to the system, which the allocator does by itself only at the end
+ * of its heap. Takes some milliseconds for each 100 MB: for after a storm.
+ */
+void mem_trim(void);
+
 #endif

@@ -106,6 +106,14 @@ static int fatal(struct stream *s, const char *why)
     return STREAM_ERROR;
 }
 
+/* The socket's end without close_notify: somebody may have cut it off (RFC 8446 §6.1). */
+static int truncated(struct stream *s)
+{
+    s->error = ECONNRESET;
+    s->why = "ended without close_notify";
+    return STREAM_ERROR;
+}
+
 /* What an operation that returned `r` <= 0 means for the user of the stream. */
 static int outcome(struct stream *s, int r)
 {
@@ -113,9 +121,9 @@ static int outcome(struct stream *s, int r)
     switch (SSL_get_error(t->ssl, r)) {
     case SSL_ERROR_WANT_READ: return STREAM_WANT_READ;
     case SSL_ERROR_WANT_WRITE: return STREAM_WANT_WRITE;
-    case SSL_ERROR_ZERO_RETURN: return 0; /* close_notify */
+    case SSL_ERROR_ZERO_RETURN: return t->eof ? truncated(s) : 0; /* 0: close_notify */
     case SSL_ERROR_SYSCALL: ERR_clear_error(); return fatal(s, "connection broken");
-    default: return fatal(s, tls_reason()); /* also an end without close_notify */
+    default: return fatal(s, tls_reason());
     }
 }
 
@@ -206,6 +214,7 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int count)
     struct rest rest = {iov, count, 0};
     size_t total = 0;
     skip(&rest, 0); /* past empty segments */
+    t->drained = false;
     if (t->broken)
         return STREAM_ERROR;
     begin();

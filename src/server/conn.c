@@ -282,6 +282,8 @@ static void hold_back(struct conn *c)
 static void on_ready(struct loop_io *io, int events)
 {
     struct conn *c = LIST_ITEM(io, struct conn, io);
+    if (c->stream.handshaking && !server_may_shake(server_of(c)))
+        return;
     c->in_batch = true;
     if (events & (c->write_reads ? LOOP_READ : LOOP_WRITE))
         c->blocked = false;

@@ -6,7 +6,7 @@
 #include "net/tls.h"
 #include "server/conn_private.h"
 
-enum { ADDRESS_BUCKETS = 1024 };
+enum { ADDRESS_BUCKETS = 1024, EBB = 64 };
 
 #define STEP_SECONDS 0.05
 #define DRAIN_STEPS 20
@@ -200,7 +200,8 @@ int endpoint_enter(struct endpoint *e, const struct address *peer)
         }
         (*at)->count++;
     }
-    e->count++;
+    if (++e->count > e->peak)
+        e->peak = e->count;
     return 0;
 }
 
@@ -217,8 +218,21 @@ void endpoint_leave(struct endpoint *e, const struct address *peer)
     mem_free(gone);
 }
 
+/*
+ * Most of many have gone: what they had is worth giving back. A steady coming and going never does
+ * this; a TLS handshake alone has some 60 KB.
+ */
+static void note_ebb(struct endpoint *e)
+{
+    if (e->count >= e->peak / 2 || e->peak - e->count < EBB)
+        return;
+    e->peak = e->count;
+    mem_trim();
+}
+
 void endpoint_conn_freed(struct endpoint *e)
 {
+    note_ebb(e);
     if (link_empty(&e->conns))
         tell_soon(e);
 }

@@ -30,6 +30,7 @@ struct endpoint {
     struct listener_config config;
     struct link conns; /* all of its connections, opened or not */
     uint32_t count;
+    uint32_t peak; /* the most there were, since memory was last given back */
     uint32_t refs;
     struct address_count **per_address; /* buckets; NULL without max_per_address */
     struct loop_timer step;             /* while draining: closes some more */

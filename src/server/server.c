@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+enum { SHAKES_PER_TURN = 2 };
+
 /* Random bytes in small portions would cost a system call each: they are taken from a stock. */
 void server_random(struct server *s, void *out, size_t len)
 {
@@ -35,11 +37,23 @@ static void warm_up(void)
     handshake_accept("AAAAAAAAAAAAAAAAAAAAAA==", accept);
 }
 
+static void on_rested(struct loop_job *job)
+{
+    LIST_ITEM(job, struct server, rested)->shakes = 0;
+}
+
+bool server_may_shake(struct server *s)
+{
+    loop_defer(s->loop, LOOP_FREE, &s->rested);
+    return s->shakes++ < SHAKES_PER_TURN;
+}
+
 void server_init(struct server *s, struct loop *loop, const struct server_hooks *hooks)
 {
     *s = (struct server){.loop = loop, .hooks = hooks};
     s->read_buffer = mem_alloc(SERVER_READ_SIZE);
     link_init(&s->endpoints);
+    loop_job_init(&s->rested, on_rested);
     tls_tickets_rotate(&s->tickets); /* its own, until the master gives others */
     warm_up();
 }

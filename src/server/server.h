@@ -55,6 +55,8 @@ struct server {
     struct ws_shared shared;
     struct tls_tickets tickets; /* keys of all TLS listeners; from the master */
     uint8_t *read_buffer;       /* SERVER_READ_SIZE bytes, for whoever reads now */
+    unsigned shakes;            /* steps of TLS handshakes in this turn */
+    struct loop_job rested;     /* forgets them at its end */
     struct link endpoints;
     size_t held_back;        /* output of this turn's batches that waits to be written */
     struct loop_job drained; /* tells on_drained */
@@ -82,6 +84,13 @@ void server_drain(struct server *s, void (*on_drained)(struct server *s));
  * 1001 before. What server_drain has begun goes on.
  */
 void server_abort(struct server *s);
+
+/*
+ * Asked before a step of a TLS handshake, each of which may take a good part of a millisecond: true
+ * for a few in each turn of the loop. Who is told to wait is asked again by the loop in the next
+ * turn, so that a storm of handshakes does not keep the established connections waiting.
+ */
+bool server_may_shake(struct server *s);
 
 /* Fills `out` with random bytes from the kernel. */
 void server_random(struct server *s, void *out, size_t len);

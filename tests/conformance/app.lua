@@ -14,7 +14,10 @@ local echo = {
   onMessage = function(_, _, data) return data end,
 }
 
-local listener = websocket.listener(first_port, { host = "127.0.0.1" })
+-- Over TLS, the suite says where the certificate is.
+local secure = arg and arg[2] and { key = { certFile = arg[2], keyFile = arg[3] } } or nil
+
+local listener = websocket.listener(first_port, { host = "127.0.0.1", secureSocket = secure })
 
 -- Limits.
 
@@ -142,6 +145,7 @@ listener:attach("/beat", { pingInterval = 0.2 }, echo)
 local strict = websocket.listener(0, {
   host = "127.0.0.1",
   headerTimeout = 1,
+  secureSocket = secure,
   requestLimits = { maxUriLength = 200, maxHeaderSize = 400 },
 })
 strict:attach("/echo", echo)

@@ -22,10 +22,11 @@ sys.dont_write_bytecode = True        # nothing but build/ is ever written in th
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 
 from neaptest import (  # noqa: E402,F401
-    BINARY, CLOSE, CONT, PING, PONG, TEXT, Bystander, Failed, Raw, SLACK, Server, Suite,
+    BINARY, CLOSE, CONT, PING, PONG, TEXT, Authority, Bystander, Failed, Raw, SLACK, Server, Suite,
     accept_value, close_payload, frame, no_sanitizer_report, request, wait_until)
 
-suite = Suite("conformance")
+OVER_TLS = "--tls" in sys.argv
+suite = Suite("conformance over TLS" if OVER_TLS else "conformance")
 KEY = b"\x37\xfa\x21\x3d"          # a mask without any symmetry (RFC 6455 §5.7)
 EXPECTED_ERRORS = re.compile(r"expected by the conformance suite|no luck")
 
@@ -38,10 +39,16 @@ class Shared:
     workers = None
     descriptors = None          # of the worker, with the barrier's connection alone
     barrier = None
+    authority = None            # of the server's certificate, over TLS
 
 
 def start():
-    Shared.server = Server(os.path.join(HERE, "app.lua"))
+    arguments = ["0"]
+    if OVER_TLS:
+        Shared.authority = Authority()
+        arguments += Shared.authority.issue("server")
+        Raw.secure = Shared.authority.client()
+    Shared.server = Server(os.path.join(HERE, "app.lua"), args=arguments)
     Shared.workers = Shared.server.workers()
     Shared.barrier = Bystander(Shared.server.port)
     Shared.barrier.check(Shared.barrier.seconds)

@@ -5,6 +5,7 @@
     tests/conformance/conformance.py             all cases
     tests/conformance/conformance.py 'utf8.*'    some of them
     tests/conformance/conformance.py -l          what there is
+    tests/conformance/conformance.py --tls       all of them over TLS
 
 The cases are in one file a group; app.lua is the app they talk to, common.py the kinds of case.
 One server process serves them all, so at the end it must be the same worker that lived through

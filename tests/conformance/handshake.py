@@ -8,7 +8,7 @@ import base64
 import os
 
 from common import (
-    BINARY, Failed, PING, PONG, Raw, TEXT, add, add_bystander, answers, chop, cut, frame,
+    BINARY, Failed, OVER_TLS, PING, PONG, Raw, TEXT, add, add_bystander, answers, chop, cut, frame,
     good_bye, lasting, pattern, request, send_parts, server, suite, upgrade, ws)
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -239,9 +239,12 @@ add("handshake.subprotocol.route-without", "a route that has none", upgrade, 101
 
 # -- origins: a service attached directly takes pages of its own origin only
 
+# The default port of a secure connection is another one.
+SCHEME, PORT = ("https", 443) if OVER_TLS else ("http", 80)
+
 for name, origin, status in (
-        ("same", "http://localhost", 101), ("same.upper", "http://LOCALHOST", 101),
-        ("same.port", "http://localhost:80", 101), ("none", None, 101),
+        ("same", SCHEME + "://localhost", 101), ("same.upper", SCHEME + "://LOCALHOST", 101),
+        ("same.port", "%s://localhost:%d" % (SCHEME, PORT), 101), ("none", None, 101),
         ("other", "http://evil.example", 403), ("null", "null", 403),
         ("port", "http://localhost:81", 403), ("suffix", "http://localhost.evil", 403),
         ("prefix", "http://evil-localhost", 403),

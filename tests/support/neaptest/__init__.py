@@ -5,6 +5,7 @@
     Raw        one client connection that can send any bytes, also wrong ones
     frame      encodes one frame, also a wrong one
     Bystander  a well-behaved connection that must stay quick whatever the others do
+    Authority  certificates for TLS, made on the spot
     Suite      a table of cases, run in order, `N passed, N failed` at the end
 
 This is not a WebSocket library: nothing is corrected or answered behind the test's back. What
@@ -19,6 +20,7 @@ Environment:
 Only Debian's /usr/bin/python3 and its standard library are needed.
 """
 from .basics import APPS, INSTRUMENTED, NEAP, ROOT, SECONDS, SLACK, Failed, wait_until  # noqa: F401
+from .certs import Authority, openssl  # noqa: F401
 from .client import Bystander, Raw  # noqa: F401
 from .process import (  # noqa: F401
     alive, children, cpu, fds, no_sanitizer_report, rss, run_neap)

@@ -7,6 +7,7 @@ length that is not minimal (§5.2), a long or fragmented control frame (§5.5).
 import contextlib
 import os
 import socket
+import ssl
 import struct
 import time
 
@@ -18,10 +19,12 @@ class Raw:
     """One connection to a server. With `path` the upgrade is done (and must succeed) at once.
 
     port      a TCP port, or a path string for a unix: listener
-    tls       an ssl.SSLContext for wss
+    tls       an ssl.SSLContext for wss; without one, Raw.secure if that is set
     seconds   default deadline of everything that waits
     source    the address to come from
     """
+
+    secure = None       # the context of all connections, for a suite that runs over TLS
 
     def __init__(self, port, path=None, headers=(), seconds=None, host="127.0.0.1", tls=None,
                  rcvbuf=None, source=None):
@@ -37,6 +40,7 @@ class Raw:
         self.sock.connect(port if isinstance(port, str) else (host, port))
         if family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tls = tls or Raw.secure
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         self.buf = bytearray()
@@ -55,7 +59,7 @@ class Raw:
         try:
             self.sock.settimeout(self.seconds)
             self.sock.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             pass
 
     def send_chops(self, data, size=1, pause=0):
@@ -265,8 +269,8 @@ class Raw:
 
     def shutdown(self):
         """Tell the server that nothing more will come; it can still send."""
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):      # a TLS socket would forget its keys
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
 
     def reset(self):
         """End the connection with a TCP reset."""
