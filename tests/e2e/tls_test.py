@@ -150,8 +150,8 @@ def _():
             need(c.sock.selected_alpn_protocol() == "http/1.1", c.sock.selected_alpn_protocol())
         with Raw(s.port, "/echo", tls=ca.client()) as c:
             need(c.sock.selected_alpn_protocol() is None, "nobody asked")
-        need("NO_APPLICATION_PROTOCOL" in handshake_fails(s.port, ca.client(alpn=["h2", "h3"])).replace(" ", "_").upper(),
-             "alert no_application_protocol")
+        why = handshake_fails(s.port, ca.client(alpn=["h2", "h3"])).replace(" ", "_").upper()
+        need("NO_APPLICATION_PROTOCOL" in why, why)
 
 
 @suite.case("works.farewell", "close_notify comes before the end of the socket")
@@ -530,7 +530,8 @@ def others_unharmed(s):
 @suite.case("hostile.plain", "H71: plain HTTP to a TLS port is closed at once")
 def _():
     with tls_server() as s, others_unharmed(s) as b, s.unharmed():
-        for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", request("/echo"), b"\x00" * 100, b"\x16\x03\x01\xff\xff" * 50):
+        for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", request("/echo"), b"\x00" * 100,
+                     b"\x16\x03\x01\xff\xff" * 50):
             with Raw(s.port) as c:
                 c.send(data)
                 c.recv_all()
@@ -616,8 +617,9 @@ def _():
 @suite.case("hostile.renegotiation", "TLS 1.2: asked to renegotiate, the server does not")
 def _():
     with tls_server() as s, s.unharmed():
-        done = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % s.port, "-tls1_2", "-CAfile", ca.cert],
-                              input="R\n", capture_output=True, text=True, timeout=30 * SLACK)
+        done = subprocess.run(
+            ["openssl", "s_client", "-connect", "127.0.0.1:%d" % s.port, "-tls1_2", "-CAfile", ca.cert],
+            input="R\n", capture_output=True, text=True, timeout=30 * SLACK)
         need("no renegotiation" in done.stderr.lower(), done.stderr[-300:])
 
 
