@@ -204,6 +204,24 @@ static int refuse_close(lua_State *L, const char *kind, const char *what, int in
     return 2;
 }
 
+/* close() on a connection that is closing or gone */
+static int closed_already(lua_State *L)
+{
+    lua_pushnil(L);
+    lerror_push(lvm_of(L), L, "ConnectionClosureError", "the connection is closed already");
+    return 2;
+}
+
+/*
+ * Whether an app may close with this code. 1012 to 1014 may travel (peers send them, and a server
+ * that cannot keep up uses 1013) but are reserved like the rest up to 2999, as in CloseFrame.
+ */
+static bool app_may_send(double code)
+{
+    return code >= 0 && code <= 65535 && code == (double)(unsigned)code &&
+           ws_code_valid((unsigned)code) && !(code >= 1012 && code <= 2999);
+}
+
 /* close([statusCode [, reason [, timeout]]]) */
 static int caller_close(lua_State *L)
 {
@@ -212,10 +230,9 @@ static int caller_close(lua_State *L)
     size_t len;
     const char *reason = luaL_optlstring(L, 3, "", &len);
     if (!c)
-        return gone(L);
+        return closed_already(L);
     double timeout = luaL_optnumber(L, 4, c->route->config.close_timeout);
-    if (code < 0 || code > 65535 || code != (double)(unsigned)code ||
-        !ws_code_valid((unsigned)code))
+    if (!app_may_send(code))
         return refuse_close(L, "ConnectionClosureError",
                             "Failed to execute close. Invalid status code", 2);
     if ((timeout < 0 && timeout != -1) || timeout > MAX_TIMEOUT || timeout != timeout)
@@ -226,11 +243,8 @@ static int caller_close(lua_State *L)
                     "Failed to execute close. The reason must be UTF-8 of at most 123 bytes");
         return 2;
     }
-    if (conn_close(c, (unsigned)code, reason, len, timeout) < 0) {
-        lua_pushnil(L);
-        lerror_push(lvm_of(L), L, "ConnectionClosureError", "the connection is closed already");
-        return 2;
-    }
+    if (conn_close(c, (unsigned)code, reason, len, timeout) < 0)
+        return closed_already(L);
     lua_settop(L, 1);
     if (timeout == 0 || !ltask_can_wait(L))
         return 1;

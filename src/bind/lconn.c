@@ -61,18 +61,24 @@ static void fail(struct conn *c, lua_State *co, bool with_reason)
     conn_fail(c, ERR_HANDLER, WS_INTERNAL_ERROR, reason);
 }
 
+/* One line about a connection: `what`, then the text of the value at the top. */
+static void log_text(enum log_level level, struct conn *c, lua_State *co, const char *what)
+{
+    char id[CONN_ID_SIZE + 1];
+    conn_id_text(c, id);
+    struct log_field field = {"connection", id, CONN_ID_SIZE};
+    size_t len;
+    log_event(level, &field, 1, "%s%s", what, lerror_text(co, -1, &len));
+    lua_pop(co, 1);
+}
+
 /* `return nil, err`: err's message is the reason. That this very connection is gone is no news. */
 static void returned_error(struct conn *c, lua_State *co, int index)
 {
     if (lua_isnoneornil(co, index) || !conn_writable(c))
         return;
     lua_settop(co, index);
-    char id[CONN_ID_SIZE + 1];
-    conn_id_text(c, id);
-    struct log_field field = {"connection", id, CONN_ID_SIZE};
-    size_t len;
-    log_event(LOG_WARN, &field, 1, "handler returned an error: %s", lerror_text(co, -1, &len));
-    lua_pop(co, 1);
+    log_text(LOG_WARN, c, co, "handler returned an error: ");
     fail(c, co, true);
 }
 
@@ -91,7 +97,7 @@ static void send_string(struct ltask *t, int index, bool binary)
         lua_pushfstring(
             t->co, "%s returned text that is not valid UTF-8: return websocket.bytes(…) for bytes",
             t->name);
-        log_error("%s", lua_tostring(t->co, -1));
+        log_text(LOG_ERROR, c, t->co, "");
         fail(c, t->co, false);
     }
 }

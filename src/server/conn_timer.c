@@ -139,7 +139,8 @@ static void session_deadlines(struct conn *c, double now)
         c->ping_sent = now; /* the answer may lie unread behind what waits for a handler */
     }
     if (c->assembly_since > 0 && now >= after(c->assembly_since, config->message_timeout)) {
-        conn_fail(c, ERR_POLICY, WS_POLICY_VIOLATION, "message took too long");
+        c->ws.why = "message took too long";
+        conn_fail(c, ERR_POLICY, WS_POLICY_VIOLATION, c->ws.why);
         return;
     }
     if (now >= after(c->last_input, config->idle_timeout))

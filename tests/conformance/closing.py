@@ -203,7 +203,7 @@ for name, between in {
 @suite.case("close.app.invalid", "invalid codes are refused with an error, nothing is sent")
 def _():
     with ws("/close") as c:
-        for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65536):
+        for code in (0, 999, 1004, 1005, 1006, 1012, 1013, 1014, 1015, 2999, 5000, 65536):
             c.text("%d x" % code)
             c.expect(TEXT, "refused: Failed to execute close. Invalid status code: %d" % code)
 

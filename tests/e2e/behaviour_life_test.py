@@ -38,8 +38,8 @@ closing("close-1", {}, 4000, "why", -1)
 closing("close.2", {}, 4000, "why", 0.2)
 closing("closeroute", { connectionClosureTimeout = 0.2 }, 4000)
 recorded("closebad", {}, { onMessage = function(self, caller)
-  for _, args in ipairs { { 999 }, { 1005 }, { 5000 }, { 1000.5 }, { 0 / 0 }, { 1000, ("x"):rep(124) },
-    { 1000, "\255" }, { 1000, "", -2 }, { 1000, "", 1e10 }, { 1000, "", 0 / 0 } } do
+  for _, args in ipairs { { 999 }, { 1005 }, { 5000 }, { 1012 }, { 1014 }, { 2999 }, { 1000.5 }, { 0 / 0 },
+    { 1000, ("x"):rep(124) }, { 1000, "\255" }, { 1000, "", -2 }, { 1000, "", 1e10 }, { 1000, "", 0 / 0 } } do
     local ok, err = caller:close(unpack(args))
     self.note(tostring(ok) .. " " .. tostring(err))
   end
@@ -298,7 +298,8 @@ def _():
     code = "nil ConnectionClosureError: Failed to execute close. Invalid status code: "
     late = "nil Error: Invalid timeout value: "
     app.told(c.id, "open", "message x", code + "999", code + "1005", code + "5000",
-             code + "1000.5", code + "*nan*", "nil ConnectionClosureError: *123 bytes*",
+             code + "1012", code + "1014", code + "2999", code + "1000.5", code + "*nan*",
+             "nil ConnectionClosureError: *123 bytes*",
              "nil ConnectionClosureError: *UTF-8*", late + "-2", late + "10000000000",
              late + "*nan*", "close 1000")
 
@@ -441,6 +442,17 @@ def _():
     app.get().wait_log(r"error +error in onMessage: \S*app\.lua:\d+: expected")
     app.get().wait_log(r"stack traceback")
     record = next(r for r in app.get().records("error") if "onMessage" in r.message)
+    if len(record.fields.get("connection", "")) != 16:
+        raise Failed("no connection id: %r" % record)
+
+
+@suite.case("fail.log.returned", "a returned text that cannot be sent is logged with its connection")
+def _():
+    with app.open("fail-message-badtext") as c:
+        c.text("m")
+        closed_by(c, 1011)
+    app.get().wait_log(r"onMessage returned text that is not valid UTF-8")
+    record = next(r for r in app.get().records("error") if "onMessage returned text" in r.message)
     if len(record.fields.get("connection", "")) != 16:
         raise Failed("no connection id: %r" % record)
 
