@@ -167,6 +167,7 @@ function testing.connect(path, options)
 end
 
 --- Stops the running app as SIGTERM does; raises when it does not end well.
+---@return string log all that it has logged
 function testing.stop()
   local run = assert(server, "no app is running")
   server = nil
@@ -176,6 +177,7 @@ function testing.stop()
   remove(run)
   assert(not sanitizer_report(log), log)
   assert(status == 0, "exit status " .. status .. "; the log:\n" .. log)
+  return log
 end
 
 return testing
