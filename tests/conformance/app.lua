@@ -17,7 +17,14 @@ local echo = {
 -- Over TLS, the suite says where the certificate is.
 local secure = arg and arg[2] and { key = { certFile = arg[2], keyFile = arg[3] } } or nil
 
-local listener = websocket.listener(first_port, { host = "127.0.0.1", secureSocket = secure })
+-- compressed.py runs the same cases with every reply compressed.
+local threshold = tonumber(os.getenv "CONFORMANCE_THRESHOLD")
+
+local listener = websocket.listener(first_port, {
+  host = "127.0.0.1",
+  secureSocket = secure,
+  compression = threshold and { threshold = threshold },
+})
 
 -- Limits.
 

@@ -15,7 +15,7 @@ local Echo = websocket.service("Echo", {
   end,
 })
 
-local listener = websocket.listener(tonumber(arg[1] or 0), { host = "127.0.0.1" })
+local listener = websocket.listener(tonumber(arg[1] or 0), { host = "127.0.0.1", webSocketCompressionEnabled = false })
 
 listener:attach("/echo", function(request)
   return Echo {}
