@@ -106,12 +106,17 @@ local function fields(make)
   }
 end
 
+local function pkcs12Problem(key)
+  if key.certFile or key.keyFile then
+    return "has a path and a certFile or keyFile; it is either PKCS#12 (path) or PEM (certFile and keyFile)"
+  end
+  return key.keyPassword and "has a keyPassword; the password of a PKCS#12 file is password"
+end
+
 -- What is wrong with a key beyond its fields; nil when nothing is.
 local function keyProblem(key)
-  if key.path and (key.certFile or key.keyFile) then
-    return "has a path and a certFile or keyFile; it is either PKCS#12 (path) or PEM (certFile and keyFile)"
-  elseif key.path then
-    return key.keyPassword and "has a keyPassword; the password of a PKCS#12 file is password"
+  if key.path then
+    return pkcs12Problem(key)
   elseif not key.certFile and not key.keyFile then
     return "is missing: key = { certFile = \"cert.pem\", keyFile = \"key.pem\" }, or key = { path = \"server.p12\" }"
   elseif not key.certFile or not key.keyFile then
