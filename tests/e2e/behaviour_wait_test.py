@@ -873,7 +873,7 @@ def _():
         thread.start()
         a.expect_close(1001, "server shutting down", reply=True)
         b.expect_close(1001, "server shutting down", reply=True)
-        thread.join(SECONDS)
+        thread.join(SECONDS * 2)
         if thread.is_alive():
             raise Failed("gracefulStop did not return")
         wait_until(lambda: refused(port), what="refuses connections")

@@ -120,12 +120,12 @@ target.add(suite, "close.utf8", "a reason that is not UTF-8",
 # -- H14: endless fragments
 
 def fragments(size):
-    first, more = frame(TEXT, b"x" * size, fin=False, mask=MASK), frame(CONT, b"x" * size, fin=False, mask=MASK)
-    return [first + more * 1023, more, more * 2000]
+    more = frame(CONT, b"x" * size, fin=False, mask=MASK)
+    return sends(frame(TEXT, b"x" * size, fin=False, mask=MASK) + more * 1024, 1008, after=more * 2000)
 
 
-target.add(suite, "H14.one", "endless fragments of one byte: ended at the 1025th", sends(fragments(1), 1008))
-target.add(suite, "H14.empty", "endless empty fragments", sends(fragments(0), 1008))
+target.add(suite, "H14.one", "endless fragments of one byte: ended at the 1025th", fragments(1))
+target.add(suite, "H14.empty", "endless empty fragments", fragments(0))
 
 
 @suite.case("H14.allowed", "1024 fragments are a message")
