@@ -37,6 +37,7 @@ const char *tls_reason(void)
 
 /* ALPN: http/1.1 if the client offers it; alert no_application_protocol if it offers only others
  * (RFC 7301 §3.2). */
+// NOLINTNEXTLINE(readability-function-size): OpenSSL says which arguments there are
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                    const unsigned char *in, unsigned in_len, void *arg)
 {

@@ -55,6 +55,7 @@ static int encrypt(const struct tls_ticket_key *key, uint8_t *name, uint8_t *iv,
 }
 
 /* OpenSSL's callback: 1 good, 2 good but give a new ticket, 0 no ticket, -1 failed. */
+// NOLINTNEXTLINE(readability-function-size): OpenSSL says which arguments there are
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int encrypting)
 {
