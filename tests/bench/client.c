@@ -18,8 +18,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +29,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "transport.h"
 
 enum {
     INPUT_SIZE = 512 * 1024,
@@ -42,7 +46,7 @@ enum {
 enum peer_state { PEER_NEW, PEER_HANDSHAKE, PEER_OPEN, PEER_CLOSING };
 
 struct peer {
-    int fd;
+    struct transport transport;
     unsigned id;
     enum peer_state state;
     uint32_t sent, received; // messages
@@ -137,7 +141,7 @@ static void prepare_message(void)
 static void watch(struct peer *p, int operation, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = p};
-    if (epoll_ctl(epoll, operation, p->fd, &event) < 0)
+    if (epoll_ctl(epoll, operation, p->transport.fd, &event) < 0)
         fail("epoll_ctl: %s", strerror(errno));
 }
 
@@ -145,7 +149,7 @@ static void peer_send(struct peer *p, const uint8_t *data, size_t size)
 {
     ssize_t sent = 0;
     if (p->rest_size == 0)
-        sent = send(p->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = transport_send(&p->transport, data, size);
     if (sent == (ssize_t)size)
         return;
     if (sent < 0 && errno != EAGAIN)
@@ -164,7 +168,7 @@ static void peer_send(struct peer *p, const uint8_t *data, size_t size)
 
 static void on_writable(struct peer *p)
 {
-    ssize_t sent = send(p->fd, p->rest, p->rest_size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent = transport_send(&p->transport, p->rest, p->rest_size);
     if (sent < 0 && errno != EAGAIN)
         fail("connection %u: send: %s", p->id, strerror(errno));
     if (sent < 0)
@@ -209,13 +213,15 @@ static void peer_connect(struct peer *p)
     struct timeval patience = {.tv_sec = 10};
     own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)started++ % SOURCES);
     p->started_ns = now_ns();
-    p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(p->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    if (p->fd < 0 || bind(p->fd, (struct sockaddr *)&own, sizeof(own)) < 0 ||
-        connect(p->fd, (struct sockaddr *)&server, sizeof(server)) < 0)
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    if (fd < 0 || bind(fd, (struct sockaddr *)&own, sizeof(own)) < 0 ||
+        connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0)
         fail("connection %u: connect: %s", p->id, strerror(errno));
+    transport_open(&p->transport, fd);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
     watch(p, EPOLL_CTL_ADD, EPOLLIN);
     char request[512];
     int length = snprintf(request, sizeof(request),
@@ -297,7 +303,7 @@ static void on_closing(struct peer *p, const uint8_t *data, ssize_t size)
     }
     if (p->head_size < 2)
         fail("connection %u: ended without a close frame", p->id);
-    close(p->fd);
+    transport_close(&p->transport);
     if (latencies != NULL)
         histogram_add(latencies, now_ns() - p->started_ns);
     p->head_size = 0;
@@ -308,7 +314,7 @@ static void on_closing(struct peer *p, const uint8_t *data, ssize_t size)
 static void on_readable(struct peer *p)
 {
     static uint8_t input[INPUT_SIZE];
-    ssize_t got = recv(p->fd, input, sizeof(input) - 1, MSG_DONTWAIT);
+    ssize_t got = transport_recv(&p->transport, input, sizeof(input) - 1);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got < 0 || (got == 0 && p->state != PEER_CLOSING))
@@ -369,6 +375,9 @@ void client_init(const struct client_options *options)
 {
     opt = *options;
     prepare_message();
+    signal(SIGPIPE, SIG_IGN);
+    if (opt.tls)
+        transport_use_tls();
     epoll = epoll_create1(EPOLL_CLOEXEC);
     peers = allocate((size_t)opt.connections * sizeof(*peers));
     for (int i = 0; i < opt.connections; i++) {

@@ -36,6 +36,7 @@ struct client_options {
     int connections;
     int depth;   // messages in flight on a connection, at most CLIENT_DEPTH_MAX
     size_t size; // of a payload, CLIENT_SIZE_MIN to CLIENT_SIZE_MAX
+    bool tls;    // over TLS, verifying nothing
     int opcode;  // CLIENT_TEXT or CLIENT_BINARY
 };
 

@@ -128,6 +128,7 @@ static const char usage_text[] =
     "  --size BYTES               of a payload, at least 16 (20)\n"
     "  --depth N                  messages in flight on each connection (1)\n"
     "  --binary                   binary messages instead of text\n"
+    "  --tls                      wss\n"
     "  --seconds S, --warmup S    of measuring, and before it (5, 1)\n"
     "  --pids PID,...             the server's processes\n";
 
@@ -151,17 +152,10 @@ static enum client_mode mode_named(const char *name)
 static void parse_options(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", 1, 0, 'p'},
-        {"mode", 1, 0, 'm'},
-        {"path", 1, 0, 'u'},
-        {"size", 1, 0, 's'},
-        {"depth", 1, 0, 'd'},
-        {"connections", 1, 0, 'c'},
-        {"seconds", 1, 0, 't'},
-        {"warmup", 1, 0, 'w'},
-        {"binary", 0, 0, 'b'},
-        {"pids", 1, 0, 'P'},
-        {0},
+        {"port", 1, 0, 'p'},    {"mode", 1, 0, 'm'},   {"path", 1, 0, 'u'},
+        {"size", 1, 0, 's'},    {"depth", 1, 0, 'd'},  {"connections", 1, 0, 'c'},
+        {"seconds", 1, 0, 't'}, {"warmup", 1, 0, 'w'}, {"binary", 0, 0, 'b'},
+        {"tls", 0, 0, 'T'},     {"pids", 1, 0, 'P'},   {0},
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
@@ -174,6 +168,7 @@ static void parse_options(int argc, char **argv)
         case 't': seconds = atof(optarg); break;
         case 'w': warmup = atof(optarg); break;
         case 'b': opt.opcode = CLIENT_BINARY; break;
+        case 'T': opt.tls = true; break;
         case 'P': server_parse(&server, optarg); break;
         default: wrong_usage();
         }

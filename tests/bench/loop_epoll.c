@@ -13,17 +13,17 @@
 //   arena   | head mask payload | head mask payload | part of a frame ... |
 //   replies | head payload | head payload |         ^ kept in peer->in until the rest comes
 //
-// Two seams are left for the workloads to come: transport_recv and transport_send are all
-// that a TLS mode has to replace, and echo_batch is one handler among those that a fan-out
-// mode will choose from.
+// With a certificate it speaks TLS (transport.c), and is the yardstick for that. One seam is left
+// for workloads to come: echo_batch is one handler among those that a fan-out mode will choose from.
 //
 // RFC 6455 §4.2 (handshake), §5.2 (frame layout), §5.3 (masking), §5.5.1 (close).
 //
-// Usage: loop_epoll [PORT]       (0 or none: any free port; the choice is printed)
+// Usage: loop_epoll [PORT [CERT KEY]]      (0 or none: any free port; the choice is printed)
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -36,6 +36,8 @@
 
 #include <openssl/evp.h>
 #include <openssl/sha.h>
+
+#include "transport.h"
 
 enum {
     ARENA_SIZE = 192 * 1024, // stays in the second-level cache; frames must fit into it
@@ -51,7 +53,7 @@ struct bytes {
 };
 
 struct peer {
-    int fd;
+    struct transport transport;
     bool is_open;     // the handshake has been answered
     struct bytes in;  // the part of a frame that came without its end
     struct bytes out; // what the socket did not take; nothing is read meanwhile
@@ -85,19 +87,9 @@ static void bytes_set(struct bytes *b, const uint8_t *data, size_t size)
     memcpy(b->data, data, size);
 }
 
-static ssize_t transport_recv(struct peer *peer, uint8_t *to, size_t room)
-{
-    return recv(peer->fd, to, room, 0);
-}
-
-static ssize_t transport_send(struct peer *peer, const uint8_t *from, size_t size)
-{
-    return send(peer->fd, from, size, MSG_NOSIGNAL);
-}
-
 static void peer_free(struct peer *peer)
 {
-    close(peer->fd);
+    transport_close(&peer->transport);
     bytes_set(&peer->in, NULL, 0);
     bytes_set(&peer->out, NULL, 0);
     free(peer);
@@ -106,14 +98,14 @@ static void peer_free(struct peer *peer)
 static void peer_wait_for(struct peer *peer, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = peer};
-    if (epoll_ctl(epoll, EPOLL_CTL_MOD, peer->fd, &event) < 0)
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, peer->transport.fd, &event) < 0)
         die("epoll_ctl");
 }
 
 // Sends, keeping what the socket does not take. False when the connection is lost.
 static bool peer_send(struct peer *peer, const uint8_t *data, size_t size)
 {
-    ssize_t sent = transport_send(peer, data, size);
+    ssize_t sent = transport_send(&peer->transport, data, size);
     if (sent == (ssize_t)size)
         return true;
     if (sent < 0 && errno != EAGAIN)
@@ -127,7 +119,7 @@ static bool peer_send(struct peer *peer, const uint8_t *data, size_t size)
 
 static bool on_writable(struct peer *peer)
 {
-    ssize_t sent = transport_send(peer, peer->out.data, peer->out.size);
+    ssize_t sent = transport_send(&peer->transport, peer->out.data, peer->out.size);
     if (sent < 0)
         return errno == EAGAIN;
     peer->out.size -= (size_t)sent;
@@ -250,7 +242,7 @@ static bool on_readable(struct peer *peer)
     size_t kept = peer->in.size;
     if (kept > 0)
         memcpy(arena, peer->in.data, kept);
-    ssize_t got = transport_recv(peer, arena + kept, sizeof(arena) - kept - 1);
+    ssize_t got = transport_recv(&peer->transport, arena + kept, sizeof(arena) - kept - 1);
     if (got < 0)
         return errno == EAGAIN;
     if (got == 0)
@@ -269,7 +261,7 @@ static void on_acceptable(int listener)
         struct peer *peer = calloc(1, sizeof(*peer));
         if (peer == NULL)
             die("calloc");
-        peer->fd = fd;
+        transport_open(&peer->transport, fd);
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
@@ -304,6 +296,9 @@ int main(int argc, char **argv)
 {
     static struct epoll_event events[EVENTS_PER_TURN];
     raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+    if (argc > 3)
+        transport_serve_tls(argv[2], argv[3]);
     epoll = epoll_create1(0);
     int listener = listen_on(argc > 1 ? (uint16_t)atoi(argv[1]) : 0);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
