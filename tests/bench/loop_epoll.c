@@ -14,7 +14,7 @@
 //   replies | head payload | head payload |         ^ kept in peer->in until the rest comes
 //
 // With a certificate it speaks TLS (transport.c), and is the yardstick for that. One seam is left
-// for workloads to come: echo_batch is one handler among those that a fan-out mode will choose from.
+// for workloads to come: echo_batch is one handler among those that a fan-out mode will choose.
 //
 // RFC 6455 §4.2 (handshake), §5.2 (frame layout), §5.3 (masking), §5.5.1 (close).
 //

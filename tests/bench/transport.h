@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // What the bare loop and the load generator send and receive with: a TCP socket, or TLS over it
-// by OpenSSL, with no more system calls than plain TCP takes. A call behaves as recv and send do: the bytes, 0 at
+// by OpenSSL, with no more system calls than plain TCP takes. A call behaves as recv and send do:
+// the bytes, 0 at
 // the end, or -1 with errno, EAGAIN for "not now".
 
 #ifndef BENCH_TRANSPORT_H
