@@ -12,6 +12,9 @@
 
 struct lservice;
 
+/* What a task in `writers` waits for: ltask.waits_for. */
+enum lcaller_wait { LCALLER_WAITS_WRITE, LCALLER_WAITS_CLOSE };
+
 struct lcaller {
     struct conn *conn;
     struct lservice *service;

@@ -7,7 +7,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "bind/lconfig.h"
 #include "bind/lerror.h"
+#include "bind/lfield.h"
 #include "bind/ltask.h"
 #include "bind/ltls.h"
 #include "server/conn.h"
@@ -35,124 +37,6 @@ struct lroute {
     struct lvm *vm;
     int table; /* registry reference of the table given to attach */
 };
-
-/*
- * --- Configuration out of complete, checked tables
- * --------------------------------------------------------
- */
-
-static double number(lua_State *L, int table, const char *key)
-{
-    lua_getfield(L, table, key);
-    double v = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return v;
-}
-
-static uint32_t count(lua_State *L, int table, const char *key)
-{
-    double v = number(L, table, key);
-    return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
-}
-
-static bool is_string(lua_State *L, int table, const char *key, const char *value)
-{
-    lua_getfield(L, table, key);
-    const char *s = lua_tostring(L, -1);
-    bool same = s && strcmp(s, value) == 0;
-    lua_pop(L, 1);
-    return same;
-}
-
-static bool is_true(lua_State *L, int table, const char *key)
-{
-    lua_getfield(L, table, key);
-    bool v = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return v;
-}
-
-static double smaller_timeout(double a, double b)
-{
-    return a > 0 && (b <= 0 || a < b) ? a : b;
-}
-
-/* compression = { level =, ... } */
-static struct deflate_config read_deflate(lua_State *L, int table)
-{
-    lua_getfield(L, table, "compression");
-    int at = lua_gettop(L);
-    struct deflate_config config = {
-        .level = (uint8_t)count(L, at, "level"),
-        .mem_level = (uint8_t)count(L, at, "memLevel"),
-        .window_bits = (uint8_t)count(L, at, "windowBits"),
-        .server_no_takeover = is_true(L, at, "serverNoContextTakeover"),
-        .client_no_takeover = is_true(L, at, "clientNoContextTakeover"),
-        .threshold = count(L, at, "threshold"),
-    };
-    lua_pop(L, 1);
-    return config;
-}
-
-static struct listener_config read_listener(lua_State *L, int table)
-{
-    struct listener_config config = {
-        .head_timeout =
-            smaller_timeout(number(L, table, "timeout"), number(L, table, "headerTimeout")),
-        .max_connections = count(L, table, "maxConnections"),
-        .max_per_address = count(L, table, "maxConnectionsPerAddress"),
-        .compress = is_true(L, table, "webSocketCompressionEnabled"),
-        .deflate = read_deflate(L, table),
-    };
-    lua_getfield(L, table, "requestLimits");
-    int limits = lua_gettop(L);
-    config.http = (struct http_limits){.max_uri = count(L, limits, "maxUriLength"),
-                                       .max_header = count(L, limits, "maxHeaderSize"),
-                                       .max_lines = 100};
-    lua_pop(L, 1);
-    lua_getfield(L, table, "secureSocket");
-    if (lua_istable(L, -1))
-        config.handshake_timeout = number(L, lua_gettop(L), "handshakeTimeout");
-    lua_pop(L, 1);
-    lua_getfield(L, table, "server");
-    if (lua_objlen(L, -1) > 0)
-        config.server = mem_strdup(lua_tostring(L, -1));
-    lua_pop(L, 1);
-    return config;
-}
-
-static void read_subprotocols(lua_State *L, int table, struct route_config *config)
-{
-    lua_getfield(L, table, "subProtocols");
-    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
-    config->subprotocols = mem_alloc((n + 1) * sizeof(char *));
-    config->subprotocol_count = n;
-    for (size_t i = 0; i < n; i++) {
-        lua_rawgeti(L, -1, (int)i + 1);
-        config->subprotocols[i] = mem_strdup(lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-}
-
-static struct route_config read_route(lua_State *L, int table)
-{
-    struct route_config config = {
-        .ws = {.max_frame = (uint64_t)number(L, table, "maxFrameSize"),
-               .max_message = (uint64_t)number(L, table, "maxMessageSize"),
-               .max_fragments = count(L, table, "maxFragments"),
-               .out_frame = count(L, table, "maxFrameSize")},
-        .idle_timeout = number(L, table, "idleTimeout"),
-        .message_timeout = number(L, table, "messageTimeout"),
-        .close_timeout = number(L, table, "connectionClosureTimeout"),
-        .ping_interval = number(L, table, "pingInterval"),
-        .pong_timeout = number(L, table, "pongTimeout"),
-        .max_buffered = (size_t)number(L, table, "maxBufferedBytes"),
-        .drop_slow = is_string(L, table, "slowConsumer", "drop"),
-    };
-    read_subprotocols(L, table, &config);
-    return config;
-}
 
 /* --- Routes ----------------------------------------------------------------------------------- */
 
@@ -198,7 +82,7 @@ static int listener_attach(lua_State *L)
     const char *wrong = router_check(path);
     if (wrong)
         return failed(L, wrong);
-    struct route_config config = read_route(L, 3);
+    struct route_config config = lconfig_route(L, 3);
     struct route *route = route_new(path, &config);
     struct lroute *lr = mem_alloc(sizeof *lr);
     lr->vm = ll->vm;
@@ -409,12 +293,13 @@ static int core_listen(lua_State *L)
     struct tls_context *tls = socket.secure ? ltls_context(vm, L, 3, error) : NULL;
     if (socket.secure && !tls)
         return bind_failed(vm, L, error);
-    if (!vm->check && vm->bind_socket(vm, address, (int)number(L, 2, "backlog"), &socket) < 0) {
+    if (!vm->check &&
+        vm->bind_socket(vm, address, (int)lfield_number(L, 2, "backlog"), &socket) < 0) {
         tls_context_unref(tls);
         return bind_failed(vm, L, socket.error);
     }
     struct llistener *ll = push_new(vm, L, address, socket.port);
-    struct listener_config config = read_listener(L, 2);
+    struct listener_config config = lconfig_listener(L, 2);
     config.tls = tls;
     if (tls) {
         lua_pushvalue(L, 3);

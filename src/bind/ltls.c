@@ -2,37 +2,14 @@
 /* Settings out of a table, a certificate into one. All texts stay Lua's while they are read. */
 #include "bind/ltls.h"
 
+#include "bind/lfield.h"
+
 #include <lauxlib.h>
 #include <string.h>
 
-/* The text of a field; NULL when there is none. It lives as long as the table has it. */
-static const char *text(lua_State *L, int table, const char *key)
-{
-    lua_getfield(L, table, key);
-    const char *s = lua_tostring(L, -1);
-    lua_pop(L, 1);
-    return s;
-}
-
-static bool flag(lua_State *L, int table, const char *key)
-{
-    lua_getfield(L, table, key);
-    bool v = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return v;
-}
-
-static unsigned number(lua_State *L, int table, const char *key)
-{
-    lua_getfield(L, table, key);
-    double v = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return (unsigned)v;
-}
-
 static enum tls_verify verify(lua_State *L, int table)
 {
-    const char *s = text(L, table, "verifyClient");
+    const char *s = lfield_text(L, table, "verifyClient");
     if (!s)
         return TLS_VERIFY_NONE;
     return strcmp(s, "REQUIRE") == 0 ? TLS_VERIFY_REQUIRE : TLS_VERIFY_OPTIONAL;
@@ -58,18 +35,18 @@ struct tls_context *ltls_context(struct lvm *vm, lua_State *L, int table,
 {
     int top = lua_gettop(L);
     struct tls_config config = {
-        .cert_file = text(L, table, "certFile"),
-        .key_file = text(L, table, "keyFile"),
-        .key_password = text(L, table, "keyPassword"),
-        .p12_file = text(L, table, "path"),
-        .p12_password = text(L, table, "password"),
+        .cert_file = lfield_text(L, table, "certFile"),
+        .key_file = lfield_text(L, table, "keyFile"),
+        .key_password = lfield_text(L, table, "keyPassword"),
+        .p12_file = lfield_text(L, table, "path"),
+        .p12_password = lfield_text(L, table, "password"),
         .verify = verify(L, table),
-        .ca_file = text(L, table, "authorities"),
-        .ca_password = text(L, table, "authoritiesPassword"),
-        .tls12 = flag(L, table, "tls12"),
-        .tls13 = flag(L, table, "tls13"),
-        .session_timeout = number(L, table, "sessionTimeout"),
-        .share_session = flag(L, table, "shareSession"),
+        .ca_file = lfield_text(L, table, "authorities"),
+        .ca_password = lfield_text(L, table, "authoritiesPassword"),
+        .tls12 = lfield_flag(L, table, "tls12"),
+        .tls13 = lfield_flag(L, table, "tls13"),
+        .session_timeout = lfield_count(L, table, "sessionTimeout"),
+        .share_session = lfield_flag(L, table, "shareSession"),
     };
     read_ciphers(L, table, &config);
     struct tls_context *c = tls_context_new(&config, &vm->server.tickets, error);
