@@ -3,9 +3,10 @@
  * A connection's life: reading, writing, ending. It does not know what the bytes mean: conn_http.c
  * does until the handshake, conn_ws.c after it.
  *
- * Output is written once for each batch of input, and once at the end of the turn for what came
- * from elsewhere. Nothing is freed inside a callback: conn_gone closes the socket, and when nobody
- * needs the object any more it is freed in the last stage of the turn.
+ * Output is written once a turn: in runs over the connections that have some (hold_back), at the
+ * turn's end at the latest; large output at once, while it is in the cache. Nothing is freed
+ * inside a callback: conn_gone closes the socket, and when nobody needs the object any more it is
+ * freed in the last stage of the turn.
  */
 #include "server/conn_private.h"
 
@@ -252,6 +253,7 @@ static void read_batch(struct conn *c)
 static void on_turn_end(struct loop_job *job)
 {
     struct conn *c = LIST_ITEM(job, struct conn, job);
+    server_of(c)->held_back = 0; /* this stage writes all of it */
     if (c->stream.pending && wants_input(c)) {
         c->in_batch = true;
         read_batch(c);
@@ -273,10 +275,8 @@ static void hold_back(struct conn *c)
     struct server *s = server_of(c);
     loop_defer(s->loop, LOOP_FLUSH, &c->job);
     s->held_back += c->ws.out.len;
-    if (s->held_back < HELD_MAX)
-        return;
-    s->held_back = 0;
-    loop_run_stage(s->loop, LOOP_FLUSH);
+    if (s->held_back >= HELD_MAX)
+        loop_run_stage(s->loop, LOOP_FLUSH);
 }
 
 static void on_ready(struct loop_io *io, int events)
