@@ -50,6 +50,13 @@ function Caller:writeTextMessage(text) end
 ---@return websocket.Error? err
 function Caller:writeBinaryMessage(data) end
 
+--- Sends a text message without ever waiting. While too much is queued the route's slowConsumer decides: the message is
+--- dropped, or the client is closed with 1013.
+---@param text string valid UTF-8
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:pushText(text) end
+
 --- Sends a value: a string as text, websocket.bytes as binary, number, boolean and table as JSON, a close frame closes.
 ---@param value string|number|boolean|table|websocket.Bytes|websocket.CloseFrame
 ---@return websocket.Caller? caller
