@@ -140,6 +140,12 @@ function Caller:bufferedAmount() end
 ---@class websocket.Service
 ---@overload fun(fields?: table): table
 
+--- An element of an XML document, as xml.decode gives it and xml.encode takes it; its children stand at 1, 2, ...
+---@class neap.XmlElement
+---@field tag string
+---@field attr? table<string|integer, string> values by name; at 1, 2, ... the names in their order
+---@field [integer] string|neap.XmlElement
+
 ---@class websocket.ListenerConfig
 ---@field host? string "0.0.0.0"
 ---@field timeout? number 120
