@@ -26,6 +26,11 @@ struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct
     return lc;
 }
 
+struct lcaller *lcaller_check(lua_State *L, int index)
+{
+    return luaL_checkudata(L, index, "neap.Caller");
+}
+
 void lcaller_push_both(lua_State *L, const struct lcaller *lc)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, lc->anchor);

@@ -32,6 +32,9 @@ struct lcaller {
 struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service,
                             int self);
 
+/* The Caller at `index`; raises when the value there is none. */
+struct lcaller *lcaller_check(lua_State *L, int index);
+
 /* Pushes self and the Caller of a connection. */
 void lcaller_push_both(lua_State *L, const struct lcaller *lc);
 

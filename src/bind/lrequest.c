@@ -11,9 +11,13 @@
 
 static const char class_name[] = "neap.Request";
 
+/* The request at argument 1; raises in a finalizer that comes after the request's own. */
 static struct lrequest *check(lua_State *L)
 {
-    return luaL_checkudata(L, 1, class_name);
+    struct lrequest *r = luaL_checkudata(L, 1, class_name);
+    if (!r->head)
+        luaL_error(L, "the request has been collected already");
+    return r;
 }
 
 struct lrequest *lrequest_new(struct lvm *vm, lua_State *L, struct conn *c)
@@ -44,7 +48,7 @@ static void free_lines(struct lrequest *r)
 
 static int request_gc(lua_State *L)
 {
-    struct lrequest *r = check(L);
+    struct lrequest *r = luaL_checkudata(L, 1, class_name);
     if (!r->head)
         return 0;
     free_lines(r);

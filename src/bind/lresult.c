@@ -23,31 +23,39 @@
 #include <lauxlib.h>
 #include <string.h>
 
+bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str reason)
+{
+    if (c->over || c->state != CONN_OPEN) {
+        lua_pop(L, 1);
+        return false;
+    }
+    char text[124];
+    size_t len = utf8_cut((const uint8_t *)reason.s, reason.len, sizeof text - 1);
+    if (!utf8_valid((const uint8_t *)reason.s, len))
+        len = 0;
+    memcpy(text, reason.s, len);
+    text[len] = '\0';
+    struct lcaller *lc = c->user;
+    luaL_unref(L, LUA_REGISTRYINDEX, lc->error);
+    lc->error = luaL_ref(L, LUA_REGISTRYINDEX);
+    conn_fail(c, ERR_HANDLER, code, text);
+    return true;
+}
+
 /* Ends the session for the error value at the top of `co`, which is what onError will be told. */
 static void fail(struct conn *c, lua_State *co, bool with_reason)
 {
-    struct lcaller *lc = c->user;
-    if (c->over)
-        return;
-    size_t len;
-    const char *text = lerror_text(co, -1, &len);
-    char reason[124] = "internal error";
-    if (with_reason) {
-        len = utf8_cut((const uint8_t *)text, len, sizeof reason - 1);
-        memcpy(reason, text, len);
-        reason[utf8_valid((const uint8_t *)reason, len) ? len : 0] = '\0';
-    }
+    struct http_str reason = {"internal error", sizeof "internal error" - 1}, text;
+    text.s = lerror_text(co, -1, &text.len);
     bool object = lua_istable(co, -2) && lua_getmetatable(co, -2);
     if (object)
         lua_pop(co, 1);
     if (object)
         lua_pushvalue(co, -2);
     else
-        lerror_push(lvm_of_conn(c), co, "Error", "%s", text);
-    luaL_unref(co, LUA_REGISTRYINDEX, lc->error);
-    lc->error = luaL_ref(co, LUA_REGISTRYINDEX);
+        lerror_push(lvm_of_conn(c), co, "Error", "%s", text.s);
+    lresult_fail(co, c, WS_INTERNAL_ERROR, with_reason ? text : reason);
     lua_pop(co, 1);
-    conn_fail(c, ERR_HANDLER, WS_INTERNAL_ERROR, reason);
 }
 
 /* One line about a connection: `what`, then the text of the value at the top. */

@@ -18,6 +18,13 @@ static inline struct lvm *lvm_of_conn(const struct conn *c)
 }
 
 /*
+ * Ends the session for an error: close frame with `code` and `reason` (cut to 123 bytes between two
+ * characters; left out when it is not UTF-8), then onError with the error object at the top of L,
+ * which is popped, then onClose. False when the session was over already.
+ */
+bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str reason);
+
+/*
  * For the finish function of a handler of t->conn: sends the results that are all on t->co, or,
  * without `ok`, ends the session for the error at its top.
  */

@@ -171,6 +171,12 @@ bool ltask_start(struct ltask *t, int args)
     return resume(t, args);
 }
 
+void ltask_drop(struct ltask *t)
+{
+    t->finish = NULL;
+    ended(t, true);
+}
+
 static void make_ready(struct ltask *t, int args)
 {
     t->args = args;
@@ -284,10 +290,12 @@ static int core_spawn(lua_State *L)
     luaL_checktype(L, 1, LUA_TFUNCTION);
     int args = lua_gettop(L) - 1;
     struct ltask *t = ltask_get(vm, "task");
+    if (!lua_checkstack(t->co, args + 1)) {
+        ltask_drop(t);
+        return luaL_error(L, "too many arguments");
+    }
     push_handle(vm, L, t);
     lua_insert(L, 1);
-    if (!lua_checkstack(t->co, args + 1))
-        return luaL_error(L, "too many arguments");
     lua_xmove(L, t->co, args + 1);
     ltask_defer(t, args);
     return 1;

@@ -64,6 +64,9 @@ struct ltask *ltask_get(struct lvm *vm, const char *name);
  */
 bool ltask_start(struct ltask *t, int args);
 
+/* In place of ltask_start: it shall not run after all. */
+void ltask_drop(struct ltask *t);
+
 /* As ltask_start, but later in this turn. */
 void ltask_defer(struct ltask *t, int args);
 

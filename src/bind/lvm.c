@@ -10,6 +10,7 @@
 #include "bind/lcaller.h"
 #include "bind/lconn.h"
 #include "bind/lerror.h"
+#include "bind/lhandler.h"
 #include "bind/ljson.h"
 #include "bind/llistener.h"
 #include "bind/llog.h"
@@ -85,6 +86,7 @@ static void open_core(struct lvm *vm)
     ljson_open(L, core);
     lservice_open(vm, L);
     lcaller_open(vm, L);
+    lhandler_open(vm, L);
     lrequest_open(vm, L);
     llistener_open(vm, L);
     lua_getglobal(L, "package");

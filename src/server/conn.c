@@ -66,7 +66,7 @@ static void on_free_job(struct loop_job *job)
 static void free_when_done(struct conn *c)
 {
     bool due = c->answer_due || c->open_due || c->error_due || c->close_due;
-    if (c->freed || c->state != CONN_GONE || c->busy || due)
+    if (c->freed || c->state != CONN_GONE || c->busy || c->beside || due)
         return;
     c->freed = true;
     loop_undefer(&c->job);

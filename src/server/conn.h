@@ -56,8 +56,9 @@ struct conn {
     struct address peer;
     uint8_t id[12];
 
+    uint32_t beside;   /* handlers that run beside: on_close waits for them, messages do not */
     uint8_t state;     /* enum conn_state */
-    uint8_t busy;      /* handlers that have not finished */
+    uint8_t busy;      /* what keeps the next event from being told: a handler, conn_hold */
     bool opened : 1;   /* answered with 101 */
     bool open_due : 1; /* on_open has not been told yet */
     bool over : 1;     /* the session has ended: on_error and on_close are due, or told */
@@ -109,6 +110,21 @@ void conn_refuse(struct conn *c, struct http_reply *reply);
 
 /* The handler that on_… said had not finished, has: tell what waits, read on. */
 void conn_done(struct conn *c);
+
+/*
+ * A further handler has begun (conn_join) that runs beside: events are told meanwhile, but on_close
+ * and on_free wait until it has ended (conn_leave). The number is the caller's to bound. Its end
+ * shows at the end of the turn.
+ */
+void conn_join(struct conn *c);
+void conn_leave(struct conn *c);
+
+/*
+ * Keeps further events from being told until conn_release, as a handler that has not finished does,
+ * on_close included. One hold at a time.
+ */
+void conn_hold(struct conn *c);
+void conn_release(struct conn *c);
 
 /* True while messages can be sent: open, and no close frame queued. */
 bool conn_writable(const struct conn *c);

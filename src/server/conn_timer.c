@@ -120,7 +120,7 @@ static void idle(struct conn *c, double now)
 {
     static const char reason[] = "idle timeout";
     c->last_input = now; /* the next period begins */
-    if (c->busy)
+    if (c->busy || c->beside)
         return; /* a handler at work is no idle connection */
     if (c->wants_idle)
         c->idle_due = true;

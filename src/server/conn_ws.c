@@ -9,6 +9,8 @@
  *
  *      on_open, (messages, pings, pongs, idle time-outs)*, on_error?, on_close
  *
+ * Handlers that run beside (conn_join) hold up on_close alone.
+ *
  * A session is over when the peer's close frame has come, when an error ended it, or when the
  * socket broke, whichever is first. The socket may outlive it for a moment (the close frame has to
  * be written), and the object may outlive the socket (a handler has to finish).
@@ -203,7 +205,7 @@ static bool tell_next(struct conn *c)
     } else if (next_event(c, &ev)) {
         note_event(c, &ev);
         tell(c, &ev);
-    } else if (c->error_due || c->close_due) {
+    } else if (c->error_due || (c->close_due && !c->beside)) {
         tell_end(c);
     } else {
         return false;
@@ -232,8 +234,9 @@ static bool crowded(const struct conn *c)
 void conn_ws_dispatch(struct conn *c)
 {
     if (c->telling)
-        return;             /* inside a handler: the call below us goes on when it has returned */
-    bool late = c->crowded; /* what is told now has come some time ago */
+        return; /* inside a handler: the call below us goes on when it has returned */
+    /* What is told now may have come some time ago. */
+    bool late = c->crowded || !c->in_batch;
     c->crowded = crowded(c);
     c->telling = true;
     while (!c->busy && !c->crowded && tell_next(c))
@@ -273,6 +276,34 @@ void conn_done(struct conn *c)
     conn_proceed(c);
     if (!c->over)
         note_assembly(c);
+}
+
+/* What was waited for has gone: looks at the end of the turn what can go on. */
+static void proceed_soon(struct conn *c)
+{
+    loop_defer(c->endpoint->server->loop, LOOP_FLUSH, &c->job);
+}
+
+void conn_join(struct conn *c)
+{
+    c->beside++;
+}
+
+void conn_leave(struct conn *c)
+{
+    if (--c->beside == 0)
+        proceed_soon(c);
+}
+
+void conn_hold(struct conn *c)
+{
+    c->busy++;
+}
+
+void conn_release(struct conn *c)
+{
+    c->busy--;
+    proceed_soon(c);
 }
 
 int conn_send(struct conn *c, enum ws_type type, const void *bytes, size_t len)

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Handlers beside the callbacks: dispatching by a message's content (lua/neap/websocket) may run
+ * several handlers of a connection at once.
+ *
+ *      start(caller, name, fn, …)   runs fn(…) as a handler; its results are sent, its error ends
+ *                                   the session, on_close waits for it
+ *      fail(caller, status, reason, err)   ends the session for an error
+ *      handlers(caller)             how many were started and have not ended
+ *
+ * How many there may be is the caller's business: each is a coroutine in memory, so a counter of 32
+ * bits cannot overflow.
+ */
+#include "bind/lhandler.h"
+
+#include "bind/lcaller.h"
+#include "bind/lresult.h"
+#include "bind/lservice.h"
+#include "bind/ltask.h"
+
+#include <lauxlib.h>
+
+static void handler_finished(struct ltask *t, bool ok)
+{
+    struct conn *c = t->conn;
+    lresult_send(t, ok);
+    conn_leave(c);
+}
+
+/* start(caller, name, fn, …) → true, or false when nothing can be sent any more */
+static int core_start(lua_State *L)
+{
+    struct conn *c = lcaller_check(L, 1)->conn;
+    const char *name = luaL_checkstring(L, 2);
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    int args = lua_gettop(L) - 3;
+    if (!c || !conn_writable(c)) {
+        lua_pushboolean(L, false);
+        return 1;
+    }
+    struct ltask *t = ltask_get(lvm_of(L), name);
+    if (!lua_checkstack(t->co, args + 1)) {
+        ltask_drop(t);
+        return luaL_error(L, "too many arguments");
+    }
+    lua_xmove(L, t->co, args + 1);
+    lua_settop(L, 2);
+    t->pinned = luaL_ref(L, LUA_REGISTRYINDEX); /* the name */
+    t->conn = c;
+    t->what = LSERVICE_MESSAGE;
+    t->binary = false;
+    t->finish = handler_finished;
+    conn_join(c);
+    ltask_defer(t, args);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* fail(caller, status, reason, err) → false when the session was over already */
+static int core_fail(lua_State *L)
+{
+    struct conn *c = lcaller_check(L, 1)->conn;
+    lua_Integer status = luaL_checkinteger(L, 2);
+    struct http_str reason;
+    reason.s = luaL_checklstring(L, 3, &reason.len);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    luaL_argcheck(L, status > 0 && ws_code_valid((unsigned)status), 2, "no close code");
+    lua_settop(L, 4);
+    lua_pushboolean(L, c && lresult_fail(L, c, (unsigned)status, reason));
+    return 1;
+}
+
+/* handlers(caller) → number */
+static int core_handlers(lua_State *L)
+{
+    const struct conn *c = lcaller_check(L, 1)->conn;
+    lua_pushinteger(L, c ? (lua_Integer)c->beside : 0);
+    return 1;
+}
+
+static const struct luaL_Reg functions[] = {
+    {"start", core_start}, {"fail", core_fail}, {"handlers", core_handlers}, {NULL, NULL}};
+
+void lhandler_open(struct lvm *vm, lua_State *L)
+{
+    lvm_register(vm, L, functions);
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+/* Further handlers of a connection, beside its callbacks, as the Lua side starts them. */
+#ifndef NEAP_BIND_LHANDLER_H
+#define NEAP_BIND_LHANDLER_H
+
+#include "bind/lvm.h"
+
+/* Adds `start`, `fail` and `handlers` to the core table at the top of the stack. */
+void lhandler_open(struct lvm *vm, lua_State *L);
+
+#endif
