@@ -96,6 +96,18 @@ int frame_decode(struct frame *f, const uint8_t *bytes, size_t len)
     return size + (int)sizeof f->mask;
 }
 
+const char *frame_fault(const uint8_t *bytes)
+{
+    struct frame f;
+    if (decode_first(&f, bytes[0]) < 0)
+        return known >> f.opcode & 1 ? "control frame is fragmented" : "reserved opcode";
+    if (f.opcode & CONTROL_BIT)
+        return "control frame is too long";
+    bool top_bit = (bytes[1] & LENGTH_BITS) == LENGTH_64 && (bytes[2] & 0x80);
+    return top_bit ? "frame length has its top bit set"
+                   : "frame length is not in its shortest form";
+}
+
 size_t frame_header_size(uint64_t length, bool masked)
 {
     size_t size = length < LENGTH_16 ? 2 : length <= UINT16_MAX ? 4 : 10;

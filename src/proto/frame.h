@@ -43,6 +43,12 @@ struct frame {
  */
 int frame_decode(struct frame *f, const uint8_t *bytes, size_t len);
 
+/*
+ * What was wrong with a header that frame_decode has refused, as a short static text. `bytes` are
+ * the first of those that it was given: 1, and 2 and 3 as far as it needed them to know.
+ */
+const char *frame_fault(const uint8_t *bytes);
+
 /* Bytes that frame_encode will write: 2, 4 or 10, and 4 more when masked. */
 size_t frame_header_size(uint64_t length, bool masked);
 

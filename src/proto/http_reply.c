@@ -116,6 +116,9 @@ int http_reply_write(const struct http_reply *r, struct buf *out)
     static const char *const ours[] = {"Content-Length", "Transfer-Encoding", NULL};
     static const char *const ours_closing[] = {"Content-Length", "Transfer-Encoding", "Connection",
                                                NULL};
+    /* Who sends Upgrade names it in Connection, too (RFC 9110 §7.8). */
+    bool upgrade = http_out_has(r->lines, r->line_count, "Upgrade");
+    const char *closing = upgrade ? "close, upgrade" : "close";
     char status[32];
     struct http_out o = http_out_begin(out, 256 + r->body.len);
     snprintf(status, sizeof status, "HTTP/1.1 %03d ", r->status);
@@ -128,7 +131,7 @@ int http_reply_write(const struct http_reply *r, struct buf *out)
         http_out_line(&o, "Server", r->server);
     http_out_lines(&o, r->lines, r->line_count, r->close ? ours_closing : ours);
     put_content(&o, r);
-    http_out_line(&o, "Connection", r->close ? "close" : NULL);
+    http_out_line(&o, "Connection", r->close ? closing : NULL);
     http_out_text(&o, "\r\n");
     if (!has_no_body(r->status) && !r->to_head)
         http_out_bytes(&o, r->body.s, r->body.len);

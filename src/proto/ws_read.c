@@ -363,8 +363,10 @@ static int keep_header(struct ws *ws)
 /* Takes a header: its size, 0 when it is not whole yet (its start is kept), or an error. */
 static int take_header(struct ws *ws, struct frame *f)
 {
+    const uint8_t *bytes = ws->fed;
     int size;
     if (ws->input && ws->input->small_len > 0) {
+        bytes = ws->input->small;
         size = decode_joined(ws, f);
     } else {
         if (ws->input && ws->input->type == 0)
@@ -375,7 +377,7 @@ static int take_header(struct ws *ws, struct frame *f)
         else if (size == 0)
             return keep_header(ws);
     }
-    return size < 0 ? refuse(ws, size, "malformed frame") : size;
+    return size < 0 ? refuse(ws, size, frame_fault(bytes)) : size;
 }
 
 static int read_header(struct ws *ws, struct ws_event *ev)

@@ -71,6 +71,7 @@ def _():
     for path in ("/echo", "/echo/", "/room/blue?key=1"):
         response = refused(426, curl(path), "Upgrade Required")
         need(response.header("Upgrade") == "websocket", repr(response))
+        need(response.header("Connection") == "close, upgrade", repr(response))
         need(b"WebSocket" in response.body, repr(response))
 
 

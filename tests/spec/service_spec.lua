@@ -313,8 +313,14 @@ describe("addresses", function()
     assert.equal('websocket.listener: no address: "nonsense"; ' .. expected, message(websocket.listener, "nonsense"))
     assert.equal('websocket.listener: an IPv6 address stands in brackets: "[fe80::1:2]:9090"; ' .. expected,
       message(websocket.listener, "fe80::1:2"))
-    assert.equal('websocket.listener: host "a b" is no address and no host name; ' .. expected,
-      message(websocket.listener, 1, { host = "a b" }))
+    for _, host in ipairs { "a b", "unix:/x", "1:2:x", "1.2.3.4:", ":5", "[::1" } do
+      assert.equal(('websocket.listener: host "%s" is no address and no host name; write host = "127.0.0.1", "::1" or '
+        .. '"localhost"'):format(host), message(websocket.listener, 1, { host = host }))
+    end
+    for _, host in ipairs { "1.2.3.4", "localhost" } do
+      assert.equal(('websocket.listener: host "%s:5" has a port in it; write websocket.listener("%s:5") without host, '
+        .. 'or host = "%s"'):format(host, host, host), message(websocket.listener, 1, { host = host .. ":5" }))
+    end
     assert.matches("no address: nil", message(websocket.listener))
   end)
 end)

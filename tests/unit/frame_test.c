@@ -21,6 +21,15 @@ static void check_decode(const char *hex, size_t proved, int result)
     }
 }
 
+/* A header that is refused once `proved` bytes are there, with the text that says why. */
+static void check_fault(const char *hex, size_t proved, const char *fault)
+{
+    uint8_t bytes[FRAME_HEADER_MAX];
+    check_decode(hex, proved, ERR_PROTOCOL);
+    unhex(hex, bytes, sizeof bytes);
+    CHECK_TEXT(frame_fault(guard_copy(bytes, proved)), fault);
+}
+
 static void legal_headers(void)
 {
     check_decode("8100", 2, 2);
@@ -41,21 +50,31 @@ static void legal_headers(void)
 
 static void broken_headers(void)
 {
+    const char *fragmented = "control frame is fragmented";
+    const char *long_control = "control frame is too long";
+    const char *not_shortest = "frame length is not in its shortest form";
+    const char *top_bit = "frame length has its top bit set";
     for (unsigned opcode = 0; opcode < 16; opcode++) {
         char hex[8] = {'8', "0123456789ABCDEF"[opcode], '0', '0', '\0'};
-        bool known = opcode <= 2 || (opcode >= 8 && opcode <= 10);
-        check_decode(hex, known ? 2 : 1, known ? 2 : ERR_PROTOCOL);
+        bool control = opcode >= 8 && opcode <= 10;
+        if (opcode <= 2 || control)
+            check_decode(hex, 2, 2);
+        else
+            check_fault(hex, 1, "reserved opcode");
         hex[0] = '0'; /* a fragment: not for control frames */
-        check_decode(hex, opcode <= 2 ? 2 : 1, opcode <= 2 ? 2 : ERR_PROTOCOL);
+        if (opcode <= 2)
+            check_decode(hex, 2, 2);
+        else
+            check_fault(hex, 1, control ? fragmented : "reserved opcode");
     }
-    check_decode("897E007E", 2, ERR_PROTOCOL);
-    check_decode("88FF0000000000010000", 2, ERR_PROTOCOL);
-    check_decode("817E007D", 4, ERR_PROTOCOL);
-    check_decode("82FE0005", 4, ERR_PROTOCOL);
-    check_decode("82FF8000000000000000", 3, ERR_PROTOCOL);
-    check_decode("82FFFFFFFFFFFFFFFFFC", 3, ERR_PROTOCOL);
-    check_decode("82FF0000000000000005", 8, ERR_PROTOCOL);
-    check_decode("82FF000000000000FFFF", 8, ERR_PROTOCOL);
+    check_fault("897E007E", 2, long_control);
+    check_fault("88FF0000000000010000", 2, long_control);
+    check_fault("817E007D", 4, not_shortest);
+    check_fault("82FE0005", 4, not_shortest);
+    check_fault("82FF8000000000000000", 3, top_bit);
+    check_fault("82FFFFFFFFFFFFFFFFFC", 3, top_bit);
+    check_fault("82FF0000000000000005", 8, not_shortest);
+    check_fault("82FF000000000000FFFF", 8, not_shortest);
 }
 
 static void fields(void)

@@ -132,6 +132,11 @@ static void reply_lines(void)
     r.close = true;
     check_reply(&r, "HTTP/1.1 400 Bad Request\r\nDATE: never\r\nserver: mine\r\n"
                     "Content-type: text/html\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+    const struct http_line upgrade = {{"Upgrade", 7}, {"websocket", 9}};
+    r = (struct http_reply){.status = 426, .lines = &upgrade, .line_count = 1, .now = 784111777};
+    r.close = true;
+    check_reply(&r, "HTTP/1.1 426 Upgrade Required\r\n" DATE "Upgrade: websocket\r\n"
+                    "Content-Length: 0\r\nConnection: close, upgrade\r\n\r\n");
 }
 
 static void dates(void)

@@ -220,8 +220,53 @@ static void run_cases(const struct ws_case *cases, size_t count, enum ws_role ro
     }
 }
 
+/* What a session says of the peer's mistake, for the log: fed `piece` bytes at a time. */
+static void check_why(const char *text, size_t piece, const char *why)
+{
+    uint8_t bytes[64];
+    struct ws_shared shared = {.random = wsrun_random};
+    struct ws ws;
+    struct ws_event ev;
+    size_t len = wsrun_bytes(text, bytes);
+    test_context("%s, by %zu", text, piece);
+    ws_init(&ws, WS_SERVER, &limits, &shared);
+    for (size_t at = 0; at < len && !ws.error; at += piece) {
+        ws_feed(&ws, bytes + at, len - at < piece ? len - at : piece);
+        while (ws_next(&ws, &ev) > 0)
+            continue;
+    }
+    CHECK_INT(ws.error, ERR_PROTOCOL);
+    CHECK_TEXT(ws.why ? ws.why : "nothing", why);
+    ws_deinit(&ws);
+    outpool_deinit(&shared.pool);
+}
+
+static void reasons(void)
+{
+    static const struct {
+        const char *input, *why;
+    } cases[] = {
+        {"8181m 61; 8380m", "reserved opcode"},
+        {"0980m", "control frame is fragmented"},
+        {"89FE007Em", "control frame is too long"},
+        {"82FF 8000000000000000 m", "frame length has its top bit set"},
+        {"82FE0005m", "frame length is not in its shortest form"},
+        {"82FF 000000000000FFFF m", "frame length is not in its shortest form"},
+        {"A180m", "reserved bits are set"},
+        {"8100", "frame is not masked"},
+        {"8881m 03", "close frame of one byte"},
+        {"8882m 03E7", "invalid close code"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        check_why(cases[i].input, 64, cases[i].why);
+        check_why(cases[i].input, 1, cases[i].why);
+        check_why(cases[i].input, 3, cases[i].why);
+    }
+}
+
 int main(void)
 {
+    test("what the peer did wrong is told", reasons);
     run_cases(server_cases, sizeof server_cases / sizeof *server_cases, WS_SERVER);
     run_cases(client_cases, sizeof client_cases / sizeof *client_cases, WS_CLIENT);
     return test_end();

@@ -24,11 +24,23 @@ local function isHost(host)
   return #host <= 255 and host:find "^[%w_][%w_.-]*$" ~= nil
 end
 
+-- With two colons at least: one alone stands before a port.
 local function isV6(host)
-  return host:find "^[%x:.]*:[%x:.]*$" ~= nil or host:find "^[%x:.]*:[%x:.]*%%[%w_.-]+$" ~= nil
+  local address = host:match "^(.*)%%[%w_.-]+$" or host
+  return address:find "^[%x:.]+$" ~= nil and address:find ":.*:" ~= nil
 end
 
--- "host:port" as C wants it, from a port and config.host.
+local function whyNotHost(host)
+  local name, port = host:match "^([^:]+):(%d+)$"
+  if port and isHost(name) then
+    return ("host %s has a port in it; write websocket.listener(%s) without host, or host = %s"):format(
+      text.quote(host), text.quote(host), text.quote(name))
+  end
+  return ("host %s is no address and no host name; write host = \"127.0.0.1\", \"::1\" or \"localhost\""):format(
+    text.quote(host))
+end
+
+-- "host:port" as C wants it, from a port and config.host. Its reason needs no more said.
 local function joinHost(host, port)
   if isV6(host) then
     return ("[%s]:%d"):format(host, port)
@@ -37,7 +49,7 @@ local function joinHost(host, port)
   elseif host:match "^%[(.*)%]$" and isV6(host:sub(2, -2)) then
     return ("%s:%d"):format(host, port)
   end
-  return nil, ("host %s is no address and no host name"):format(text.quote(host))
+  return nil, whyNotHost(host), true
 end
 
 local function readUnix(path)
@@ -87,6 +99,7 @@ end
 ---@param host string for a port alone
 ---@return string? address nil when it is none
 ---@return string? why
+---@return boolean? enough whether `why` says what to write
 local function readAddress(address, host)
   if type(address) == "number" then
     if not isPort(address) then
@@ -244,9 +257,10 @@ end
 ---@return websocket.Listener
 local function listener(address, settings)
   settings = config.check("listener", "websocket.listener", settings)
-  local bound, why = readAddress(address, settings.host)
+  local bound, why, enough = readAddress(address, settings.host)
   if not bound then
-    errors.fault(("websocket.listener: %s; %s"):format(why or "no address: " .. text.show(address), EXPECTED))
+    why = why or "no address: " .. text.show(address)
+    errors.fault("websocket.listener: " .. (enough and why or why .. "; " .. EXPECTED), enough and "host")
   end
   local handle, port, name = NO_HANDLE, 0, "nowhere"
   if bound then
