@@ -56,7 +56,9 @@ def answer(data, wanted, check=None, port=None):
                 c.send(frame(8, b"\x03\xe8"))
                 c.expect_close(1000)
             else:
-                if response.header("Connection") != "close":
+                # Who sends Upgrade names it there, too (RFC 9110 §7.8).
+                upgrade = ", upgrade" if response.header("Upgrade") else ""
+                if response.header("Connection") != "close" + upgrade:
                     raise Failed("no Connection: close in %r" % response)
                 c.expect_eof(5 * max(1.0, SLACK / 2))
     return act
