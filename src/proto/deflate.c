@@ -14,8 +14,7 @@
 #include "base/mem.h"
 
 enum {
-    LEVEL_FAST = 1, /* of libdeflate: 40 % of zlib's time, no larger (docs/decisions) */
-    LEVEL_ZLIB = 6,
+    LEVEL = 6,     /* of both libraries (docs/decisions) */
     SYNC_TAIL = 4, /* 00 00 ff ff, left out of what is sent (§7.2.1) */
 };
 
@@ -91,7 +90,7 @@ static int stream_bits(unsigned bits)
 z_stream *deflate_out_new(const struct deflate_config *config, unsigned bits)
 {
     z_stream *z = deflate_stream_new();
-    int level = config->level ? config->level : LEVEL_ZLIB;
+    int level = config->level ? config->level : LEVEL;
     if (!z)
         return NULL;
     if (deflateInit2(z, level, Z_DEFLATED, -stream_bits(bits), config->mem_level,
@@ -136,46 +135,29 @@ static bool fits_window(const struct deflate *d, size_t len)
     return len <= (size_t)1 << d->out_bits;
 }
 
-static unsigned fast_level(const struct deflate *d)
-{
-    return d->config->level ? d->config->level : LEVEL_FAST;
-}
-
-/*
- * Output that is not smaller than the message finds no room, so nothing is lost in it. The byte 00
- * behind the final block is the header of the empty block that §7.2.3.4 asks for.
- */
+/* Output that is not smaller than the message finds no room, so nothing is lost in it. */
 static bool pack_whole(const struct deflate *d, struct deflate_shared *s, const uint8_t *bytes,
                        size_t len, struct deflate_span *out)
 {
-    struct libdeflate_compressor *c = deflate_shared_compressor(s, fast_level(d));
+    unsigned level = d->config->level ? d->config->level : LEVEL;
+    struct libdeflate_compressor *c = deflate_shared_compressor(s, level);
     if (!c || !deflate_buffer(&s->packed, len))
         return false;
     size_t written = libdeflate_deflate_compress(c, bytes, len, s->packed.data, len - 1);
     if (written == 0)
         return false;
-    s->packed.data[written] = 0;
-    *out = (struct deflate_span){s->packed.data, written + 1};
-    return out->len < len;
+    *out = (struct deflate_span){s->packed.data, deflate_unfinish(s, s->packed.data, written)};
+    return out->len > 0 && out->len < len;
 }
 
 /* Sharing. */
-
-/*
- * A peer that keeps its window gets no final block: some libraries never get over one, although
- * §7.2.3.4 allows it.
- */
-static bool is_whole(const struct deflate *d, size_t len)
-{
-    return !d->out_keeps && fits_window(d, len);
-}
 
 uint32_t deflate_kind(const struct deflate *d, size_t len)
 {
     unsigned level = d->config->level;
     if (len < d->config->threshold || len < 2)
         return 0;
-    if (is_whole(d, len))
+    if (fits_window(d, len))
         return 1u << 16 | level;
     return 2u << 16 | (uint32_t)d->out_bits << 12 | (uint32_t)d->config->mem_level << 8 | level;
 }
@@ -186,7 +168,7 @@ bool deflate_pack_shared(const struct deflate *d, struct deflate_shared *s, cons
     uint32_t kind = deflate_kind(d, len);
     if (kind == 0)
         return false;
-    if (is_whole(d, len))
+    if (fits_window(d, len))
         return pack_whole(d, s, bytes, len, out);
     z_stream *z = deflate_shared_stream(s, d->config, d->out_bits, kind);
     return z && pack_stream(z, s, bytes, len, out) && out->len < len;

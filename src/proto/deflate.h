@@ -8,9 +8,8 @@
  *
  * Two libraries. Where no window is kept from message to message (the default), one compressor and
  * one decompressor of libdeflate serve all sessions of a worker: it is faster, and a session at
- * rest keeps nothing. Its output ends in a final block, which §7.2.3.4 allows. Where a window is
- * kept, or a smaller one was agreed upon than the message needs, it is zlib's work. The figures are
- * in docs/decisions.
+ * rest keeps nothing. Where a window is kept, or a smaller one was agreed upon than the message
+ * needs, it is zlib's work. The figures are in docs/decisions.
  */
 #ifndef NEAP_PROTO_DEFLATE_H
 #define NEAP_PROTO_DEFLATE_H

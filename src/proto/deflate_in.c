@@ -133,11 +133,8 @@ static int unpack_kept(struct deflate *d, struct deflate_shared *s, struct defla
 static int unpack_again(struct deflate_shared *s, struct deflate_span payload, size_t limit,
                         struct deflate_span *out)
 {
-    if (!s->in)
-        s->in = deflate_in_new(DEFLATE_BITS_MAX);
-    if (!s->in || inflateReset(s->in) != Z_OK)
-        return ERR_NOMEM;
-    return unpack_stream(s->in, s, payload, limit, out);
+    z_stream *z = deflate_shared_reader(s);
+    return z ? unpack_stream(z, s, payload, limit, out) : ERR_NOMEM;
 }
 
 /* libdeflate: all else. */

@@ -21,7 +21,7 @@ struct deflate_shared {
     struct libdeflate_compressor *compressor;
     struct libdeflate_decompressor *decompressor;
     z_stream *out;     /* for messages longer than the agreed window */
-    z_stream *in;      /* for what libdeflate does not unpack */
+    z_stream *in;      /* for what libdeflate does not unpack, and to find ends of blocks */
     uint32_t out_kind; /* deflate_kind that `out` was made for */
     unsigned level;    /* that `compressor` was made for */
     /* Only data and cap are used; at rest each holds at most DEFLATE_KEPT. */
@@ -44,5 +44,13 @@ void deflate_in_free(z_stream *z);
 struct libdeflate_compressor *deflate_shared_compressor(struct deflate_shared *s, unsigned level);
 z_stream *deflate_shared_stream(struct deflate_shared *s, const struct deflate_config *config,
                                 unsigned bits, uint32_t kind);
+z_stream *deflate_shared_reader(struct deflate_shared *s);
+
+/*
+ * Makes the final block at the end of `bytes` one that others may follow, and adds what begins the
+ * empty block of §7.2.1: the payload's length, at most len + 1, for which there is room. 0 when
+ * memory is short.
+ */
+size_t deflate_unfinish(struct deflate_shared *s, uint8_t *bytes, size_t len);
 
 #endif

@@ -54,6 +54,13 @@ z_stream *deflate_shared_stream(struct deflate_shared *s, const struct deflate_c
     return s->out;
 }
 
+z_stream *deflate_shared_reader(struct deflate_shared *s)
+{
+    if (!s->in)
+        s->in = deflate_in_new(DEFLATE_BITS_MAX);
+    return s->in && inflateReset(s->in) == Z_OK ? s->in : NULL;
+}
+
 bool deflate_buffer(struct buf *b, size_t size)
 {
     if (b->cap >= size)
