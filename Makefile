@@ -108,6 +108,10 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(CORE)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(NOLUA)
 
+# JSON is read straight into Lua values: its fuzzer alone links Lua.
+$(B)/tests/fuzz/fuzz_json: private NOLUA := $(LIBS)
+$(B)/tests/fuzz/fuzz_json: $(patsubst %.c,$(B)/%.o,$(wildcard src/bind/ljson*.c))
+
 # Files that change only when what they hold changes, so that other flags or another commit rebuild what they must.
 $(B)/flags: text = $(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)
 $(B)/version: text = $(VERSION) $(COMMIT)
