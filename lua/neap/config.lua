@@ -303,4 +303,5 @@ end
 return {
   check = check,
   looksLike = looksLike,
+  schemas = schemas, -- for checks of the tree, which compare annotations with it
 }

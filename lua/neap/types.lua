@@ -136,6 +136,10 @@ function Caller:bufferedAmount() end
 ---@field onClose? fun(self: table, caller: websocket.Caller, statusCode: integer, reason: string)
 ---@field onError? fun(self: table, caller: websocket.Caller, err: websocket.Error)
 
+--- An upgrade function, which returns a service (101), or nil and why not (the status of an UpgradeError, else 400); or
+--- a service directly.
+---@alias websocket.Upgrade table|fun(request: websocket.Request): table?, websocket.Error|string|nil
+
 --- A service class: calling it with a table makes an instance of that table.
 ---@class websocket.Service
 ---@overload fun(fields?: table): table
@@ -146,26 +150,58 @@ function Caller:bufferedAmount() end
 ---@field attr? table<string|integer, string> values by name; at 1, 2, ... the names in their order
 ---@field [integer] string|neap.XmlElement
 
+--- Settings of websocket.listener. The text of a setting begins with its default.
 ---@class websocket.ListenerConfig
----@field host? string "0.0.0.0"
----@field timeout? number 120
----@field headerTimeout? number 10
----@field maxConnections? integer 0, no limit
----@field maxConnectionsPerAddress? integer 0, no limit
----@field backlog? integer 4096
+---@field host? string "0.0.0.0"; where a port alone is bound
+---@field timeout? number 120 seconds for reading the upgrade request; 0 for no limit
+---@field headerTimeout? number 10 seconds for the whole request head; 0 for no limit
+---@field maxConnections? integer 0, no limit; in each worker
+---@field maxConnectionsPerAddress? integer 0, no limit; in each worker
+---@field backlog? integer 4096; connections that the kernel keeps until they are accepted
 ---@field server? string "", no Server header
 ---@field webSocketCompressionEnabled? boolean true
 ---@field compression? websocket.Compression
----@field requestLimits? { maxUriLength?: integer, maxHeaderSize?: integer }
+---@field secureSocket? websocket.SecureSocket none: no TLS
+---@field requestLimits? websocket.RequestLimits
+
+---@class websocket.RequestLimits
+---@field maxUriLength? integer 4096 bytes of the request's target; past it 414
+---@field maxHeaderSize? integer 8192 bytes of all header lines; past it 431
 
 ---@class websocket.Compression
----@field level? integer 1 (fast) to 9 (small)
----@field memLevel? integer 5
----@field windowBits? integer 12
+---@field level? integer 1 (fast) to 9 (small); 1, or 6 where contexts are kept
+---@field memLevel? integer 5; 1 to 9
+---@field windowBits? integer 12; 9 to 15
 ---@field serverNoContextTakeover? boolean true
 ---@field clientNoContextTakeover? boolean true
----@field threshold? integer 256
+---@field threshold? integer 256 bytes; shorter messages are sent as they are
 
+---@class websocket.SecureSocket
+---@field key websocket.SecureKey the server's certificate and its key
+---@field mutualSsl? websocket.MutualSsl none: clients need no certificate
+---@field protocol? websocket.SecureProtocol
+---@field ciphers? string[] {}: OpenSSL's choice; names of OpenSSL or IANA, best first
+---@field shareSession? boolean true; clients that return may resume their session
+---@field handshakeTimeout? number 10 seconds for the TLS handshake; 0 for no limit
+---@field sessionTimeout? integer 7200 seconds that a session can be resumed for, at most 86400
+
+--- PEM files (certFile, keyFile, keyPassword), or a PKCS#12 file (path, password).
+---@class websocket.SecureKey
+---@field certFile? string the server's certificate and those between it and the root
+---@field keyFile? string
+---@field keyPassword? string
+---@field path? string
+---@field password? string
+
+---@class websocket.MutualSsl
+---@field verifyClient? "REQUIRE"|"OPTIONAL" "REQUIRE"; "OPTIONAL" also lets in who has no certificate
+---@field cert string|{ path: string, password?: string } the authorities that have signed clients' certificates
+
+---@class websocket.SecureProtocol
+---@field name? "TLS" "TLS"
+---@field versions? ("TLSv1.2"|"TLSv1.3")[] { "TLSv1.2", "TLSv1.3" }
+
+--- Settings of listener:attach. The text of a setting begins with its default.
 ---@class websocket.RouteConfig
 ---@field subProtocols? string[] {}
 ---@field idleTimeout? number 0, never
@@ -179,3 +215,6 @@ function Caller:bufferedAmount() end
 ---@field maxBufferedBytes? integer 1048576
 ---@field slowConsumer? "close"|"drop" "close"
 ---@field allowedOrigins? string[]
+
+--- Options of websocket.service.
+---@class websocket.ServiceOptions

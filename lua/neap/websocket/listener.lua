@@ -169,8 +169,10 @@ end
 
 --- Serves a path from now on.
 ---@param path string segments; `:name` captures one, a final `*name` the rest
----@param ... table|function the config of the route (may be left out), and an upgrade function or service
+---@param ... websocket.RouteConfig|websocket.Upgrade its config (may be left out), and an upgrade function or service
 ---@return websocket.Listener self
+---@overload fun(self, path: string, upgrade: websocket.Upgrade): websocket.Listener
+---@overload fun(self, path: string, config: websocket.RouteConfig, upgrade: websocket.Upgrade): websocket.Listener
 function methods:attach(path, ...)
   checkOpen(self, "attach")
   local what = "listener:attach(" .. text.show(path) .. ")"
@@ -253,7 +255,7 @@ end
 
 --- Binds an address; see the top of this file for its forms.
 ---@param address integer|string
----@param settings? table
+---@param settings? websocket.ListenerConfig
 ---@return websocket.Listener
 local function listener(address, settings)
   settings = config.check("listener", "websocket.listener", settings)

@@ -153,8 +153,8 @@ end
 
 --- Makes a service class of a table of callbacks.
 ---@param name string what logs call it
----@param callbacks table<string, any>
----@param options? table
+---@param callbacks websocket.Callbacks
+---@param options? websocket.ServiceOptions
 ---@return websocket.Service
 local function service(name, callbacks, options)
   name = checkName(name)
