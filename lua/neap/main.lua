@@ -11,6 +11,7 @@ coroutines.install()
 local convert = require "neap.websocket.convert"
 local loader = require "neap.loader"
 local request = require "neap.request"
+local stream = require "neap.websocket.stream"
 local upgrade = require "neap.websocket.upgrade"
 
 -- Only `neap check` needs this module.
@@ -22,6 +23,7 @@ core.hooks.check = check
 core.hooks.convert = convert.convert
 core.hooks.load = loader.load
 core.hooks.requestIndex = request.index
+core.hooks.stream = stream.run
 core.hooks.upgrade = upgrade.upgrade
 
 return {}

@@ -57,8 +57,9 @@ function Caller:writeBinaryMessage(data) end
 ---@return websocket.Error? err
 function Caller:pushText(text) end
 
---- Sends a value: a string as text, websocket.bytes as binary, number, boolean and table as JSON, a close frame closes.
----@param value string|number|boolean|table|websocket.Bytes|websocket.CloseFrame
+--- Sends a value: a string as text, websocket.bytes as binary, number, boolean and table as JSON, websocket.xml as XML;
+--- a close frame closes. Yields while too much is queued.
+---@param value string|number|boolean|table|websocket.Bytes|websocket.Xml|websocket.CloseFrame
 ---@return websocket.Caller? caller
 ---@return websocket.Error? err
 function Caller:writeMessage(value) end

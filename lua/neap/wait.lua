@@ -5,7 +5,8 @@
 -- A cancelled task is told once: the wait that it is in, or its next one when it is just about to go
 -- on, returns `nil, err` (kind "Cancelled"). It may tidy up and return. When it waits again instead,
 -- that wait raises the same error: so a loop that never looks at results ends all the same, and
--- `cancel` can be relied upon.
+-- `cancel` can be relied upon. C stops the streams of a connection that is gone in the same way
+-- (src/bind/lstream.c).
 --
 --     err = wait.enter()    first of all; an error is what the wait returns then
 --     wait.check()          before a task is queued anywhere: raises where code cannot be suspended
@@ -22,6 +23,10 @@ local isyieldable = coroutine.isyieldable
 local records = setmetatable({}, { __mode = "k" })
 
 local function enter()
+  local stopped = core.stopped()
+  if stopped then
+    error(stopped, 0)
+  end
   local record = records[core.current()]
   if not record or not record.cancelled then
     return nil

@@ -8,6 +8,7 @@ local convert = require "neap.websocket.convert"
 local errors = require "neap.error"
 local listener = require "neap.websocket.listener"
 local service = require "neap.websocket.service"
+local stream = require "neap.websocket.stream"
 local upgrade = require "neap.websocket.upgrade"
 
 local frames = closeframe.predefined
@@ -16,6 +17,8 @@ return {
   listener = listener.listener,
   service = service.service,
   bytes = convert.bytes,
+  xml = convert.xml,
+  stream = stream.stream,
   UpgradeError = upgrade.UpgradeError,
   Error = errors.Error,
   isError = errors.isError,

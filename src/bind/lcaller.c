@@ -7,6 +7,7 @@
 
 #include "bind/lerror.h"
 #include "bind/lservice.h"
+#include "bind/lstream.h"
 #include "bind/ltask.h"
 
 #include <lauxlib.h>
@@ -17,6 +18,7 @@ struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct
     struct lcaller *lc = lua_newuserdata(L, sizeof *lc);
     *lc = (struct lcaller){.conn = c, .service = lservice_ref(service), .error = LUA_NOREF};
     link_init(&lc->writers);
+    link_init(&lc->streams);
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->caller_meta);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, self);
@@ -66,7 +68,9 @@ void lcaller_wake(struct lvm *vm, struct lcaller *lc)
         else
             ltask_wake(t, push_outcome(vm, t->co, lc, t->waits_for));
     }
-    lc->conn->writers_wait = !link_empty(&lc->writers);
+    if (!conn_writable(lc->conn))
+        lstream_stop_all(lc);
+    lc->conn->writers_wait = !link_empty(&lc->writers) || !link_empty(&lc->streams);
 }
 
 void lcaller_detach(struct lvm *vm, struct lcaller *lc)

@@ -19,6 +19,9 @@ struct lcaller {
     struct conn *conn;
     struct lservice *service;
     struct link writers; /* tasks that wait for output to drain, or for the close to complete */
+    struct link streams; /* tasks of lstream.c, by ltask.kin */
+    uint32_t stream_count;
+    bool held; /* there are as many as may be: nothing is told (conn_hold) */
     /* registry reference that keeps the userdata while the connection lives */
     int anchor;
     bool has_attributes; /* in the table of all callers' attributes */
@@ -38,7 +41,10 @@ struct lcaller *lcaller_check(lua_State *L, int index);
 /* Pushes self and the Caller of a connection. */
 void lcaller_push_both(lua_State *L, const struct lcaller *lc);
 
-/* Wakes who waits: writers once output is low, closers once the session is over. */
+/*
+ * Wakes who waits: writers once output is low, closers once the session is over. Stops the streams
+ * once nothing can be sent any more.
+ */
 void lcaller_wake(struct lvm *vm, struct lcaller *lc);
 
 /* The connection is freed: cuts the tie. */

@@ -140,6 +140,16 @@ static int close_by_value(lua_State *L, struct conn *c)
     return 1;
 }
 
+/* It would have to wait for the stream's end: who wants that can say so in a loop. */
+static int refuse_stream(lua_State *L)
+{
+    lua_pushnil(L);
+    lerror_push(lvm_of(L), L, "Error",
+                "a stream cannot be written: return it from the callback, or write its values in a "
+                "loop");
+    return 2;
+}
+
 static int caller_write(lua_State *L)
 {
     struct conn *c = check_conn(L);
@@ -164,6 +174,8 @@ static int caller_write(lua_State *L)
     const char *kind = luaL_checkstring(L, 4);
     if (strcmp(kind, "close") == 0)
         return close_by_value(L, c);
+    if (strcmp(kind, "stream") == 0)
+        return refuse_stream(L);
     size_t len;
     const char *bytes = luaL_checklstring(L, 3, &len);
     bool binary = strcmp(kind, "binary") == 0;

@@ -5,7 +5,8 @@
  *
  *      string                     text, or binary or a pong, as the handler answers
  *      nil, err                   the session ends: 1011, err's message as reason
- *      any other value            hooks.convert: bytes, a close frame, nothing, an error
+ *      any other value            hooks.convert: bytes, a close frame, nothing, an error, or a
+ *                                 stream (lstream.c)
  *      (raised)                   the session ends: 1011, "internal error"
  *
  * Once a close frame has been queued nothing is sent any more.
@@ -17,6 +18,7 @@
 #include "bind/lcaller.h"
 #include "bind/lerror.h"
 #include "bind/lservice.h"
+#include "bind/lstream.h"
 #include "bind/ltask.h"
 #include "proto/utf8.h"
 
@@ -31,8 +33,8 @@ bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str r
     }
     char text[124];
     size_t len = utf8_cut((const uint8_t *)reason.s, reason.len, sizeof text - 1);
-    if (!utf8_valid((const uint8_t *)reason.s, len))
-        len = 0;
+    while (!utf8_valid((const uint8_t *)reason.s, len))
+        len--;
     memcpy(text, reason.s, len);
     text[len] = '\0';
     struct lcaller *lc = c->user;
@@ -42,41 +44,73 @@ bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str r
     return true;
 }
 
-/* Ends the session for the error value at the top of `co`, which is what onError will be told. */
-static void fail(struct conn *c, lua_State *co, bool with_reason)
+/* Makes an error object of the error value at the top of `co`, unless it is one. */
+static void make_object(struct conn *c, lua_State *co)
 {
-    struct http_str reason = {"internal error", sizeof "internal error" - 1}, text;
-    text.s = lerror_text(co, -1, &text.len);
-    bool object = lua_istable(co, -2) && lua_getmetatable(co, -2);
-    if (object)
+    size_t len;
+    if (lua_istable(co, -1) && lua_getmetatable(co, -1)) {
         lua_pop(co, 1);
-    if (object)
-        lua_pushvalue(co, -2);
-    else
-        lerror_push(lvm_of_conn(c), co, "Error", "%s", text.s);
-    lresult_fail(co, c, WS_INTERNAL_ERROR, with_reason ? text : reason);
-    lua_pop(co, 1);
+        return;
+    }
+    const char *text = lerror_text(co, -1, &len);
+    lerror_push(lvm_of_conn(c), co, "Error", "%s", text);
 }
 
-/* One line about a connection: `what`, then the text of the value at the top. */
-static void log_text(enum log_level level, struct conn *c, lua_State *co, const char *what)
+void lresult_raised(struct ltask *t, struct http_str reason)
+{
+    make_object(t->conn, t->co);
+    lresult_fail(t->co, t->conn, WS_INTERNAL_ERROR, reason);
+}
+
+static void fail(struct ltask *t)
+{
+    lresult_raised(t, (struct http_str){"internal error", sizeof "internal error" - 1});
+}
+
+/* One line about the connection: "onMessage", `what`, and the text of the value at the top. */
+static void log_line(enum log_level level, const struct ltask *t, const char *what)
 {
     char id[CONN_ID_SIZE + 1];
-    conn_id_text(c, id);
+    conn_id_text(t->conn, id);
     struct log_field field = {"connection", id, CONN_ID_SIZE};
     size_t len;
-    log_event(level, &field, 1, "%s%s", what, lerror_text(co, -1, &len));
-    lua_pop(co, 1);
+    log_event(level, &field, 1, "%s %s%s", t->name, what, lerror_text(t->co, -1, &len));
+    lua_pop(t->co, 1);
 }
 
-/* `return nil, err`: err's message is the reason. That this very connection is gone is no news. */
-static void returned_error(struct conn *c, lua_State *co, int index)
+/* Whether the error at the top says that a connection is gone, or closing. */
+static bool tells_gone(lua_State *co)
 {
-    if (lua_isnoneornil(co, index) || !conn_writable(c))
+    if (!lua_istable(co, -1))
+        return false;
+    lua_getfield(co, -1, "kind");
+    const char *kind = lua_tostring(co, -1);
+    bool yes = kind && (strcmp(kind, "ConnectionError") == 0 ||
+                        strcmp(kind, "ConnectionClosureError") == 0);
+    lua_pop(co, 1);
+    return yes;
+}
+
+/*
+ * `return nil, err`: err's message is the reason. When this very connection is gone, that is no
+ * news; anything else is for the log, at least.
+ */
+static void returned_error(struct ltask *t, int index)
+{
+    lua_State *co = t->co;
+    bool writable = conn_writable(t->conn);
+    if (lua_isnoneornil(co, index))
         return;
     lua_settop(co, index);
-    log_text(LOG_WARN, c, co, "handler returned an error: ");
-    fail(c, co, true);
+    if (!writable && tells_gone(co))
+        return;
+    log_line(LOG_WARN, t, "returned an error: ");
+    if (!writable)
+        return;
+    struct http_str reason;
+    reason.s = lerror_text(co, index, &reason.len);
+    lua_pushvalue(co, index);
+    lresult_raised(t, reason);
 }
 
 static void send_string(struct ltask *t, int index, bool binary)
@@ -91,11 +125,10 @@ static void send_string(struct ltask *t, int index, bool binary)
     } else if (utf8_valid((const uint8_t *)bytes, len)) {
         conn_send(c, WS_TEXT, bytes, len);
     } else {
-        lua_pushfstring(
-            t->co, "%s returned text that is not valid UTF-8: return websocket.bytes(…) for bytes",
-            t->name);
-        log_text(LOG_ERROR, c, t->co, "");
-        fail(c, t->co, false);
+        lua_pushliteral(t->co, "returned text that is not valid UTF-8: return websocket.bytes(…) "
+                               "for bytes");
+        log_line(LOG_ERROR, t, "");
+        fail(t);
     }
 }
 
@@ -113,14 +146,16 @@ static void send_converted(struct ltask *t)
     lua_pushboolean(co, t->binary);
     if (lua_pcall(co, 2, 3, 0) != 0) {
         lerror_log(lvm_of_conn(c), co, t->name, c);
-        fail(c, co, false);
+        fail(t);
         return;
     }
     const char *kind = lua_isnil(co, 2) ? NULL : lua_tostring(co, 3);
     size_t len = 0;
     const char *bytes = lua_tolstring(co, 2, &len);
     if (!kind)
-        returned_error(c, co, 3);
+        returned_error(t, 3);
+    else if (strcmp(kind, "stream") == 0)
+        lstream_start(t, 2);
     else if (strcmp(kind, "close") == 0)
         conn_close(c, (unsigned)lua_tonumber(co, 4), bytes ? bytes : "", len,
                    c->route->config.close_timeout);
@@ -133,7 +168,7 @@ static void send_values(struct ltask *t)
     lua_State *co = t->co;
     switch (lua_type(co, 1)) {
     case LUA_TNONE: return;
-    case LUA_TNIL: returned_error(t->conn, co, 2); return;
+    case LUA_TNIL: returned_error(t, 2); return;
     case LUA_TSTRING:
         if (conn_writable(t->conn))
             send_string(t, 1, t->binary);
@@ -147,7 +182,7 @@ static void send_values(struct ltask *t)
 void lresult_send(struct ltask *t, bool ok)
 {
     if (!ok)
-        fail(t->conn, t->co, false);
+        fail(t);
     else if (lua_gettop(t->co) > 0)
         send_values(t);
 }

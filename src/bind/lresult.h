@@ -18,11 +18,17 @@ static inline struct lvm *lvm_of_conn(const struct conn *c)
 }
 
 /*
- * Ends the session for an error: close frame with `code` and `reason` (cut to 123 bytes between two
- * characters; left out when it is not UTF-8), then onError with the error object at the top of L,
+ * Ends the session for an error: close frame with `code` and `reason` (as much of it as is UTF-8 of
+ * at most 123 bytes), then onError with the error object at the top of L,
  * which is popped, then onClose. False when the session was over already.
  */
 bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str reason);
+
+/*
+ * The same, with 1011, for the error value at the top of t->co: any value, which becomes an error
+ * object where it is none.
+ */
+void lresult_raised(struct ltask *t, struct http_str reason);
 
 /*
  * For the finish function of a handler of t->conn: sends the results that are all on t->co, or,

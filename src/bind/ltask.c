@@ -31,6 +31,7 @@ static struct ltask *new_task(struct lvm *vm)
     t->vm = vm;
     link_init(&t->link);
     link_init(&t->waiting);
+    link_init(&t->kin);
     list_append(&vm->alive, &t->alive);
     loop_timer_init(&t->timer, on_sleep_over);
     t->co = lua_newthread(vm->L);
@@ -50,7 +51,7 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
     t->name = name;
     t->conn = NULL;
     t->handle = t->pinned = LUA_NOREF;
-    t->waited = t->cancelled = false;
+    t->waited = t->cancelled = t->stopped = false;
     t->state = LTASK_NEW;
     t->finish = NULL;
     vm->tasks++;
@@ -128,7 +129,7 @@ static bool only_cancelled(lua_State *co)
 
 static void raised(struct ltask *t)
 {
-    if (!t->cancelled || !only_cancelled(t->co))
+    if (!(t->cancelled || t->stopped) || !only_cancelled(t->co))
         lerror_log(t->vm, t->co, t->name, t->conn);
     ended(t, false);
 }
@@ -201,6 +202,20 @@ static void on_run_ready(struct loop_job *job)
     }
 }
 
+static void push_cancelled(const struct ltask *t, lua_State *L)
+{
+    lerror_push(t->vm, L, "Cancelled", "the task was cancelled");
+}
+
+/* Raises in a task that was stopped. */
+static void check_stopped(const struct ltask *t, lua_State *L)
+{
+    if (!t->stopped)
+        return;
+    push_cancelled(t, L);
+    lua_error(L);
+}
+
 bool ltask_can_wait(lua_State *L)
 {
     struct ltask *t = lvm_of(L)->running;
@@ -208,19 +223,15 @@ bool ltask_can_wait(lua_State *L)
         return false;
     if (t->state == LTASK_PARKED)
         unpark(t); /* the wait before could not be passed out of a C function */
+    check_stopped(t, L);
     return true;
-}
-
-static int push_cancelled(struct ltask *t, lua_State *L)
-{
-    lua_pushnil(L);
-    lerror_push(t->vm, L, "Cancelled", "the task was cancelled");
-    return 2;
 }
 
 int ltask_wait(lua_State *L)
 {
     struct ltask *t = lvm_of(L)->running;
+    if (t)
+        check_stopped(t, L);
     if (!t || !lua_isyieldable(L))
         return luaL_error(L, "cannot wait here: this code is called by a C function that cannot be "
                              "suspended (table.sort, string.gsub, …)");
@@ -241,7 +252,9 @@ bool ltask_cancel(struct ltask *t)
 {
     if (t->state == LTASK_PARKED) {
         t->cancelled = true;
-        ltask_wake(t, push_cancelled(t, t->co));
+        lua_pushnil(t->co);
+        push_cancelled(t, t->co);
+        ltask_wake(t, 2);
         return true;
     }
     if (t->state == LTASK_NEW && !link_empty(&t->link)) {
@@ -251,6 +264,12 @@ bool ltask_cancel(struct ltask *t)
         return true;
     }
     return false;
+}
+
+void ltask_stop(struct ltask *t)
+{
+    t->stopped = true;
+    ltask_cancel(t);
 }
 
 static void on_sleep_over(struct loop_timer *timer)
@@ -348,6 +367,17 @@ static int core_cancel(lua_State *L)
     return 1;
 }
 
+/* The error that waiting raises in the running task, when it was stopped; else nil. */
+static int core_stopped(lua_State *L)
+{
+    const struct ltask *t = lvm_of(L)->running;
+    if (t && t->stopped)
+        push_cancelled(t, L);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
 static int core_finished(lua_State *L)
 {
     lua_pushboolean(L, !check_handle(L, 1)->task);
@@ -368,7 +398,8 @@ static int core_sleep(lua_State *L)
 static const struct luaL_Reg functions[] = {
     {"spawn", core_spawn}, {"current", core_current}, {"park", core_park},
     {"wake", core_wake},   {"cancel", core_cancel},   {"finished", core_finished},
-    {"sleep", core_sleep}, {"unpark", core_unpark},   {NULL, NULL},
+    {"sleep", core_sleep}, {"unpark", core_unpark},   {"stopped", core_stopped},
+    {NULL, NULL},
 };
 
 void ltask_open(struct lvm *vm, lua_State *L)
@@ -395,6 +426,7 @@ void ltask_close(struct lvm *vm)
         loop_timer_stop(vm->loop, &t->timer);
         list_remove(&t->link);
         list_remove(&t->waiting);
+        list_remove(&t->kin);
         drop_handle(t); /* a finalizer may still ask it */
         free_task(t);
     }

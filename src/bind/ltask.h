@@ -26,6 +26,7 @@ struct ltask {
     struct link link;    /* in vm->ready */
     struct link waiting; /* on the list of what it waits for */
     struct link alive;   /* in vm->alive, from its creation to its end */
+    struct link kin;     /* a stream's: in lcaller->streams */
     struct lvm *vm;
     lua_State *co;
     int anchor; /* registry reference of `co` */
@@ -36,6 +37,7 @@ struct ltask {
     uint8_t waits_for; /* what it waits for, for the list's owner: see lcaller.c */
     bool waited;       /* it has yielded at least once */
     bool cancelled;
+    bool stopped; /* by ltask_stop */
     /* a callback of a binary message: a returned string goes out as such */
     bool binary;
     /* registry reference of what must live as long as it; LUA_NOREF: none */
@@ -78,7 +80,7 @@ int ltask_wait(lua_State *L);
 
 /*
  * True when the running code may wait here (not inside a sort comparison, a gsub callback, a
- * metamethod of C).
+ * metamethod of C). Raises in a task that was stopped: ask before anything is put into a queue.
  */
 bool ltask_can_wait(lua_State *L);
 
@@ -92,6 +94,12 @@ void ltask_wake(struct ltask *t, int args);
  * is neither.
  */
 bool ltask_cancel(struct ltask *t);
+
+/*
+ * Cancels it for good: the wait that it is in returns `nil, Error("Cancelled")`, every other one
+ * raises that error. So it comes to its end, whatever its code is waiting for.
+ */
+void ltask_stop(struct ltask *t);
 
 /* Adds the task functions to the core table at the top of the stack. */
 void ltask_open(struct lvm *vm, lua_State *L);

@@ -20,7 +20,15 @@ struct ltask;
 struct worker_link;
 
 /* Functions that lua/neap/main.lua hands to C, kept as registry references. */
-enum lvm_hook { LVM_UPGRADE, LVM_CONVERT, LVM_REQUEST_INDEX, LVM_LOAD, LVM_CHECK, LVM_HOOKS };
+enum lvm_hook {
+    LVM_UPGRADE,
+    LVM_CONVERT,
+    LVM_REQUEST_INDEX,
+    LVM_LOAD,
+    LVM_CHECK,
+    LVM_STREAM,
+    LVM_HOOKS
+};
 
 struct lvm_socket;
 

@@ -264,6 +264,22 @@ describe("conversion", function()
     assert.same({ n = 2 }, { n = select("#", convert(fake.caller(), false)), convert(fake.caller(), false) })
   end)
 
+  it("of XML is text, or why it cannot be written", function()
+    local document = { tag = "a", attr = {}, "x < y" }
+    assert.same({ "<a>x &lt; y</a>", "text" }, { convert(websocket.xml(document), true) })
+    local bytes, err = convert(websocket.xml { tag = "a b", attr = {} }, false)
+    assert.is_nil(bytes)
+    assert.is_true(errors.isError(err))
+    assert.matches("websocket.xml%(document%): document must be a table { tag = \"...\", ... }, it is \"<a/>\"",
+      message(websocket.xml, "<a/>"))
+  end)
+
+  it("of functions, coroutines and streams is a stream", function()
+    for _, source in ipairs { noop, coroutine.create(noop), websocket.stream {} } do
+      assert.same({ source, "stream" }, { convert(source, false) })
+    end
+  end)
+
   it("of anything else is an error", function()
     local function why(value)
       local bytes, err = convert(value, false)
@@ -274,10 +290,8 @@ describe("conversion", function()
     local Chat = websocket.service("Chat", {})
     assert.equal("a service cannot be sent", why(Chat))
     assert.equal("a service cannot be sent", why(Chat {}))
-    assert.equal("a function cannot be sent", why(noop))
     assert.equal("a userdata cannot be sent", why(newproxy()))
     assert.equal("nil cannot be sent", why(nil))
-    assert.equal("a coroutine cannot be sent", why(coroutine.create(noop)))
     assert.matches("has no JSON form", why { a = noop })
     assert.equal("broken", why(websocket.Error("Error", "broken")))
   end)

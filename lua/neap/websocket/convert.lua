@@ -4,7 +4,9 @@
 --
 --      string            text, or binary where a binary message is answered     number, boolean, table    JSON text
 --      websocket.bytes   binary                                                 close frame               closes
---      a Caller          nothing: `return caller:writeMessage(x)` is harmless   anything else             an error
+--      websocket.xml     XML text                                               function, coroutine, stream
+--      a Caller          nothing: `return caller:writeMessage(x)` is harmless      its values, one by one
+--      anything else     an error
 --
 -- C sends plain strings by itself and calls `convert` for the rest.  Whether text is UTF-8 is checked in C.
 
@@ -13,6 +15,7 @@ local core = require "neap.core"
 local errors = require "neap.error"
 local json = require "neap.json"
 local service = require "neap.websocket.service"
+local stream = require "neap.websocket.stream"
 local text = require "neap.text"
 
 ---@class websocket.Bytes
@@ -34,6 +37,30 @@ local function bytes(s)
   return setmetatable({ bytes = s }, bytesMeta)
 end
 
+---@class websocket.Xml
+---@field document table
+local xmlMeta = { __name = "websocket.Xml" }
+
+--- Marks a document to be sent as XML in a text message.
+---@param document table as neap.xml has them
+---@return websocket.Xml
+local function xml(document)
+  if type(document) ~= "table" then
+    errors.raise("websocket.xml(document): document must be a table { tag = \"...\", ... }, it is "
+      .. text.show(document))
+  end
+  return setmetatable({ document = document }, xmlMeta)
+end
+
+-- Most apps send no XML: the module is loaded for the first that does.
+local function encodeXml(document)
+  local encoded, err = require("neap.xml").encode(document)
+  if not encoded then
+    return nil, err
+  end
+  return encoded, "text"
+end
+
 local function encode(value)
   local encoded, why = json.encode(value)
   if not encoded then
@@ -52,6 +79,8 @@ end
 local function convertTable(value)
   if getmetatable(value) == bytesMeta then
     return value.bytes, "binary"
+  elseif getmetatable(value) == xmlMeta then
+    return encodeXml(value.document)
   elseif closeframe.isCloseFrame(value) then
     return value.reason, "close", value.status
   elseif errors.isError(value) then
@@ -65,12 +94,15 @@ end
 --- The hook `convert`.
 ---@param value any
 ---@param binary boolean whether a string is sent as binary
----@return string? bytes or, for a close frame, its reason
----@return string|websocket.Error? kind "text", "binary" or "close"; or why it cannot be sent; or nil to send nothing
+---@return any bytes or, for a close frame, its reason; for a stream, the value itself
+---@return string|websocket.Error? kind "text", "binary", "close" or "stream"; or why it cannot be sent; or nil to send
+--- nothing
 ---@return integer? status of a close frame
 local function convert(value, binary)
   local kind = type(value)
-  if kind == "table" then
+  if stream.isStream(value) then
+    return value, "stream"
+  elseif kind == "table" then
     return convertTable(value)
   elseif kind == "string" then
     return value, binary and "binary" or "text"
@@ -85,4 +117,5 @@ end
 return {
   bytes = bytes,
   convert = convert,
+  xml = xml,
 }

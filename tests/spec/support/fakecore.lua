@@ -59,6 +59,10 @@ function core.sleep()
   return coroutine.yield(core.marker)
 end
 
+function core.stopped()
+  return nil
+end
+
 function core.finished(task)
   return task.over == true
 end

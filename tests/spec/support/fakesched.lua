@@ -69,6 +69,11 @@ local function new_core(state)
     return core.wake(task, nil, err)
   end
 
+  -- What C has done to a task when its connection is gone: `task.stopped` is the error then.
+  function core.stopped()
+    return state.running and state.running.stopped
+  end
+
   function core.finished(task)
     return task.state == "over"
   end
