@@ -76,7 +76,7 @@ describe("a stream", function()
     return client.sent
   end
 
-  local function upTo(n)
+  local function counting(n)
     local i = 0
     return function()
       i = i + 1
@@ -87,7 +87,7 @@ describe("a stream", function()
   describe("of a function", function()
     it("is called without arguments until it returns nil", function()
       local arguments
-      local step = upTo(3)
+      local step = counting(3)
       assert.same({ "1", "2", "3" }, sent(function(...)
         arguments = select("#", ...)
         return step()
@@ -114,7 +114,7 @@ describe("a stream", function()
     end)
 
     it("may wait between values", function()
-      local step = upTo(3)
+      local step = counting(3)
       assert.same({ "1", "2", "3" }, sent(function()
         assert(task.sleep(10))
         return step()
@@ -198,7 +198,7 @@ describe("a stream", function()
     end)
 
     it("takes functions, coroutines and streams as they are", function()
-      assert.same({ "1" }, sent(stream.stream(upTo(1))))
+      assert.same({ "1" }, sent(stream.stream(counting(1))))
       client.sent = {}
       assert.same({ "x" }, sent(stream.stream(coroutine.create(function()
         coroutine.yield "x"
@@ -224,7 +224,7 @@ describe("a stream", function()
     end
 
     it("has the values that a function makes of each", function()
-      assert.same({ "11", "22" }, sent(stream.map(upTo(2), double)))
+      assert.same({ "11", "22" }, sent(stream.map(counting(2), double)))
       client.sent = {}
       assert.same({ "aa", "bb" }, sent(stream.map(stream.stream { "a", "b" }, double)))
       client.sent = {}
@@ -236,7 +236,7 @@ describe("a stream", function()
     end)
 
     it("fails when the function or the source does", function()
-      sent(stream.map(upTo(2), function()
+      sent(stream.map(counting(2), function()
         return nil, "no"
       end))
       assert.equal("streaming failed: no", client.failed.reason)
@@ -307,7 +307,7 @@ describe("a stream", function()
     it("by a value that cannot be sent", function()
       assert.equal("streaming failed: this cannot be sent", (failure(stream.stream { 1, newproxy() })))
       client.open = true
-      assert.equal("streaming failed: a function cannot be sent in a stream", (failure(stream.stream { upTo(1) })))
+      assert.equal("streaming failed: a function cannot be sent in a stream", (failure(stream.stream { counting(1) })))
       client.open = true
       assert.equal("streaming failed: a stream cannot be sent in a stream",
         (failure(stream.stream { stream.stream {} })))
@@ -331,7 +331,7 @@ describe("a stream", function()
 
     it("when the client is gone, without a word", function()
       client.leaves = 5
-      assert.same({ "1", "2", "3", "4", "5" }, sent(upTo(100)))
+      assert.same({ "1", "2", "3", "4", "5" }, sent(counting(100)))
       assert.is_nil(client.failed)
       assert.same({}, sched.lines)
     end)
@@ -381,7 +381,7 @@ describe("a stream", function()
             task.sleep(0)
           end
         end)
-        stream.run(caller, upTo(3200), false, "onMessage")
+        stream.run(caller, counting(3200), false, "onMessage")
         over = true
       end)
       assert.equal(3200, #client.sent)
@@ -414,7 +414,7 @@ describe("a stream", function()
         local over = 0
         for _ = 1, 50 do
           task.spawn(function()
-            stream.run(caller, upTo(200), false, "onMessage")
+            stream.run(caller, counting(200), false, "onMessage")
             over = over + 1
           end)
         end
