@@ -158,7 +158,7 @@ static void on_drained(struct endpoint *e, void *arg)
 
 static void on_limit(struct loop_timer *timer)
 {
-    endpoint_abort(LIST_ITEM(timer, struct llistener, limit)->endpoint);
+    endpoint_cut_off(LIST_ITEM(timer, struct llistener, limit)->endpoint);
 }
 
 static void begin_stop(struct llistener *ll)

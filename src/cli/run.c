@@ -54,6 +54,11 @@ static int bind_socket(struct lvm *vm, const char *address, int backlog, struct 
     struct link_bind what = {
         .address = address, .scheme = out->secure ? "wss" : "ws", .backlog = backlog};
     struct link_bound bound;
+    if (w->draining) { /* nothing would drain it */
+        snprintf(out->error, sizeof out->error, "cannot listen on %.150s: the server is stopping",
+                 address);
+        return -1;
+    }
     int r = link_bind_socket(w->link, &what, &bound);
     if (link_waiting(w->link))
         loop_defer(&w->loop, LOOP_RUN, &w->link_job);
@@ -74,11 +79,14 @@ static void unbind_socket(struct lvm *vm, const char *address, int port)
 static void on_loaded(struct lvm *vm, bool ok)
 {
     struct worker *w = worker_of(vm);
+    bool listens = !link_empty(&vm->listeners);
     w->failed = !ok;
-    if (!ok)
-        finish(w, link_empty(&vm->listeners) ? WORKER_FAILED : WORKER_REFUSED);
-    else if (!link_empty(&vm->listeners))
+    if (listens && ok)
         link_ready(w->link);
+    else if (listens)
+        link_refused(w->link);
+    if (!ok)
+        finish(w, WORKER_FAILED);
 }
 
 /* Nothing can ever run again: a script has ended, or the last listener has been stopped. */

@@ -37,7 +37,8 @@ struct worker {
     double delay;          /* waited before this life; 0 for the first, and after a long one */
     int attempts;          /* lives in a row that did not become ready */
     unsigned restarts;
-    int outcome; /* when OVER by itself: WORKER_DONE or WORKER_FAILED */
+    bool refused; /* in this life: its app does not load */
+    int outcome;  /* when OVER by itself: its exit status */
 };
 
 struct master {

@@ -108,6 +108,12 @@ void link_ready(struct worker_link *link)
     wire_send(link->fd, &m, -1);
 }
 
+void link_refused(struct worker_link *link)
+{
+    struct wire m = {.kind = WIRE_REFUSED};
+    wire_send(link->fd, &m, -1);
+}
+
 int link_fd(const struct worker_link *link)
 {
     return link->fd;

@@ -10,6 +10,7 @@
  *        │◀──────────────────────── STOP seconds ──│
  *        │◀──────────────────────── TICKETS keys ──│ at the start, and when they change
  *        │◀─────────────────────────────── CERTS ──│ read certificates again (SIGHUP)
+ *        │── REFUSED ─────────────────────────────▶│ the app does not load: no use in trying again
  *        │── UNBIND address ──────────────────────▶│ closes its copy: nothing may queue there
  *        │── exit ────────────────────────────────▶│
  *
@@ -58,6 +59,12 @@ void link_unbind(struct worker_link *link, const char *address, int port);
 
 /* The app has loaded and this worker accepts. */
 void link_ready(struct worker_link *link);
+
+/*
+ * The app does not load although it has listeners already: the worker's end, which follows, is no
+ * accident, and before any worker was ready it is no use to try again.
+ */
+void link_refused(struct worker_link *link);
 
 /* The descriptor to watch for reading. */
 int link_fd(const struct worker_link *link);

@@ -20,8 +20,8 @@
 /* A signal so soon after the first is its echo, not an impatient user's second one. */
 #define ECHO_SECONDS 0.5
 #define FOREVER 1e9
-/* How long new session tickets are encrypted with the same key. */
-#define ROTATION (12 * 3600.0)
+/* How long new session tickets are encrypted with the same key, unless the config says. */
+#define TICKET_PERIOD (12 * 3600.0)
 
 /* --- All workers together ------------------------------------------------------------------- */
 
@@ -59,8 +59,8 @@ static void finish(struct master *m)
 {
     if (!m->stopping)
         for (struct worker *w = m->workers; w < workers_end(m); w++)
-            if (w->outcome == WORKER_FAILED)
-                m->status = 1;
+            if (m->status == 0)
+                m->status = w->outcome;
     loop_stop(&m->loop);
 }
 
@@ -179,6 +179,12 @@ static void stop_signals(struct master *m)
 
 /* --- Session tickets ------------------------------------------------------------------------ */
 
+static void plan_rotation(struct master *m)
+{
+    double period = m->config->ticket_period;
+    loop_timer_start(&m->loop, &m->rotation, period > 0 ? period : TICKET_PERIOD);
+}
+
 /* A ticket encrypted just before a rotation is good for two more, which is a day. */
 static void on_rotation(struct loop_timer *timer)
 {
@@ -186,7 +192,7 @@ static void on_rotation(struct loop_timer *timer)
     tls_tickets_rotate(&m->tickets);
     for (struct worker *w = m->workers; w < workers_end(m); w++)
         worker_send_tickets(w);
-    loop_timer_start(&m->loop, &m->rotation, ROTATION);
+    plan_rotation(m);
 }
 
 /* --- The log -------------------------------------------------------------------------------- */
@@ -220,7 +226,7 @@ static struct master *master_new(const struct master_config *config)
     loop_timer_init(&m->keep, on_keep);
     loop_timer_init(&m->rotation, on_rotation);
     tls_tickets_rotate(&m->tickets);
-    loop_timer_start(&m->loop, &m->rotation, ROTATION);
+    plan_rotation(m);
     loop_timer_start(&m->loop, &m->keep, FOREVER);
     m->started = loop_now(&m->loop);
     m->sockets = sockets_new(config->workers);

@@ -19,14 +19,14 @@
 struct worker_link;
 
 /*
- * What a worker's exit status tells the master. Anything else, and signals, are a death: it is
- * started again.
+ * What a worker's exit status tells the master. One that listens on nothing has run to its end,
+ * with this status or one that the script chose (os.exit). One that listens, or is ended by a
+ * signal, has died and is started again, unless it said before that its app does not load
+ * (link_refused).
  */
 enum worker_exit {
-    WORKER_DONE = 0,   /* drained, or a script without listeners that ended well */
-    WORKER_FAILED = 1, /* a script without listeners that raised */
-    WORKER_REFUSED =
-        3, /* the app does not load: no use in trying again before any worker was ready */
+    WORKER_DONE = 0,   /* drained, or a script that ended well */
+    WORKER_FAILED = 1, /* the app raised while it was loaded */
 };
 
 struct master_config {
@@ -35,14 +35,15 @@ struct master_config {
     const char *pid_file;     /* or NULL */
     const char *control_path; /* or NULL: the default place, see control.h */
     const char *version;      /* for `neap status`, or NULL */
+    double ticket_period;     /* seconds that a key encrypts session tickets; 0: 12 hours */
     int (*work)(struct worker_link *link, void *arg);
     void *arg;
 };
 
 /*
- * Runs until all is over; returns the exit status of the program (0, or 1). The caller has opened
- * the log, and closes it. In a forked worker this calls exit with what `work` returned and never
- * comes back.
+ * Runs until all is over; returns the exit status of the program: 0, 1, or a script's own. The
+ * caller has opened the log, and closes it. In a forked worker this calls exit with what `work`
+ * returned and never comes back.
  */
 int master_run(const struct master_config *config);
 

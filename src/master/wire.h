@@ -22,6 +22,7 @@ enum wire_kind {
     WIRE_BOUND,   /* master: number = port and a descriptor, or error */
     WIRE_UNBIND,  /* worker: address, number = port */
     WIRE_READY,   /* worker */
+    WIRE_REFUSED, /* worker: its app does not load */
     WIRE_STOP,    /* master: seconds */
     WIRE_CERTS,   /* master: read certificates again */
     WIRE_TICKETS, /* master: tickets, at the start and when they change */

@@ -117,6 +117,7 @@ static void on_message(struct worker *w, const struct wire *m)
     case WIRE_BIND: on_bind_request(w, m); break;
     case WIRE_UNBIND: sockets_unbind(w->master->sockets, w->number, m->address, m->number); break;
     case WIRE_READY: on_ready_message(w); break;
+    case WIRE_REFUSED: w->refused = true; break;
     default: break;
     }
 }
@@ -252,6 +253,7 @@ void worker_start(struct worker *w)
     }
     w->pid = pid;
     w->life = LIFE_STARTING;
+    w->refused = false;
     w->started = loop_now(&m->loop);
     loop_io_init(&w->io, pair[0], on_link);
     loop_io_watch(&m->loop, &w->io, LOOP_READ);
@@ -298,11 +300,15 @@ static void next_life(struct worker *w)
         start_failed(w);
 }
 
-/* A script has run to its end: it exits by itself and listens on nothing. */
+/*
+ * A script has run to its end: it exits by itself and listens on nothing. One that fails beside
+ * workers that are ready is a server's that could not start this time.
+ */
 static bool script_end(const struct worker *w, int status)
 {
-    int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    return (code == WORKER_DONE || code == WORKER_FAILED) && !listens(w);
+    if (!WIFEXITED(status) || listens(w))
+        return false;
+    return WEXITSTATUS(status) == WORKER_DONE || w->life == LIFE_READY || !w->master->any_ready;
 }
 
 void worker_ended(struct worker *w, int status)
@@ -318,7 +324,7 @@ void worker_ended(struct worker *w, int status)
         over(w, WORKER_DONE);
     } else if (script_end(w, status)) {
         over(w, WEXITSTATUS(status));
-    } else if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_REFUSED && !m->any_ready) {
+    } else if (w->refused && !m->any_ready) {
         over(w, WORKER_FAILED);
         master_abort(m); /* the worker has logged why */
     } else {

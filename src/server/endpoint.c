@@ -51,10 +51,19 @@ static bool tell_drained(struct endpoint *e)
     return waiting;
 }
 
+/*
+ * Not upgraded yet: as for what still waited to be accepted, often it just did. An upgrade function
+ * that waits is waited for, unless it waits for this very drain.
+ */
+static bool refusable(const struct conn *c)
+{
+    return c->state == CONN_HEAD || (c->state == CONN_UPGRADE && c->excused);
+}
+
 static void close_one(struct conn *c)
 {
     static const char reason[] = "server shutting down";
-    if (c->state == CONN_HEAD) /* as for what still waited to be accepted: often it just did */
+    if (refusable(c))
         conn_http_refuse(c, 503, NULL);
     else if (conn_writable(c))
         conn_close(c, WS_GOING_AWAY, reason, sizeof reason - 1, c->route->config.close_timeout);
@@ -62,7 +71,7 @@ static void close_one(struct conn *c)
 
 static bool leaves(const struct conn *c)
 {
-    return c->state == CONN_HEAD || conn_writable(c);
+    return refusable(c) || conn_writable(c);
 }
 
 static void close_some(struct endpoint *e)
@@ -87,6 +96,13 @@ static void on_step(struct loop_timer *timer)
     endpoint_unref(e);
 }
 
+static void on_cut_off(struct loop_job *job)
+{
+    struct endpoint *e = LIST_ITEM(job, struct endpoint, cut_off);
+    endpoint_abort(e);
+    endpoint_unref(e);
+}
+
 struct endpoint *endpoint_new(struct server *s, int fd, const struct listener_config *config)
 {
     struct endpoint *e = mem_alloc(sizeof *e);
@@ -101,6 +117,7 @@ struct endpoint *endpoint_new(struct server *s, int fd, const struct listener_co
     router_init(&e->router);
     listener_init(&e->listener, s->loop, fd, on_accept);
     loop_timer_init(&e->step, on_step);
+    loop_job_init(&e->cut_off, on_cut_off);
     return e;
 }
 
@@ -153,15 +170,6 @@ void endpoint_drain(struct endpoint *e, const struct endpoint_drain *who)
     loop_timer_start(e->server->loop, &e->step, 0);
 }
 
-void endpoint_tell(struct endpoint *e)
-{
-    for (struct link *l = e->conns.next; l != &e->conns; l = l->next) {
-        struct conn *c = LIST_ITEM(l, struct conn, link);
-        if (leaves(c))
-            close_one(c);
-    }
-}
-
 /* The drain, if there is one, may be over. */
 static void tell_soon(struct endpoint *e)
 {
@@ -176,6 +184,19 @@ void endpoint_abort(struct endpoint *e)
     for (struct link *l = e->conns.next; l != &e->conns; l = l->next)
         conn_abort(LIST_ITEM(l, struct conn, link));
     tell_soon(e);
+}
+
+void endpoint_cut_off(struct endpoint *e)
+{
+    for (struct link *l = e->conns.next; l != &e->conns; l = l->next) {
+        struct conn *c = LIST_ITEM(l, struct conn, link);
+        if (leaves(c))
+            close_one(c);
+    }
+    if (!link_empty(&e->cut_off.link))
+        return;
+    endpoint_ref(e);
+    loop_defer(e->server->loop, LOOP_FREE, &e->cut_off);
 }
 
 static struct address_count **slot(struct endpoint *e, const struct address *peer)

@@ -35,6 +35,7 @@ struct endpoint {
     struct address_count **per_address; /* buckets; NULL without max_per_address */
     struct loop_timer step;             /* while draining: closes some more */
     unsigned per_step;
+    struct loop_job cut_off; /* the end of endpoint_cut_off */
     bool draining;
     bool aborted;
     struct endpoint_drain drains[ENDPOINT_DRAINS];
@@ -65,11 +66,14 @@ void endpoint_stop(struct endpoint *e);
  */
 void endpoint_drain(struct endpoint *e, const struct endpoint_drain *who);
 
-/* Closes every session with 1001 now, not waiting for answers: for the end of the drain time. */
-void endpoint_tell(struct endpoint *e);
-
 /* Ends all connections at once: sockets closed, on_close told with 1006. */
 void endpoint_abort(struct endpoint *e);
+
+/*
+ * For the end of the drain time: who has not been told yet gets 1001, and at the end of this turn,
+ * when the close frames have been written, endpoint_abort.
+ */
+void endpoint_cut_off(struct endpoint *e);
 
 /*
  * Counts a peer in: 0, or the HTTP status that refuses it: 503 (draining, or at max_connections),

@@ -85,20 +85,10 @@ void server_drain(struct server *s, void (*on_drained)(struct server *))
         loop_defer(s->loop, LOOP_FREE, &s->drained);
 }
 
-static void abort_all(struct loop_job *job)
-{
-    struct server *s = LIST_ITEM(job, struct server, cut_off);
-    for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next)
-        endpoint_abort(LIST_ITEM(l, struct endpoint, link));
-}
-
-/* The close frames are written in one stage of the turn's end, the sockets closed in a later. */
 void server_abort(struct server *s)
 {
     for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next)
-        endpoint_tell(LIST_ITEM(l, struct endpoint, link));
-    loop_job_init(&s->cut_off, abort_all);
-    loop_defer(s->loop, LOOP_FREE, &s->cut_off);
+        endpoint_cut_off(LIST_ITEM(l, struct endpoint, link));
 }
 
 void server_deinit(struct server *s)

@@ -60,7 +60,6 @@ struct server {
     struct link endpoints;
     size_t held_back;        /* output of this turn's batches that waits to be written */
     struct loop_job drained; /* tells on_drained */
-    struct loop_job cut_off; /* closes all sockets */
     unsigned draining;       /* endpoints that are not empty yet */
     void (*on_drained)(struct server *s); /* set by server_drain */
     uint8_t entropy[512];                 /* unused random bytes, for connection ids and masks */

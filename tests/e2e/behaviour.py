@@ -16,15 +16,14 @@ import json
 import os
 import re
 import sys
-import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True        # nothing but build/ is ever written in the checkout
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 
 from neaptest import (  # noqa: E402,F401
-    BINARY, CLOSE, CONT, INSTRUMENTED, PING, PONG, TEXT, Bystander, Failed, Raw, SECONDS, SLACK,
-    Server, Suite, close_payload, fds, frame, no_sanitizer_report, request, run_neap, wait_until)
+    BINARY, CLOSE, CONT, INSTRUMENTED, PING, PONG, TEXT, Bystander, Failed, Once, Raw, SECONDS,
+    SLACK, Server, Suite, close_payload, fds, frame, no_sanitizer_report, request, run_neap, wait_until)
 
 PRELUDE = r"""
 local json = require "neap.json"
@@ -111,25 +110,13 @@ local _ = { result, callers, echo, json }
 """
 
 
-class App:
+class App(Once):
     """A server with an app of PRELUDE and `lua`, started by the first case that needs it."""
 
     def __init__(self, lua, options=("--workers", "1"), **settings):
+        super().__init__()
         self.lua, self.options, self.settings = PRELUDE + lua, options, settings
-        self.lock, self.numbers = threading.Lock(), itertools.count(1)
-        self.server, self.failure, self.started, self.control = None, None, None, None
-
-    def get(self):
-        with self.lock:
-            if self.failure:
-                raise Failed("no server") from self.failure
-            if self.server is None:
-                try:
-                    self._start()
-                except Exception as err:
-                    self.failure = err
-                    raise
-        return self.server
+        self.numbers, self.control = itertools.count(1), None
 
     def _start(self):
         self.server = Server(lua=self.lua, options=self.options, args=(), **self.settings)
@@ -137,10 +124,6 @@ class App:
         self.bystander = Bystander(self.server.port)
         self.workers = self.server.workers()
         self.descriptors = self.server.fds()
-
-    @property
-    def port(self):
-        return self.get().port
 
     def ask(self, name, text, seconds=None):
         self.get()

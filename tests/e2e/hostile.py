@@ -7,7 +7,6 @@ Each line of a table runs twice: alone, and among many idle connections.
 """
 import os
 import sys
-import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True        # nothing but build/ is ever written in the checkout
@@ -15,31 +14,19 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 
 from neaptest.client import machine_load  # noqa: E402,F401
 from neaptest import (  # noqa: E402,F401
-    BINARY, CLOSE, CONT, INSTRUMENTED, PING, PONG, TEXT, Bystander, Failed, Raw, SECONDS, SLACK,
-    Server, Suite, close_payload, frame, request, wait_until)
+    BINARY, CLOSE, CONT, INSTRUMENTED, PING, PONG, TEXT, Bystander, Failed, Once, Raw, SECONDS,
+    SLACK, Server, Suite, close_payload, frame, request, wait_until)
 
 CROWD = 200 if INSTRUMENTED else 1000
 MASK = bytes.fromhex("37fa213d")
 
 
-class Target:
+class Target(Once):
     """The server under attack, its bystander, and the crowd."""
 
     def __init__(self, lua):
-        self.lua, self.lock = lua, threading.Lock()
-        self.server, self.failure, self.idle = None, None, []
-
-    def get(self):
-        with self.lock:
-            if self.failure:
-                raise Failed("no server") from self.failure
-            if self.server is None:
-                try:
-                    self._start()
-                except Exception as err:
-                    self.failure = err
-                    raise
-        return self.server
+        super().__init__()
+        self.lua, self.idle = lua, []
 
     def _start(self):
         self.server = Server(lua=self.lua, args=())
@@ -49,10 +36,6 @@ class Target:
             with Raw(self.server.port, "/echo") as c:
                 c.send_frame(BINARY, b"x" * 60000)
                 c.expect(BINARY, b"x" * 60000)
-
-    @property
-    def port(self):
-        return self.get().port
 
     def gather(self):
         """Opens the crowd, once."""

@@ -254,7 +254,7 @@ def started_in_vain(lua, options=()):
 @suite.case("worker.crash-loop", "L09: workers that die at start: five attempts with back-off, then 1")
 def _():
     listens = 'require("neap.websocket").listener(0)\n'
-    for lua in ("os.exit(7)", listens + "os.exit(0)",
+    for lua in (listens + "os.exit(3)", listens + "os.exit(0)",
                 'local ffi = require "ffi" ffi.cdef "int raise(int);" ffi.C.raise(9)'):
         s, status, took = started_in_vain(lua)
         need(status == 1, "%s: status %d" % (lua, status))
@@ -279,6 +279,46 @@ def _():
     need(started_in_vain('print("hello")')[1] == 0, "a good script")
     s, status, _ = started_in_vain('error("bad luck")', ["--workers", "2"])
     need(status == 1 and "bad luck" in s.log(), "status %d\n%s" % (status, s.log()))
+
+
+@suite.case("worker.script.status", "os.exit where nothing listens: the program's status, and no second try")
+def _():
+    stops = """local listener = require("neap.websocket").listener(0)
+require("neap.task").after(0.01, function() listener:gracefulStop() os.exit(4) end)"""
+    for lua, wanted in (("os.exit(0)", 0), ("os.exit(1)", 1), ("os.exit(3)", 3), ("os.exit(7)", 7),
+                        ("require('neap.task').sleep(0.01) os.exit(77)", 77), (stops, 4)):
+        for options in ((), ("--workers", "2")):
+            s, status, _ = started_in_vain('print("once")\n' + lua, options)
+            need(status == wanted, "%s: status %d" % (lua, status))
+            need(s.stdout().count("once") <= 2 and "died" not in s.log(), s.log())
+
+
+@suite.case("worker.exits", "os.exit while it listens is a death: the worker is replaced")
+def _():
+    with Server(lua=BUSY + """attach("/exit", { onMessage = function(_, _, status) os.exit(tonumber(status)) end })""",
+                options=["--workers", "2"]) as s:
+        for n, status in enumerate((3, 0, 1)):
+            with Raw(s.port, "/exit") as client:
+                client.text(str(status))
+                client.expect_eof()
+            s.wait_log(r"worker (died|ended) .*status=%d" % status)
+            wait_until(lambda: s.log().count("worker ready worker=") > n, what="the new worker is ready")
+            need(len(s.workers()) == 2 and answers(s.port), "not answered")
+
+
+@suite.case("worker.cannot-return", "a worker that fails before it listens, beside one that serves, is tried again")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        flag = os.path.join(folder, "flag")
+        lua = "local f = io.open(%r) if f then f:close() os.exit(5) end\n" % flag
+        with Server(lua=lua + BUSY, options=["--workers", "2"]) as s:
+            open(flag, "w").close()
+            victim = s.workers()[0]
+            os.kill(victim, signal.SIGKILL)
+            s.wait_log(r"worker died .*status=5")
+            os.remove(flag)
+            s.wait_log("worker ready worker=")
+            wait_until(lambda: len(s.workers()) == 2 and victim not in s.workers(), what="two workers again")
 
 
 # --- The master -----------------------------------------------------------------------------------

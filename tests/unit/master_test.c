@@ -201,11 +201,14 @@ static void crash_loop(void)
 /* A worker that ends while it listens is no script that has come to its end. */
 static void ends_before_ready(void)
 {
-    struct plan plan = {.kind = BINDS_AND_ENDS, .status = 0, .addresses = {"127.0.0.1:0"}};
-    struct server *s = server_start((struct master_config)ONE, &plan);
-    CHECK_INT(server_end(s), 1);
-    CHECK_INT(server_count(s, "giving up"), 1);
-    free(s);
+    for (int status = 0; status < 6; status += 3) {
+        struct plan plan = {.kind = BINDS_AND_ENDS, .status = status, .addresses = {"127.0.0.1:0"}};
+        struct server *s = server_start((struct master_config)ONE, &plan);
+        CHECK_INT(server_end(s), 1);
+        CHECK_INT(server_count(s, status ? "worker died" : "worker ended"), 5);
+        CHECK_INT(server_count(s, "giving up"), 1);
+        free(s);
+    }
 }
 
 static void stop_while_waiting_to_restart(void)
@@ -218,16 +221,17 @@ static void stop_while_waiting_to_restart(void)
 
 static void refused_app(void)
 {
-    struct plan plan = {.kind = ENDS, .status = WORKER_REFUSED};
+    struct plan plan = {.kind = BINDS_AND_REFUSES, .addresses = {"127.0.0.1:0"}};
     struct server *s = server_start((struct master_config){.workers = 3, .drain = 60}, &plan);
     CHECK_INT(server_end(s), 1);
     CHECK_INT(server_count(s, "died"), 0);
     free(s);
 }
 
+/* What a script says with its status is the program's, whatever it is. */
 static void scripts(void)
 {
-    for (int status = 0; status < 2; status++) {
+    for (int status = 0; status < 5; status++) {
         struct plan plan = {.kind = ENDS, .status = status};
         struct server *s = server_start((struct master_config){.workers = 2, .drain = 5}, &plan);
         CHECK_INT(server_end(s), status);
@@ -382,6 +386,41 @@ static void pid_file(void)
     free(s);
 }
 
+/* --- Session tickets ------------------------------------------------------------------------ */
+
+enum { NAME = 33, ROTATIONS = 5 }; /* a key's name in the log, and the sign behind it */
+
+/* The names in the n-th line of a worker about its keys; NULL when there is none. */
+static const char *keys_in_line(const struct server *s, int worker, int n)
+{
+    char text[40];
+    snprintf(text, sizeof text, "worker %d: tickets ", worker);
+    const char *at = s->text;
+    while ((at = strstr(at, text)) && n-- > 0)
+        at++;
+    return at ? at + strlen(text) : NULL;
+}
+
+/* New keys come in front, the one before stays: a ticket is good for two more periods. */
+static void ticket_rotation(void)
+{
+    struct master_config config = {.workers = 2, .drain = 5, .ticket_period = 0.1};
+    struct server *s = server_start(config, &echo);
+    CHECK(server_says(s, "worker 0: tickets ", ROTATIONS));
+    CHECK(server_says(s, "worker 1: tickets ", ROTATIONS));
+    const char *before = keys_in_line(s, 0, 0);
+    for (int i = 1; i < ROTATIONS; i++) {
+        const char *keys = keys_in_line(s, 0, i), *others = keys_in_line(s, 1, i);
+        int kept = i < TLS_TICKET_KEYS ? i : TLS_TICKET_KEYS - 1;
+        CHECK(strncmp(keys, before, NAME) != 0);
+        CHECK_BYTES(keys + NAME, (size_t)kept * NAME, before, (size_t)kept * NAME);
+        CHECK_INT(keys[(kept + 1) * NAME], ' ');
+        CHECK(others && strncmp(others, keys, NAME) == 0);
+        before = keys;
+    }
+    CHECK_INT(server_stop(s), 0);
+}
+
 static void run_all(void)
 {
     test("one worker", one_worker);
@@ -406,6 +445,7 @@ static void run_all(void)
     test("a Unix listener", unix_listener);
     test("a Unix listener keeps files", unix_listener_keeps_files);
     test("the pid file", pid_file);
+    test("keys of session tickets", ticket_rotation);
 }
 
 int main(void)

@@ -38,12 +38,13 @@ enum { ADDRESSES = 3 };
 #define SECONDS 10.0 /* for anything that should just happen */
 
 enum kind {
-    SERVES,         /* binds, becomes ready, answers; drains at STOP */
-    ENDS,           /* returns `status` before it binds anything */
-    BINDS_AND_ENDS, /* returns `status` after binding, before it is ready */
-    DIES,           /* SIGKILLs itself before it is ready */
-    STUCK,          /* becomes ready, then hears nothing */
-    BINDS_LATE,     /* waits for a message of the master, and only then binds */
+    SERVES,            /* binds, becomes ready, answers; drains at STOP */
+    ENDS,              /* returns `status` before it binds anything */
+    BINDS_AND_ENDS,    /* returns `status` after binding, before it is ready */
+    BINDS_AND_REFUSES, /* says that its app does not load */
+    DIES,              /* SIGKILLs itself before it is ready */
+    STUCK,             /* becomes ready, then hears nothing */
+    BINDS_LATE,        /* waits for a message of the master, and only then binds */
 };
 
 struct plan {
@@ -123,6 +124,19 @@ static inline void answer(struct worker_link *link, const struct plan *plan, int
     close(fd);
 }
 
+/* The names of the keys of session tickets, newest first. */
+static inline void log_tickets(const struct worker_link *link)
+{
+    const struct tls_tickets *t = link_tickets(link);
+    char names[2 * TLS_TICKET_KEYS * sizeof t->keys[0].name + TLS_TICKET_KEYS + 1] = "";
+    for (uint32_t i = 0; i < t->count; i++) {
+        for (size_t k = 0; k < sizeof t->keys[i].name; k++)
+            sprintf(names + strlen(names), "%02x", t->keys[i].name[k]);
+        strcat(names, ";");
+    }
+    log_info("worker %d: tickets %s", link_worker(link), names);
+}
+
 static inline int serve(struct worker_link *link, const struct plan *plan, int *fds)
 {
     for (;;) {
@@ -134,6 +148,8 @@ static inline int serve(struct worker_link *link, const struct plan *plan, int *
         enum link_what what = p[0].revents ? link_next(link, &seconds) : LINK_NOTHING;
         if (what == LINK_CERTS)
             log_info("worker: read certificates");
+        if (what == LINK_TICKETS)
+            log_tickets(link);
         if (what == LINK_STOP || what == LINK_GONE)
             return WORKER_DONE;
         for (int i = 0; i < ADDRESSES; i++) {
@@ -160,6 +176,12 @@ static inline int bind_late(struct worker_link *link, const struct plan *plan)
     return WORKER_DONE;
 }
 
+static inline int refuse(struct worker_link *link)
+{
+    link_refused(link);
+    return WORKER_FAILED;
+}
+
 static inline int work(struct worker_link *link, void *arg)
 {
     const struct plan *plan = arg;
@@ -170,9 +192,11 @@ static inline int work(struct worker_link *link, void *arg)
         return bind_late(link, plan);
     for (int i = 0; i < ADDRESSES && plan->addresses[i]; i++)
         if ((fds[i] = bind_one(link, plan->addresses[i], &port)) < 0)
-            return WORKER_REFUSED;
+            return refuse(link);
     if (plan->kind == BINDS_AND_ENDS)
         return plan->status;
+    if (plan->kind == BINDS_AND_REFUSES)
+        return refuse(link);
     if (plan->kind == DIES)
         raise(SIGKILL);
     link_ready(link);

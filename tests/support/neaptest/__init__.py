@@ -24,7 +24,7 @@ from .certs import Authority, openssl  # noqa: F401
 from .client import Bystander, Raw  # noqa: F401
 from .process import (  # noqa: F401
     alive, children, cpu, fds, no_sanitizer_report, rss, run_neap)
-from .server import LogLine, Server, kill_all  # noqa: F401
+from .server import LogLine, Once, Server, kill_all  # noqa: F401
 from .suite import Suite  # noqa: F401
 from .wire import (  # noqa: F401
     BINARY, CLOSE, CONT, PING, PONG, TEXT, Response, accept_value, brief, close_payload, frame,

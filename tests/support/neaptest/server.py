@@ -296,6 +296,33 @@ class Server:
                 raise Failed("server ended with %d:\n%s" % (status, self.log()[-3000:]))
 
 
+class Once:
+    """A server that the first case which needs it starts, by `_start`, which sets `server`.
+
+    Why it could not be started is told to every case that wants it.
+    """
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.server, self.failure = None, None
+
+    def get(self):
+        with self.lock:
+            if self.failure:
+                raise Failed("no server") from self.failure
+            if self.server is None:
+                try:
+                    self._start()
+                except Exception as err:
+                    self.failure = err
+                    raise
+        return self.server
+
+    @property
+    def port(self):
+        return self.get().port
+
+
 @atexit.register
 def kill_all():
     for server in list(Server.running):
