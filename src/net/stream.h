@@ -42,9 +42,16 @@ struct stream {
     int error;
     bool pending;     /* after a read: the next one has something whatever the descriptor says */
     bool handshaking; /* the handshake below has not been finished; false for plain TCP */
+    bool plain_http;  /* after an error in the handshake: the peer spoke HTTP without TLS */
 };
 
 /* Takes over a connected, non-blocking socket (TCP or Unix). */
 void stream_init_plain(struct stream *s, int fd);
+
+/*
+ * Forgets TLS and keeps the socket, as a plain stream from now on: for an answer to a peer that has
+ * not spoken TLS at all (plain_http). What it said is lost.
+ */
+void stream_become_plain(struct stream *s);
 
 #endif

@@ -18,6 +18,10 @@
  * Either operation may have to wait for the other direction: the handshake writes inside reads and
  * reads inside writes, and answering a KeyUpdate (RFC 8446 §4.6.3) writes inside a read.
  *
+ * One call of SSL_read makes one recv at most, so that records without data (KeyUpdate, warnings)
+ * cannot hold the loop however many of them come. OpenSSL's buffer has room for the largest record,
+ * so a recv that fills it brings one to its end.
+ *
  * An idle connection owns no record buffers (SSL_MODE_RELEASE_BUFFERS).
  */
 #include "base/mem.h"
@@ -37,9 +41,10 @@ static int on_bio_read(BIO *bio, char *out, int len)
     struct tls *t = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     ssize_t n = -1;
-    if (!t->drained) {
+    if (!t->drained && !t->tried) {
         n = recv(t->fd, out, (size_t)len, 0);
         t->drained = n < len;
+        t->tried = true;
         t->eof = n == 0;
         if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM) {
             t->error = errno;
@@ -123,7 +128,9 @@ static int outcome(struct stream *s, int r)
     case SSL_ERROR_WANT_WRITE: return STREAM_WANT_WRITE;
     case SSL_ERROR_ZERO_RETURN: return t->eof ? truncated(s) : 0; /* 0: close_notify */
     case SSL_ERROR_SYSCALL: ERR_clear_error(); return fatal(s, "connection broken");
-    default: return fatal(s, tls_reason());
+    default:
+        s->plain_http = ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_HTTP_REQUEST;
+        return fatal(s, tls_reason());
     }
 }
 
@@ -159,6 +166,7 @@ static ssize_t tls_read(struct stream *s, void *out, size_t len)
     begin();
     while (total < len) {
         size_t n = 0;
+        t->tried = false;
         int r = SSL_read_ex(t->ssl, (uint8_t *)out + total, len - total, &n);
         note_progress(s);
         if (r <= 0)
@@ -214,7 +222,7 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int count)
     struct rest rest = {iov, count, 0};
     size_t total = 0;
     skip(&rest, 0); /* past empty segments */
-    t->drained = false;
+    t->drained = t->tried = false;
     if (t->broken)
         return STREAM_ERROR;
     begin();
@@ -251,15 +259,27 @@ static int tls_finish(struct stream *s)
     return shutdown(s->fd, SHUT_WR) == 0 || errno == ENOTCONN ? 0 : STREAM_ERROR;
 }
 
-static void tls_close(struct stream *s)
+static void forget(struct stream *s)
 {
     struct tls *t = s->tls;
-    farewell(t);
     SSL_free(t->ssl);
     ERR_clear_error();
     tls_context_unref(t->context);
     mem_free(t);
     s->tls = NULL;
+}
+
+void stream_become_plain(struct stream *s)
+{
+    if (s->tls)
+        forget(s);
+    stream_init_plain(s, s->fd);
+}
+
+static void tls_close(struct stream *s)
+{
+    farewell(s->tls);
+    forget(s);
     close(s->fd);
     s->fd = -1;
 }

@@ -25,6 +25,7 @@ struct tls {
     int end;      /* 0 or STREAM_ERROR: */
     bool ended;   /* what every further read returns */
     bool drained; /* the last recv got less than it asked for */
+    bool tried;   /* there was a recv in this call of OpenSSL */
     bool eof;     /* the socket has ended */
     bool broken;  /* after a fatal error nothing may be written, not even a farewell */
 };

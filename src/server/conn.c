@@ -169,6 +169,7 @@ static bool wants_input(const struct conn *c)
     switch (c->state) {
     case CONN_HEAD:
     case CONN_LINGER: return !c->peer_closed;
+    case CONN_UPGRADE: return conn_http_wants_early(c);
     case CONN_OPEN:
         return !c->peer_closed && c->ws.out.len <= OUTPUT_HIGH && conn_ws_wants_input(c);
     default: return false;
@@ -214,6 +215,8 @@ static void input(struct conn *c, uint8_t *bytes, size_t len)
 {
     if (c->state == CONN_HEAD)
         conn_http_input(c, bytes, len);
+    else if (c->state == CONN_UPGRADE)
+        conn_http_early(c, bytes, len);
     else if (c->opened) /* in CONN_LINGER the peer's close frame may still come */
         conn_ws_input(c, bytes, len);
 }
@@ -227,8 +230,20 @@ static void end_of_input(struct conn *c)
     conn_gone(c);
 }
 
+/* Somebody wrote http:// for https://: is told so, in the open. */
+static bool explained(struct conn *c)
+{
+    if (!c->stream.plain_http || c->state != CONN_HEAD)
+        return false;
+    stream_become_plain(&c->stream);
+    conn_http_refuse(c, 400, "this port speaks TLS: use https:// or wss://");
+    return true;
+}
+
 static void broken(struct conn *c)
 {
+    if (explained(c))
+        return;
     char id[CONN_ID_SIZE + 1];
     conn_id_text(c, id);
     struct log_field field = {.key = "connection", .value = id};
@@ -255,8 +270,10 @@ static void on_turn_end(struct loop_job *job)
     struct conn *c = LIST_ITEM(job, struct conn, job);
     server_of(c)->held_back = 0; /* this stage writes all of it */
     if (c->stream.pending && wants_input(c)) {
+        flush(c); /* first: what is pending may be the end */
         c->in_batch = true;
-        read_batch(c);
+        if (wants_input(c))
+            read_batch(c);
         c->in_batch = false;
     }
     conn_proceed(c);

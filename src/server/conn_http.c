@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { EARLY_MAX = 4096 };
+
 static struct server *server_of(const struct conn *c)
 {
     return c->endpoint->server;
@@ -121,15 +123,30 @@ static void on_head(struct conn *c)
     server_of(c)->hooks->on_upgrade(c);
 }
 
-/* Bytes behind the head belong to the session; when the answer is still due they wait. */
-static void early_input(struct conn *c, uint8_t *bytes, size_t len)
+void conn_http_early(struct conn *c, const uint8_t *bytes, size_t len)
+{
+    if (buf_append(&c->setup->early, bytes, len) < 0)
+        conn_gone(c);
+}
+
+/*
+ * While an upgrade function waits, its client is read on, for the news that it has gone: nobody is
+ * to be told of a session then. A client that talks before it is answered is left alone.
+ */
+bool conn_http_wants_early(const struct conn *c)
+{
+    return buf_len(&c->setup->early) < EARLY_MAX;
+}
+
+/* Bytes behind the head belong to the session. */
+static void input_behind(struct conn *c, uint8_t *bytes, size_t len)
 {
     if (len == 0)
         return;
     if (c->state == CONN_OPEN)
         conn_ws_input(c, bytes, len);
-    else if (c->state == CONN_UPGRADE && buf_append(&c->setup->early, bytes, len) < 0)
-        conn_gone(c);
+    else if (c->state == CONN_UPGRADE)
+        conn_http_early(c, bytes, len);
 }
 
 static bool begin(struct conn *c)
@@ -156,7 +173,7 @@ void conn_http_input(struct conn *c, uint8_t *bytes, size_t len)
     } else if (r > 0) {
         c->head = http_take_head(c->setup->parser);
         on_head(c);
-        early_input(c, bytes + used, len - used);
+        input_behind(c, bytes + used, len - used);
     }
 }
 

@@ -25,6 +25,10 @@ void conn_setup_free(struct conn *c);
 
 /* conn_http.c: bytes of the request head. */
 void conn_http_input(struct conn *c, uint8_t *bytes, size_t len);
+/* conn_http.c: bytes that come while the answer to the request is still due: they wait. */
+void conn_http_early(struct conn *c, const uint8_t *bytes, size_t len);
+/* conn_http.c: true while more of those are taken. */
+bool conn_http_wants_early(const struct conn *c);
 /* conn_http.c: refuses with a plain-text body. */
 void conn_http_refuse(struct conn *c, int status, const char *text);
 

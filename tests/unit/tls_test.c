@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -421,6 +422,33 @@ static void read_wants_write(void)
     ends_close(&e);
 }
 
+/* Records without data, as many as the socket holds, do not keep one read busy for long. */
+static void endless_key_updates(void)
+{
+    struct ends e;
+    char bytes[100], *updates;
+    int before, waiting, turns = 0;
+    ends_open(&e);
+    shake(&e);
+    BIO *out = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(e.client, out);
+    for (int i = 0; i < 8000; i++) {
+        SSL_key_update(e.client, SSL_KEY_UPDATE_NOT_REQUESTED);
+        SSL_do_handshake(e.client);
+    }
+    size_t len = (size_t)BIO_get_mem_data(out, &updates);
+    ssize_t sent = send(e.fd, updates, len, MSG_NOSIGNAL);
+    CHECK(sent > BIG);
+    for (before = (int)sent; before > 0; before = waiting, turns++) {
+        CHECK_INT(get(&e, bytes, sizeof bytes), STREAM_WANT_READ);
+        ioctl(e.s.fd, FIONREAD, &waiting);
+        if (!CHECK(waiting < before && before - waiting <= 17 * 1024))
+            break;
+    }
+    CHECK(turns > 1);
+    ends_close(&e);
+}
+
 /* Bytes that wait at the client's socket. */
 static size_t on_the_wire(struct ends *e)
 {
@@ -451,10 +479,33 @@ static void feed(struct ends *e, const void *bytes, size_t len)
     CHECK_INT(send(e->fd, bytes, len, MSG_NOSIGNAL), len);
 }
 
+/* A browser with the wrong scheme: the stream says so, and can be answered in the open. */
+static void plain_http(void)
+{
+    static const char *const openings[] = {"GET / HTTP/1.1\r\n\r\n", "POST /x HTTP/1.1\r\n",
+                                           "HEAD / HTTP/1.0\r\n"};
+    for (size_t i = 0; i < sizeof openings / sizeof openings[0]; i++) {
+        struct ends e;
+        char bytes[100];
+        ends_open(&e);
+        feed(&e, openings[i], strlen(openings[i]));
+        CHECK_INT(get(&e, bytes, sizeof bytes), STREAM_ERROR);
+        CHECK(e.s.plain_http);
+        CHECK_INT(recv(e.fd, bytes, sizeof bytes, 0), -1); /* nothing of TLS has been sent */
+        stream_become_plain(&e.s);
+        CHECK(!e.s.tls && !e.s.handshaking && !e.s.why);
+        CHECK_INT(put(&e, "in the open", 11), 11);
+        CHECK_INT(recv(e.fd, bytes, sizeof bytes, 0), 11);
+        CHECK_INT(send(e.fd, "more", 4, 0), 4);
+        CHECK_INT(get(&e, bytes, sizeof bytes), 4);
+        ends_close(&e);
+    }
+}
+
 /* What is no TLS ends its own stream alone. */
 static void garbage(void)
 {
-    static const char *const openings[] = {"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\xff\xff hello",
+    static const char *const openings[] = {"\x16\x03\x01\xff\xff hello",
                                            "\x80\x2e\x01 an old hello, of version two", "PRI *"};
     for (size_t i = 0; i < sizeof openings / sizeof openings[0]; i++) {
         struct ends e;
@@ -468,6 +519,7 @@ static void garbage(void)
         }
         CHECK_INT(n, STREAM_ERROR);
         CHECK(e.s.why);
+        CHECK(!e.s.plain_http);
         CHECK_INT(put(&e, "x", 1), STREAM_ERROR);
         CHECK_INT(ERR_peek_error(), 0);
         ends_close(&e);
@@ -582,7 +634,9 @@ int main(void)
     test("a write that wants to read", write_wants_read);
     test("a slow reader", slow_reader);
     test("a read that wants to write", read_wants_write);
+    test("endless key updates", endless_key_updates);
     test("segments", segments);
+    test("plain HTTP", plain_http);
     test("garbage", garbage);
     test("tampering", tampering);
     test("foreign errors", foreign_errors);
