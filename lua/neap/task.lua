@@ -60,13 +60,14 @@ local function on_error(value)
   return { value = value, trace = trace:match "^(.*)\n\t%[C%]: in function 'xpcall'" or trace }
 end
 
--- The end of a task's function. A task that ended because it was cancelled has not failed.
+-- The end of a task's function. A task that ended because it was cancelled has not failed. The error may be another
+-- object than `told`: a write that waits is told by C.
 local function settle(record, good, ...)
   if good then
     return finish(record, "returned", ...)
   end
   local failure = ...
-  if record.told and failure.value == record.told then
+  if record.cancelled and errors.isError(failure.value, "Cancelled") then
     return finish(record, "cancelled")
   end
   record.failure = failure.value

@@ -397,6 +397,18 @@ describe("neap.task", function()
       assert.same({}, messages())
     end)
 
+    it("is quiet about a function that passes on what a wait of C's told it", function()
+      local value, err = sched.run(function()
+        return task.timeout(1, function()
+          local _, err = sched.require("neap.core").park()
+          error(err, 0) -- as Lua's own assert does
+        end)
+      end)
+      assert.is_nil(value)
+      assert.equal("Timeout", err.kind)
+      assert.same({}, messages())
+    end)
+
     it("raises here what the function raises, and logs it not", function()
       local err = sched.run(function()
         return raised(task.timeout, 5, function()
