@@ -44,6 +44,10 @@ static int push_outcome(struct lvm *vm, lua_State *L, const struct lcaller *lc, 
 {
     const struct conn *c = lc->conn;
     bool well = waits_for == LCALLER_WAITS_CLOSE ? c->ws.close_got : !c->over;
+    if (waits_for == LCALLER_WAITS_HANDLER) {
+        lua_pushboolean(L, well);
+        return 1;
+    }
     if (well) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, lc->anchor);
         return 1;
@@ -63,7 +67,7 @@ void lcaller_wake(struct lvm *vm, struct lcaller *lc)
     while (!link_empty(&waiting)) {
         struct ltask *t = LIST_ITEM(waiting.next, struct ltask, waiting);
         list_remove(&t->waiting);
-        if (t->waits_for == LCALLER_WAITS_CLOSE && !lc->conn->over)
+        if (t->waits_for != LCALLER_WAITS_WRITE && !lc->conn->over)
             list_append(&lc->writers, &t->waiting);
         else
             ltask_wake(t, push_outcome(vm, t->co, lc, t->waits_for));
@@ -71,6 +75,20 @@ void lcaller_wake(struct lvm *vm, struct lcaller *lc)
     if (!conn_writable(lc->conn))
         lstream_stop_all(lc);
     lc->conn->writers_wait = !link_empty(&lc->writers) || !link_empty(&lc->streams);
+}
+
+void lcaller_handler_ended(struct lcaller *lc)
+{
+    struct link waiting;
+    list_move(&waiting, &lc->writers);
+    while (!link_empty(&waiting)) {
+        struct ltask *t = LIST_ITEM(waiting.next, struct ltask, waiting);
+        list_remove(&t->waiting);
+        if (t->waits_for != LCALLER_WAITS_HANDLER)
+            list_append(&lc->writers, &t->waiting);
+        else
+            ltask_wake(t, push_outcome(t->vm, t->co, lc, t->waits_for));
+    }
 }
 
 void lcaller_detach(struct lvm *vm, struct lcaller *lc)

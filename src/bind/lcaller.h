@@ -13,12 +13,13 @@
 struct lservice;
 
 /* What a task in `writers` waits for: ltask.waits_for. */
-enum lcaller_wait { LCALLER_WAITS_WRITE, LCALLER_WAITS_CLOSE };
+enum lcaller_wait { LCALLER_WAITS_WRITE, LCALLER_WAITS_CLOSE, LCALLER_WAITS_HANDLER };
 
 struct lcaller {
     struct conn *conn;
     struct lservice *service;
-    struct link writers; /* tasks that wait for output to drain, or for the close to complete */
+    /* tasks that wait for output to drain, for the close to complete, or for a handler to end */
+    struct link writers;
     struct link streams; /* tasks of lstream.c, by ltask.kin */
     uint32_t stream_count;
     bool held; /* there are as many as may be: nothing is told (conn_hold) */
@@ -46,6 +47,9 @@ void lcaller_push_both(lua_State *L, const struct lcaller *lc);
  * once nothing can be sent any more.
  */
 void lcaller_wake(struct lvm *vm, struct lcaller *lc);
+
+/* A further handler has ended: wakes who waits for that. */
+void lcaller_handler_ended(struct lcaller *lc);
 
 /* The connection is freed: cuts the tie. */
 void lcaller_detach(struct lvm *vm, struct lcaller *lc);

@@ -7,6 +7,7 @@
  *                                   the session, on_close waits for it
  *      fail(caller, status, reason, err)   ends the session for an error
  *      handlers(caller)             how many were started and have not ended
+ *      awaitHandler(caller)         waits until one of them ends
  *
  * How many there may be is the caller's business: each is a coroutine in memory, so a counter of 32
  * bits cannot overflow.
@@ -24,6 +25,7 @@ static void handler_finished(struct ltask *t, bool ok)
 {
     struct conn *c = t->conn;
     lresult_send(t, ok);
+    lcaller_handler_ended(c->user);
     conn_leave(c);
 }
 
@@ -78,8 +80,31 @@ static int core_handlers(lua_State *L)
     return 1;
 }
 
+/*
+ * awaitHandler(caller) → true when one of its handlers has ended; false when waiting would be of no
+ * use: nothing can be sent any more, or none is left
+ */
+static int core_await_handler(lua_State *L)
+{
+    struct lcaller *lc = lcaller_check(L, 1);
+    const struct conn *c = lc->conn;
+    if (!c || !conn_writable(c) || !c->beside || !ltask_can_wait(L)) {
+        lua_pushboolean(L, false);
+        return 1;
+    }
+    struct ltask *t = lvm_of(L)->running;
+    t->waits_for = LCALLER_WAITS_HANDLER;
+    list_append(&lc->writers, &t->waiting);
+    return ltask_wait(L);
+}
+
 static const struct luaL_Reg functions[] = {
-    {"start", core_start}, {"fail", core_fail}, {"handlers", core_handlers}, {NULL, NULL}};
+    {"start", core_start},
+    {"fail", core_fail},
+    {"handlers", core_handlers},
+    {"awaitHandler", core_await_handler},
+    {NULL, NULL},
+};
 
 void lhandler_open(struct lvm *vm, lua_State *L)
 {

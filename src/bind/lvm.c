@@ -17,6 +17,7 @@
 #include "bind/lrequest.h"
 #include "bind/lservice.h"
 #include "bind/ltask.h"
+#include "bind/ltext.h"
 #include "bind/ltimer.h"
 
 #include <lauxlib.h>
@@ -88,6 +89,7 @@ static void open_core(struct lvm *vm)
     lcaller_open(vm, L);
     lhandler_open(vm, L);
     lrequest_open(vm, L);
+    ltext_open(vm, L);
     llistener_open(vm, L);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
