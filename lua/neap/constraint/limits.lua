@@ -83,9 +83,9 @@ local function lengths(form, unit)
   end
   local function exactly(n) return literal(n), literal(n) end
   local function from(n) return literal(n), "huge" end
-  local function upTo(n) return literal(0), literal(n) end
+  local function notOver(n) return literal(0), literal(n) end
   return length("length", "have %s", exactly), length("minLength", "have at least %s", from),
-    length("maxLength", "have at most %s", upTo)
+    length("maxLength", "have at most %s", notOver)
 end
 
 local function joined(first, ...)
