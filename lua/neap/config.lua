@@ -239,7 +239,8 @@ local complete
 local function completeField(what, prefix, name, field, value)
   if field.fields then
     if value ~= nil and type(value) ~= "table" then
-      errors.fault(("%s: %s%s must be a table, it is %s"):format(what, prefix, name, text.show(value)), name)
+      errors.fault(("%s: %s%s must be a table { key = value }, it is %s"):format(what, prefix, name,
+        text.show(value)), name)
       value = nil
     end
     if field.finish then
@@ -281,7 +282,7 @@ end
 ---@return table complete a table of its own
 local function check(kind, what, given)
   if given ~= nil and type(given) ~= "table" then
-    errors.fault(("%s: the config must be a table, it is %s"):format(what, text.show(given)))
+    errors.fault(("%s: the config must be a table { key = value }, it is %s"):format(what, text.show(given)))
     given = nil
   end
   return complete(what, schemas[kind], given, "")

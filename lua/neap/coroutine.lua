@@ -19,7 +19,8 @@ local create, yield = coroutine.create, coroutine.yield
 local rawResume, rawStatus = coroutine.resume, coroutine.status
 local isyieldable = coroutine.isyieldable
 local marker = core.marker
-local CANNOT = "cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...)"
+local CANNOT = "cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...); "
+  .. "wait before or after that"
 
 local waiting = setmetatable({}, { __mode = "k" })
 

@@ -51,7 +51,7 @@ local function array(t)
   end
   local metatable = getmetatable(t)
   if metatable ~= nil and metatable ~= array_metatable then
-    errors.raise "json.array(t): t has a metatable already"
+    errors.raise "json.array(t): t has a metatable already; give a table of its own"
   end
   return setmetatable(t, array_metatable)
 end

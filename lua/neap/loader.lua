@@ -153,7 +153,8 @@ end
 
 local function waitFor(version, name, entry)
   if isCircular(version, entry) then
-    errors.raise(("require %q: it is being loaded; modules must not require each other in a circle"):format(name))
+    errors.raise(("require %q: it is being loaded; modules must not require each other in a circle; "
+      .. "put what both need into a third"):format(name))
   end
   local me = core.current()
   version.waits[me] = entry

@@ -186,10 +186,11 @@ end
 ---@return websocket.Error? err
 function methods:setResponseHeader(name, value)
   if not text.isToken(name) then
-    errors.raise("request:setResponseHeader(name, value): " .. text.show(name) .. " is no header name")
+    errors.raise("request:setResponseHeader(name, value): " .. text.show(name)
+      .. ' is no header name; write one such as "Set-Cookie"')
   end
   if OWN_HEADERS[name:lower()] then
-    errors.raise(("request:setResponseHeader(name, value): the server sets %s itself"):format(name))
+    errors.raise(("request:setResponseHeader(name, value): the server sets %s itself; leave it out"):format(name))
   end
   if type(value) == "number" then
     value = tostring(value)

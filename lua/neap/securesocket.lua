@@ -120,7 +120,8 @@ local function keyProblem(key)
   elseif not key.certFile and not key.keyFile then
     return "is missing: key = { certFile = \"cert.pem\", keyFile = \"key.pem\" }, or key = { path = \"server.p12\" }"
   elseif not key.certFile or not key.keyFile then
-    return "lacks " .. (key.certFile and "keyFile" or "certFile")
+    return ('lacks %s; write key = { certFile = "cert.pem", keyFile = "key.pem" }'):format(
+      key.certFile and "keyFile" or "certFile")
   end
   return key.password and "has a password; that of a PEM key is keyPassword"
 end
@@ -131,9 +132,9 @@ local function findProblem(given, whole)
   if problem then
     return "key " .. problem, "key"
   elseif given.mutualSsl ~= nil and not whole.mutualSsl.cert then
-    return "mutualSsl.cert is missing: the certificates that clients' are checked with", "mutualSsl"
+    return 'mutualSsl.cert is missing: the authorities of clients\' certificates, as in { cert = "ca.pem" }', "mutualSsl"
   elseif #whole.protocol.versions == 0 then
-    return "protocol.versions is empty", "versions"
+    return "protocol.versions is empty; leave it out for TLSv1.2 and TLSv1.3", "versions"
   end
 end
 

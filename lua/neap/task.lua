@@ -170,7 +170,7 @@ end
 function Task:join()
   local record = own_record(self, "task:join")
   if self == core.current() then
-    errors.raise "task:join: a task cannot wait for itself"
+    errors.raise "task:join: a task cannot wait for itself; another one may join it"
   end
   local refused = wait.enter()
   if refused then
@@ -226,7 +226,7 @@ end
 local function every(seconds, fn)
   check_seconds(seconds, "task.every(seconds, fn)")
   if seconds == 0 then
-    errors.raise "task.every(seconds, fn): seconds must be more than 0"
+    errors.raise "task.every(seconds, fn): seconds must be more than 0, it is 0"
   end
   check_function(fn, "task.every(seconds, fn)")
   return setmetatable({ timer = core.timer(seconds, seconds, fn) }, timer_metatable)

@@ -54,7 +54,8 @@ end
 -- any queue: it would be woken there while it waits elsewhere.
 local function check()
   if not isyieldable() then
-    errors.raise "cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...)"
+    errors.raise("cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...); "
+      .. "wait before or after that")
   end
 end
 

@@ -63,7 +63,7 @@ static struct llistener *check_open(lua_State *L)
 {
     struct llistener *ll = check(L);
     if (!ll->endpoint)
-        luaL_error(L, "the listener on %s has been stopped", ll->address);
+        luaL_error(L, "the listener on %s has been stopped; make another with websocket.listener", ll->address);
     return ll;
 }
 
@@ -93,7 +93,7 @@ static int listener_attach(lua_State *L)
     bool added = router_add(&ll->endpoint->router, route);
     route_unref(route);
     if (!added)
-        return failed(L, "already attached");
+        return failed(L, "already attached (\"/x\" and \"/x/\" are one path); detach it before");
     lua_pushboolean(L, true);
     return 1;
 }
@@ -102,7 +102,7 @@ static int listener_detach(lua_State *L)
 {
     struct llistener *ll = check_open(L);
     if (!router_remove(&ll->endpoint->router, luaL_checkstring(L, 2)))
-        return failed(L, "not attached");
+        return failed(L, "not attached; write the path as attach was given it");
     lua_pushboolean(L, true);
     return 1;
 }

@@ -99,22 +99,23 @@ static bool repeated(struct http_str path, size_t cursor, struct http_str name)
 const char *router_check(const char *pattern)
 {
     if (pattern[0] != '/')
-        return "a path starts with \"/\"";
+        return "a path starts with \"/\", as in \"/chat\"";
     struct http_str segment, path = span(pattern);
     size_t cursor = 0;
     bool rest = false;
     while (uri_next_segment(path, &cursor, &segment)) {
         if (rest)
-            return "\"*name\" must be the last segment";
+            return "\"*name\" must be the last segment; \":name\" captures a single one anywhere";
         if (segment.len == 0)
-            return "a path has no empty segment (\"//\")";
+            return "a path has no empty segment; write one \"/\", not \"//\"";
         if (captures(segment) && segment.len == 1)
-            return "\":\" and \"*\" are followed by a name";
+            return "\":\" and \"*\" are followed by a name, as in \"/:room\" and \"/*rest\"";
         if (captures(segment) && repeated(path, cursor, segment))
-            return "two captures have the same name";
+            return "two captures have the same name; request.params has room for one";
         rest = segment.s[0] == '*';
     }
-    return strpbrk(pattern, "?# \t\r\n") ? "a path has no \"?\", \"#\" or white space" : NULL;
+    return strpbrk(pattern, "?# \t\r\n") ? "a path has no \"?\", \"#\" or white space; a query is found in request.query"
+                                     : NULL;
 }
 
 /* Index of the first literal that is not less than `s`. */

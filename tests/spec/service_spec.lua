@@ -327,6 +327,7 @@ describe("addresses", function()
     assert.equal('websocket.listener: no address: "nonsense"; ' .. expected, message(websocket.listener, "nonsense"))
     assert.equal('websocket.listener: an IPv6 address stands in brackets: "[fe80::1:2]:9090"; ' .. expected,
       message(websocket.listener, "fe80::1:2"))
+    assert.matches('in brackets: "%[::1%]:9090";', message(websocket.listener, "::1:9090"))
     for _, host in ipairs { "a b", "unix:/x", "1:2:x", "1.2.3.4:", ":5", "[::1" } do
       assert.equal(('websocket.listener: host "%s" is no address and no host name; write host = "127.0.0.1", "::1" or '
         .. '"localhost"'):format(host), message(websocket.listener, 1, { host = host }))
@@ -383,8 +384,8 @@ describe("a listener", function()
     assert.equal(listener, listener:detach "/chat/")
     assert.equal('listener:detach("/chat"): nothing is attached there', message(listener.detach, listener, "/chat"))
     assert.matches("a path begins with /", message(listener.attach, listener, "chat", noop))
-    assert.matches("the path must be a string", message(listener.attach, listener, noop))
-    assert.matches("the path must be a string", message(listener.detach, listener, 5))
+    assert.matches("the path must be a text", message(listener.attach, listener, noop))
+    assert.matches("the path must be a text", message(listener.detach, listener, 5))
   end)
 
   it("raises for what cannot answer an upgrade", function()
@@ -413,7 +414,8 @@ describe("a listener", function()
     listener:gracefulStop(0.5)
     assert.equal(0.5, handle.stopped)
     assert.equal(listener, listener:immediateStop())
-    assert.equal("listener:attach: the listener on 127.0.0.1:9090 has been stopped",
+    assert.equal("listener:attach: the listener on 127.0.0.1:9090 has been stopped; make another with "
+      .. "websocket.listener",
       message(listener.attach, listener, "/x", noop))
     assert.matches("has been stopped", message(listener.detach, listener, "/x"))
     assert.matches("has been stopped", message(listener.start, listener))

@@ -74,7 +74,11 @@ local function readPair(address)
   if good and isPort(tonumber(port)) then
     return address
   elseif isV6(address) then
-    return nil, ("an IPv6 address stands in brackets: \"[%s]:9090\""):format(address)
+    -- Four digits at the end may belong to the address, but look like a port.
+    local front, last = address:match "^(.*):(%d%d%d%d%d?)$"
+    local split = front and isV6(front)
+    return nil, ("an IPv6 address stands in brackets: \"[%s]:%s\""):format(split and front or address,
+      split and last or "9090")
   end
   return nil
 end
@@ -135,7 +139,7 @@ end
 local function checkOpen(self, method)
   checkSelf(self, method)
   if self.stopped then
-    errors.raise(("listener:%s: the listener on %s has been stopped"):format(method, self.address))
+    errors.raise(("listener:%s: the listener on %s has been stopped; make another with websocket.listener"):format(method, self.address))
   end
 end
 
@@ -161,7 +165,7 @@ local function readArguments(what, count, first, second)
     return first, second
   end
   if type(first) == "table" and config.looksLike("route", first) then
-    errors.fault(what .. ": the upgrade function or service after the config is missing")
+    errors.fault(what .. ": the upgrade function or service after the config is missing: attach(path, config, upgrade)")
     return first, nowhere
   end
   return nil, first
@@ -176,7 +180,7 @@ end
 function methods:attach(path, ...)
   checkOpen(self, "attach")
   local what = "listener:attach(" .. text.show(path) .. ")"
-  local ok, why = false, "the path must be a string"
+  local ok, why = false, 'the path must be a text such as "/chat"'
   if type(path) == "string" then
     ok, why = core.checkPath(path)
   end
@@ -202,7 +206,7 @@ function methods:detach(path)
   checkOpen(self, "detach")
   local what = "listener:detach(" .. text.show(path) .. ")"
   if type(path) ~= "string" then
-    errors.fault(what .. ": the path must be a string")
+    errors.fault(what .. ': the path must be a text such as "/chat"')
     return self
   end
   local ok, why = self.handle:detach(path)

@@ -22,9 +22,10 @@ local FIELDS = { status = true, reason = true, headers = true, body = true }
 
 local function checkHeader(out, name, value)
   if not text.isToken(name) then
-    errors.fault(("websocket.UpgradeError: %s is no header name"):format(text.show(name)), "headers")
+    errors.fault(('websocket.UpgradeError: %s is no header name; write headers = { ["Retry-After"] = "5" }')
+      :format(text.show(name)), "headers")
   elseif requests.OWN_HEADERS[name:lower()] then
-    errors.fault(("websocket.UpgradeError: the server sets %s itself"):format(name), name)
+    errors.fault(("websocket.UpgradeError: the server sets %s itself; leave it out"):format(name), name)
   elseif type(value) == "number" then
     out[#out + 1] = { name, tostring(value) }
   elseif type(value) ~= "string" or not text.isLine(value) then
