@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // The same echo on Bun, whose WebSocket server is uWebSockets: the runtime for scripts that Neap is
-// compared with. Compression is off, as nobody in these benchmarks negotiates it.
+// compared with. Compression is off, or with a second argument `deflate` as Bun chooses to do it.
+
+const deflate = Bun.argv[3] === "deflate";
 
 const server = Bun.serve({
   hostname: "127.0.0.1",
@@ -10,9 +12,9 @@ const server = Bun.serve({
     if (!server.upgrade(request)) return new Response("a WebSocket server", { status: 426 });
   },
   websocket: {
-    perMessageDeflate: false,
+    perMessageDeflate: deflate,
     message(socket, message) {
-      socket.send(message);
+      socket.send(message, deflate);
     },
   },
 });

@@ -30,6 +30,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "frame.h"
+#include "packed.h"
 #include "transport.h"
 
 enum {
@@ -49,30 +51,31 @@ struct peer {
     struct transport transport;
     unsigned id;
     enum peer_state state;
-    uint32_t sent, received; // messages
-    uint8_t head[10];        // of the frame that is being read
-    size_t head_size;        // bytes of it so far
-    size_t payload_size;     // bytes of its payload so far
-    uint8_t *rest;           // what the socket did not take
+    uint32_t sent, received;      // messages
+    uint8_t head[FRAME_HEAD_MAX]; // of the frame that is being read
+    size_t head_size;             // bytes of it so far
+    size_t payload_size;          // bytes of its payload so far
+    uint8_t *rest;                // what the socket did not take
     size_t rest_size;
     uint64_t started_ns; // when its connecting began
     uint64_t *sent_ns;   // of the messages in flight, a ring of depth
+    struct packed_reader *reader;
 };
 
 static struct client_options opt;
 
-// The masked frame that every message is a copy of, and the head that its reply must have.
+// The masked frame that every message is a copy of, unless they are compressed, and the first byte
+// of a reply.
 static struct {
     uint8_t *frame, *plain, *scratch;
     size_t frame_size, head_size;
-    uint8_t reply_head[10];
-    size_t reply_head_size;
+    int reply_first;
 } message;
 
 static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
 static struct peer *peers;
 static int epoll, opened, started;
-static uint64_t replies;
+static struct client_counts counts;
 static struct histogram *latencies;
 
 __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
@@ -94,48 +97,53 @@ static void *allocate(size_t size)
     return p;
 }
 
-// The part of a message that makes it unique, masked or not. Its number, counted through all
-// connections, stands at the front with the fastest digit first, the connection at the end with the
-// fastest digit last: string tables that look at a few bytes only (LuaJIT's takes the first, the
-// last and some in the middle) see them differ, as messages of different clients mostly do.
+// Counts the messages through all connections.
+static uint32_t message_number(const struct peer *p, uint32_t index)
+{
+    return index * (uint32_t)opt.connections + p->id;
+}
+
+// The part of a message that makes it unique, masked or not. Its number stands at the front with
+// the fastest digit first, the connection at the end with the fastest digit last: string tables
+// that look at a few bytes only (LuaJIT's takes the first, the last and some in the middle) see
+// them differ, as messages of different clients mostly do.
 static void write_tags(const struct peer *p, uint32_t index, uint8_t *payload, bool masked)
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t *end = payload + opt.size - 1;
-    uint32_t number = index * (uint32_t)opt.connections + p->id, id = p->id;
+    uint32_t number = message_number(p, index), id = p->id;
     for (unsigned i = 0; i < TAG; i++, number >>= 4, id >>= 4) {
         payload[i] = (uint8_t)(digits[number & 15] ^ (masked ? mask[i & 3] : 0));
         *(end - i) = (uint8_t)(digits[id & 15] ^ (masked ? mask[(opt.size - 1 - i) & 3] : 0));
     }
 }
 
-// Writes the head of a frame without its mask. Returns its size.
-static size_t write_head(uint8_t *out, int opcode, size_t size)
-{
-    unsigned length_bytes = size < 126 ? 0 : size < 65536 ? 2 : 8;
-    out[0] = (uint8_t)(0x80 | opcode);
-    out[1] = (uint8_t)(length_bytes == 0 ? size : length_bytes == 2 ? 126 : 127);
-    for (unsigned i = 0; i < length_bytes; i++)
-        out[2 + i] = (uint8_t)((uint64_t)size >> (8 * (length_bytes - 1 - i)));
-    return 2 + length_bytes;
-}
-
 static void prepare_message(void)
 {
+    message.reply_first = FRAME_FIN | opt.opcode;
     message.plain = allocate(opt.size);
     message.scratch = allocate(opt.size);
-    message.reply_head_size = write_head(message.reply_head, opt.opcode, opt.size);
-    message.head_size = message.reply_head_size + sizeof(mask);
+    message.frame = allocate(FRAME_HEAD_MAX + sizeof(mask) + opt.size);
+    size_t head_size = frame_head_write(message.frame, message.reply_first, opt.size);
+    message.frame[1] |= FRAME_MASK;
+    memcpy(message.frame + head_size, mask, sizeof(mask));
+    message.head_size = head_size + sizeof(mask);
     message.frame_size = message.head_size + opt.size;
-    message.frame = allocate(message.frame_size);
-    memcpy(message.frame, message.reply_head, message.reply_head_size);
-    message.frame[1] |= 0x80;
-    memcpy(message.frame + message.reply_head_size, mask, sizeof(mask));
     for (size_t i = 0; i < opt.size; i++) {
         uint32_t noise = (uint32_t)(i + 1) * 2654435761u >> 16;
         message.plain[i] = (uint8_t)(opt.opcode == CLIENT_TEXT ? ' ' + noise % 95 : noise);
         message.frame[message.head_size + i] = message.plain[i] ^ mask[i & 3];
     }
+}
+
+static void prepare_packed(void)
+{
+    packed_init(opt.size, opt.opcode);
+    message.reply_first = packed_reply_first();
+    message.frame_size = packed_frame_max();
+    for (int i = 0; i < opt.connections; i++) // when idle, only AT_ONCE of them read at a time
+        peers[i].reader = opt.mode == CLIENT_IDLE && i >= AT_ONCE ? peers[i - AT_ONCE].reader
+                                                                  : packed_reader_new();
 }
 
 static void watch(struct peer *p, int operation, uint32_t events)
@@ -179,6 +187,16 @@ static void on_writable(struct peer *p)
         watch(p, EPOLL_CTL_MOD, EPOLLIN);
 }
 
+// Writes the next message of a connection. Returns its size.
+static size_t write_message(const struct peer *p, uint8_t *out)
+{
+    if (opt.packed)
+        return packed_frame_write(out, message_number(p, p->sent));
+    memcpy(out, message.frame, message.frame_size);
+    write_tags(p, p->sent, out + message.head_size, true);
+    return message.frame_size;
+}
+
 // Sends the next `count` messages of a connection in one piece.
 static void send_messages(struct peer *p, unsigned count, uint64_t now)
 {
@@ -186,17 +204,25 @@ static void send_messages(struct peer *p, unsigned count, uint64_t now)
     if (batch == NULL)
         batch = allocate((size_t)opt.depth * message.frame_size);
     uint8_t *at = batch;
-    for (unsigned i = 0; i < count; i++, at += message.frame_size) {
-        memcpy(at, message.frame, message.frame_size);
-        write_tags(p, p->sent, at + message.head_size, true);
+    for (unsigned i = 0; i < count; i++) {
+        at += write_message(p, at);
         p->sent_ns[p->sent % (unsigned)opt.depth] = now;
         p->sent++;
     }
     peer_send(p, batch, (size_t)(at - batch));
 }
 
-static void check_content(const struct peer *p, const uint8_t *data, size_t size)
+// Checks a piece of a reply; the `last` one ends it.
+static void check_content(const struct peer *p, const uint8_t *data, size_t size, bool last)
 {
+    const char *fault = NULL;
+    if (opt.packed)
+        fault = packed_reader_add(p->reader, message_number(p, p->received), data, size, last);
+    if (fault != NULL)
+        fail("connection %u: reply %u, unpacked by an inflate that is kept: %s", p->id, p->received,
+             fault);
+    if (opt.packed)
+        return;
     memcpy(message.scratch, message.plain, opt.size);
     write_tags(p, p->received, message.scratch, false);
     if (memcmp(message.scratch + p->payload_size, data, size) != 0)
@@ -227,8 +253,8 @@ static void peer_connect(struct peer *p)
     int length = snprintf(request, sizeof(request),
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
                           "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                          opt.path, opt.port);
+                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+                          opt.path, opt.port, opt.packed ? PACKED_OFFER : "");
     p->state = PEER_HANDSHAKE;
     peer_send(p, (const uint8_t *)request, (size_t)length);
 }
@@ -241,6 +267,8 @@ static void on_handshake(struct peer *p, uint8_t *data, size_t size)
         memcmp(data + size - 4, "\r\n\r\n", 4) != 0 ||
         strstr((char *)data, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") == NULL)
         fail("connection %u: bad handshake: %.200s", p->id, data);
+    if (opt.packed && !packed_agreed((const char *)data))
+        fail("connection %u: compression was not agreed upon: %.300s", p->id, data);
     p->state = PEER_OPEN;
     opened++;
     if (opt.mode == CLIENT_CONNECT) {
@@ -252,33 +280,44 @@ static void on_handshake(struct peer *p, uint8_t *data, size_t size)
     }
 }
 
-// Reads what came of one reply. Returns the bytes that belong to it.
-static size_t on_reply(struct peer *p, const uint8_t *data, size_t size, uint64_t now)
+// Checks the head of a reply. Returns the size of its payload.
+static size_t check_head(const struct peer *p)
 {
-    size_t used = message.reply_head_size - p->head_size;
-    if (used > size)
-        used = size;
-    memcpy(p->head + p->head_size, data, used);
-    p->head_size += used;
-    if (p->head_size < message.reply_head_size)
-        return used;
-    if (memcmp(p->head, message.reply_head, message.reply_head_size) != 0)
-        fail("connection %u: a reply begins with %02x %02x", p->id, p->head[0], p->head[1]);
-    size_t piece = opt.size - p->payload_size;
-    if (piece > size - used)
-        piece = size - used;
-    if (p->received % CHECK_EVERY == 0)
-        check_content(p, data + used, piece);
-    p->payload_size += piece;
-    if (p->payload_size < opt.size)
-        return used + piece;
+    uint64_t size = frame_payload_size(p->head);
+    if (p->head[0] != message.reply_first)
+        fail("connection %u: a reply begins with %02x", p->id, p->head[0]);
+    if (opt.packed ? size == 0 || size >= opt.size : size != opt.size)
+        fail("connection %u: a reply of %llu bytes", p->id, (unsigned long long)size);
+    return (size_t)size;
+}
+
+static void on_reply_end(struct peer *p, uint64_t now)
+{
     if (p->received == p->sent)
         fail("connection %u: a reply too many", p->id);
     if (latencies != NULL)
         histogram_add(latencies, now - p->sent_ns[p->received % (unsigned)opt.depth]);
     p->received++;
+    counts.replies++;
+    counts.bytes += p->head_size + p->payload_size;
     p->head_size = p->payload_size = 0;
-    replies++;
+}
+
+// Reads what came of one reply. Returns the bytes that belong to it.
+static size_t on_reply(struct peer *p, const uint8_t *data, size_t size, uint64_t now)
+{
+    size_t used = frame_head_collect(p->head, &p->head_size, data, size);
+    if (!frame_head_whole(p->head, p->head_size))
+        return used;
+    size_t whole = check_head(p), piece = whole - p->payload_size;
+    if (piece > size - used)
+        piece = size - used;
+    bool last = p->payload_size + piece == whole;
+    if (p->received % CHECK_EVERY == 0)
+        check_content(p, data + used, piece, last);
+    p->payload_size += piece;
+    if (last)
+        on_reply_end(p, now);
     return used + piece;
 }
 
@@ -307,7 +346,7 @@ static void on_closing(struct peer *p, const uint8_t *data, ssize_t size)
     if (latencies != NULL)
         histogram_add(latencies, now_ns() - p->started_ns);
     p->head_size = 0;
-    replies++;
+    counts.replies++;
     peer_connect(p);
 }
 
@@ -374,7 +413,6 @@ static void send_some(int first)
 void client_init(const struct client_options *options)
 {
     opt = *options;
-    prepare_message();
     signal(SIGPIPE, SIG_IGN);
     if (opt.tls)
         transport_use_tls();
@@ -384,6 +422,10 @@ void client_init(const struct client_options *options)
         peers[i].id = (unsigned)i;
         peers[i].sent_ns = allocate((size_t)opt.depth * sizeof(uint64_t));
     }
+    if (opt.packed)
+        prepare_packed();
+    else
+        prepare_message();
 }
 
 void client_open(void)
@@ -410,9 +452,10 @@ void client_run(double seconds)
     run(seconds, NULL);
 }
 
-uint64_t client_replies(void)
+struct client_counts client_counts(void)
 {
-    return replies;
+    counts.finals = packed_finals();
+    return counts;
 }
 
 void client_record(struct histogram *h)

@@ -6,7 +6,7 @@
 //
 // No two messages are alike, so that a server cannot gain from seeing a string again: eight
 // hexadecimal digits at the front count the messages and eight at the end name the connection.
-// The rest is the same in all, and masked once for all.
+// The rest is the same in all, and masked once for all. Compressed messages are those of packed.h.
 //
 // Every reply's opcode, FIN, length and order are checked, and the content of one in eight.
 
@@ -37,6 +37,7 @@ struct client_options {
     int depth;   // messages in flight on a connection, at most CLIENT_DEPTH_MAX
     size_t size; // of a payload, CLIENT_SIZE_MIN to CLIENT_SIZE_MAX
     bool tls;    // over TLS, verifying nothing
+    bool packed; // messages are compressed, both ways
     int opcode;  // CLIENT_TEXT or CLIENT_BINARY
 };
 
@@ -54,8 +55,14 @@ void client_send_all(void);
 // Serves the connections for so long.
 void client_run(double seconds);
 
-// Messages answered until now; in connect mode, rounds.
-uint64_t client_replies(void);
+struct client_counts {
+    uint64_t replies; // in connect mode, rounds
+    uint64_t bytes;   // of the frames of replies; 0 in connect mode
+    uint64_t finals;  // replies of one in eight that end in a final block
+};
+
+// All until now.
+struct client_counts client_counts(void);
 
 // From now on latencies are added to `h`; NULL stops that. In connect mode a latency is that
 // of a whole round.

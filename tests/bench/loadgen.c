@@ -22,6 +22,7 @@
 
 #include "client.h"
 #include "gauge.h"
+#include "packed.h"
 
 static struct client_options opt = {
     .path = "/echo", .connections = 100, .depth = 1, .size = 20, .opcode = CLIENT_TEXT};
@@ -33,19 +34,22 @@ static double ratio(uint64_t a, uint64_t b)
     return b > 0 ? (double)a / (double)b : 0;
 }
 
-static void print_rate(const struct usage *a, const struct usage *b, uint64_t count,
-                       const struct histogram *h)
+static void print_rate(const struct usage *a, const struct usage *b,
+                       const struct client_counts *replies, const struct histogram *h)
 {
+    uint64_t count = replies->replies;
     uint64_t wall = b->at_ns - a->at_ns;
     uint64_t cpu = b->cpu_ns - a->cpu_ns, client = b->client_ns - a->client_ns;
     uint64_t user = b->user - a->user, system = b->system - a->system;
     double tick = 1e9 / (double)sysconf(_SC_CLK_TCK);
     double others = (double)(b->busy_all - a->busy_all) * tick - (double)(cpu + client);
-    printf("{\"messages\":%llu,\"seconds\":%.3f,\"rate\":%.1f,\"cpu_us\":%.4f,"
+    printf("{\"messages\":%llu,\"reply_bytes\":%.1f,\"final_blocks\":%llu,"
+           "\"seconds\":%.3f,\"rate\":%.1f,\"cpu_us\":%.4f,"
            "\"user_share\":%.3f,\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,"
            "\"p999_us\":%.1f,\"server_load\":%.3f,\"client_load\":%.3f,\"other_load\":%.3f,"
            "\"steal\":%.3f,\"resident\":%llu}\n",
-           (unsigned long long)count, (double)wall / 1e9, ratio(count, wall) * 1e9,
+           (unsigned long long)count, ratio(replies->bytes, count),
+           (unsigned long long)replies->finals, (double)wall / 1e9, ratio(count, wall) * 1e9,
            ratio(cpu, count) / 1000, ratio(user, user + system), histogram_us(h, 0.5),
            histogram_us(h, 0.9), histogram_us(h, 0.99), histogram_us(h, 0.999), ratio(cpu, wall),
            ratio(client, wall), others / (double)wall,
@@ -62,16 +66,19 @@ static void measure_rate(void)
         client_send_all();
     client_run(warmup);
     client_record(&latency);
-    uint64_t before = client_replies();
+    struct client_counts before = client_counts();
     usage_read(&a, &server);
     client_run(seconds);
     usage_read(&b, &server);
-    uint64_t count = client_replies() - before;
-    if (count == 0) {
+    struct client_counts replies = client_counts();
+    replies.replies -= before.replies;
+    replies.bytes -= before.bytes;
+    replies.finals -= before.finals;
+    if (replies.replies == 0) {
         fprintf(stderr, "loadgen: no reply came in %.1f s\n", seconds);
         exit(1);
     }
-    print_rate(&a, &b, count, &latency);
+    print_rate(&a, &b, &replies, &latency);
 }
 
 // Waits until the server has finished what it does by itself, a collection of garbage say, or
@@ -113,10 +120,12 @@ static void measure_idle(void)
     client_run(seconds);
     usage_read(&b, &server);
     printf("{\"connections\":%d,\"resident\":%.0f,\"bytes_open\":%.1f,\"bytes_used\":%.1f,"
-           "\"open_cpu_us\":%.2f,\"message_cpu_us\":%.2f,\"rest_seconds\":%.3f,"
+           "\"final_blocks\":%llu,\"open_cpu_us\":%.2f,\"message_cpu_us\":%.2f,"
+           "\"rest_seconds\":%.3f,"
            "\"rest_cpu_us\":%.1f,\"rest_wakeups\":%llu}\n",
-           opt.connections, before, (open - before) / count, (used - before) / count, open_us,
-           message_us, (double)(b.at_ns - a.at_ns) / 1e9, (double)(b.cpu_ns - a.cpu_ns) / 1000,
+           opt.connections, before, (open - before) / count, (used - before) / count,
+           (unsigned long long)client_counts().finals, open_us, message_us,
+           (double)(b.at_ns - a.at_ns) / 1e9, (double)(b.cpu_ns - a.cpu_ns) / 1000,
            (unsigned long long)(b.wakeups - a.wakeups));
 }
 
@@ -129,6 +138,7 @@ static const char usage_text[] =
     "  --depth N                  messages in flight on each connection (1)\n"
     "  --binary                   binary messages instead of text\n"
     "  --tls                      wss\n"
+    "  --packed                   compressed both ways, nothing kept; JSON of at most 1 MiB\n"
     "  --seconds S, --warmup S    of measuring, and before it (5, 1)\n"
     "  --pids PID,...             the server's processes\n";
 
@@ -152,10 +162,19 @@ static enum client_mode mode_named(const char *name)
 static void parse_options(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", 1, 0, 'p'},    {"mode", 1, 0, 'm'},   {"path", 1, 0, 'u'},
-        {"size", 1, 0, 's'},    {"depth", 1, 0, 'd'},  {"connections", 1, 0, 'c'},
-        {"seconds", 1, 0, 't'}, {"warmup", 1, 0, 'w'}, {"binary", 0, 0, 'b'},
-        {"tls", 0, 0, 'T'},     {"pids", 1, 0, 'P'},   {0},
+        {"port", 1, 0, 'p'},
+        {"mode", 1, 0, 'm'},
+        {"path", 1, 0, 'u'},
+        {"size", 1, 0, 's'},
+        {"depth", 1, 0, 'd'},
+        {"connections", 1, 0, 'c'},
+        {"seconds", 1, 0, 't'},
+        {"warmup", 1, 0, 'w'},
+        {"binary", 0, 0, 'b'},
+        {"tls", 0, 0, 'T'},
+        {"packed", 0, 0, 'z'},
+        {"pids", 1, 0, 'P'},
+        {0},
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
@@ -169,12 +188,14 @@ static void parse_options(int argc, char **argv)
         case 'w': warmup = atof(optarg); break;
         case 'b': opt.opcode = CLIENT_BINARY; break;
         case 'T': opt.tls = true; break;
+        case 'z': opt.packed = true; break;
         case 'P': server_parse(&server, optarg); break;
         default: wrong_usage();
         }
     }
     if (opt.port == 0 || server.count == 0 || opt.connections < 1 || opt.depth < 1 ||
-        opt.depth > CLIENT_DEPTH_MAX || opt.size < CLIENT_SIZE_MIN || opt.size > CLIENT_SIZE_MAX)
+        opt.depth > CLIENT_DEPTH_MAX || opt.size < CLIENT_SIZE_MIN ||
+        opt.size > (opt.packed ? PACKED_SIZE_MAX : CLIENT_SIZE_MAX))
         wrong_usage();
 }
 

@@ -2,7 +2,8 @@
 --
 -- The echo that the benchmarks measure, written as an app would write it: a service of a class, an
 -- upgrade function that makes an instance for each connection, and writes through the Caller. The
--- first argument is the port; none, or 0, takes any free one. Two more are a certificate and its key, for TLS.
+-- first argument is the port; none, or 0, takes any free one. The second is `tls`, with a certificate
+-- and its key behind it, or `deflate` for compression as it is by default.
 
 local websocket = require "neap.websocket"
 
@@ -15,10 +16,12 @@ local Echo = websocket.service("Echo", {
   end,
 })
 
+local mode = arg[2]
+
 local listener = websocket.listener(tonumber(arg[1] or 0), {
   host = "127.0.0.1",
-  webSocketCompressionEnabled = false,
-  secureSocket = arg[2] and { key = { certFile = arg[2], keyFile = arg[3] } } or nil,
+  webSocketCompressionEnabled = mode == "deflate",
+  secureSocket = mode == "tls" and { key = { certFile = arg[3], keyFile = arg[4] } } or nil,
 })
 
 listener:attach("/echo", function(request)
