@@ -132,7 +132,8 @@ local function findProblem(given, whole)
   if problem then
     return "key " .. problem, "key"
   elseif given.mutualSsl ~= nil and not whole.mutualSsl.cert then
-    return 'mutualSsl.cert is missing: the authorities of clients\' certificates, as in { cert = "ca.pem" }', "mutualSsl"
+    return "mutualSsl.cert is missing: the authorities of clients' certificates, as in { cert = \"ca.pem\" }",
+      "mutualSsl"
   elseif #whole.protocol.versions == 0 then
     return "protocol.versions is empty; leave it out for TLSv1.2 and TLSv1.3", "versions"
   end

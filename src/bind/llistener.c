@@ -63,7 +63,8 @@ static struct llistener *check_open(lua_State *L)
 {
     struct llistener *ll = check(L);
     if (!ll->endpoint)
-        luaL_error(L, "the listener on %s has been stopped; make another with websocket.listener", ll->address);
+        luaL_error(L, "the listener on %s has been stopped; make another with websocket.listener",
+                   ll->address);
     return ll;
 }
 

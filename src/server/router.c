@@ -114,8 +114,9 @@ const char *router_check(const char *pattern)
             return "two captures have the same name; request.params has room for one";
         rest = segment.s[0] == '*';
     }
-    return strpbrk(pattern, "?# \t\r\n") ? "a path has no \"?\", \"#\" or white space; a query is found in request.query"
-                                     : NULL;
+    return strpbrk(pattern, "?# \t\r\n")
+               ? "a path has no \"?\", \"#\" or white space; a query is found in request.query"
+               : NULL;
 }
 
 /* Index of the first literal that is not less than `s`. */

@@ -83,7 +83,8 @@ describe("values", function()
       message("listener", { webSocketCompressionEnabled = 1 }))
     assert.equal('call: slowConsumer must be "close" or "drop"; it is "wait"',
       message("route", { slowConsumer = "wait" }))
-    assert.equal("call: requestLimits must be a table { key = value }, it is 5", message("listener", { requestLimits = 5 }))
+    assert.equal("call: requestLimits must be a table { key = value }, it is 5",
+      message("listener", { requestLimits = 5 }))
     assert.equal("call: the config must be a table { key = value }, it is a function", message("route", print))
     assert.matches("server must be the text", message("listener", { server = "x\r\ny" }))
     assert.matches("host must be", message("listener", { host = 1 }))

@@ -63,6 +63,15 @@ local function readUnix(path)
   return "unix:" .. path
 end
 
+-- Four digits at the end of an address may belong to it, but look like a port.
+local function inBrackets(address)
+  local front, last = address:match "^(.*):(%d%d%d%d%d?)$"
+  if not front or not isV6(front) then
+    front, last = address, "9090"
+  end
+  return ("an IPv6 address stands in brackets: \"[%s]:%s\""):format(front, last)
+end
+
 -- "[v6]:port" or "name:port"; the form that C takes.
 local function readPair(address)
   local v6, port = address:match "^%[([^%]]*)%]:(%d+)$"
@@ -73,14 +82,8 @@ local function readPair(address)
   local good = v6 and isV6(v6) or name and isHost(name)
   if good and isPort(tonumber(port)) then
     return address
-  elseif isV6(address) then
-    -- Four digits at the end may belong to the address, but look like a port.
-    local front, last = address:match "^(.*):(%d%d%d%d%d?)$"
-    local split = front and isV6(front)
-    return nil, ("an IPv6 address stands in brackets: \"[%s]:%s\""):format(split and front or address,
-      split and last or "9090")
   end
-  return nil
+  return nil, isV6(address) and inBrackets(address) or nil
 end
 
 local function readText(address, host)
@@ -139,7 +142,8 @@ end
 local function checkOpen(self, method)
   checkSelf(self, method)
   if self.stopped then
-    errors.raise(("listener:%s: the listener on %s has been stopped; make another with websocket.listener"):format(method, self.address))
+    errors.raise(("listener:%s: the listener on %s has been stopped; make another with websocket.listener")
+      :format(method, self.address))
   end
 end
 
