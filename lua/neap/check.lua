@@ -19,24 +19,36 @@ local loader = require "neap.loader"
 local source = require "neap.source"
 
 local function newReport()
-  return { list = {}, seen = {}, problem = 0, warning = 0 }
+  return { list = {}, seen = {} }
 end
 
-local function add(report, file, line, message, level)
-  level = level or "problem"
+local function add(report, file, line, message, level, unless)
   local key = ("%s:%s:%s"):format(file, line, message)
   if report.seen[key] then
     return
   end
   report.seen[key] = true
-  report[level] = report[level] + 1
   report.list[#report.list + 1] = {
     file = file or "",
     line = line or 0,
     order = #report.list,
-    level = level,
+    level = level or "problem",
     message = message,
+    unless = unless,
   }
+end
+
+-- Drops the warnings that what came later has made needless, and counts the rest.
+local function settle(report)
+  local kept = {}
+  report.problem, report.warning = 0, 0
+  for _, problem in ipairs(report.list) do
+    if not (problem.unless and errors.isNoted(problem.unless)) then
+      kept[#kept + 1] = problem
+      report[problem.level] = report[problem.level] + 1
+    end
+  end
+  report.list = kept
 end
 
 -- "file:line: message" in parts, where the file is one of the app's. Lua shortens long names to "...end/of/name.lua".
@@ -158,6 +170,7 @@ local function run(path, args, out)
   if chunk then
     execute(report, version, chunk)
   end
+  settle(report)
   write(report, path, out or io.stdout)
   return report.problem == 0 and 0 or 1
 end

@@ -95,6 +95,18 @@ local function line(default, expect)
   }
 end
 
+-- The name of a field of JSON messages.
+local function member(example)
+  return {
+    expect = ("the name of a field of the messages, such as %q"):format(example),
+    check = function(v)
+      if type(v) == "string" and v ~= "" and #v <= 256 and text.isLine(v) then
+        return v
+      end
+    end,
+  }
+end
+
 -- An array of texts; each goes through `element`, which returns it (perhaps in another form) or nil and why not.
 local function list(default, expect, element)
   return {
@@ -189,6 +201,9 @@ local schemas = {
     pongTimeout = seconds(10, 0),
     maxBufferedBytes = count(1048576, 1, MAX_BYTES),
     slowConsumer = choice("close", "close", "drop"),
+    dispatcherKey = member("event"),
+    dispatcherStreamId = member("id"),
+    validation = boolean(true),
     allowedOrigins = list(nil, "a list of origins such as { \"https://example.com\" }", origin.pattern),
   },
   service = {}, -- options of websocket.service
@@ -275,6 +290,19 @@ function complete(what, fields, given, prefix)
   return out
 end
 
+-- What keys of a route mean together.
+local function checkRoute(what, route)
+  if route.dispatcherStreamId and not route.dispatcherKey then
+    errors.fault(what .. ": dispatcherStreamId is for messages that are dispatched: set dispatcherKey as well",
+      "dispatcherStreamId")
+  elseif route.dispatcherStreamId and route.dispatcherStreamId == route.dispatcherKey then
+    errors.fault(what .. ": dispatcherStreamId must be another field than dispatcherKey", "dispatcherStreamId")
+  else
+    return
+  end
+  route.dispatcherStreamId = nil
+end
+
 --- Checks settings and fills in what is missing. Mistakes go through error.fault.
 ---@param kind "listener"|"route"|"service" whose settings they are
 ---@param what string how messages begin: the call, such as `websocket.listener`
@@ -285,7 +313,11 @@ local function check(kind, what, given)
     errors.fault(("%s: the config must be a table { key = value }, it is %s"):format(what, text.show(given)))
     given = nil
   end
-  return complete(what, schemas[kind], given, "")
+  local out = complete(what, schemas[kind], given, "")
+  if kind == "route" then
+    checkRoute(what, out)
+  end
+  return out
 end
 
 --- Whether a table has a key of these settings: it was probably meant as such.

@@ -27,6 +27,7 @@ local families = {
 }
 
 local collector -- function(file, line, message), while `neap check` loads an app
+local noted = {} -- facts about this app: see `note`
 
 function meta.__tostring(err)
   return tostring(err.kind) .. ": " .. tostring(err.message)
@@ -107,7 +108,8 @@ end
 --- Tells `neap check` of something that is no mistake but will not do what it seems to; nothing when an app runs.
 ---@param message string
 ---@param where? function where it is defined
-local function warn(message, where)
+---@param unless? string a fact: the warning is dropped when that is noted before the app has loaded
+local function warn(message, where, unless)
   if not collector then
     return
   end
@@ -118,13 +120,29 @@ local function warn(message, where)
   if not file then
     file, line = source.position()
   end
-  collector(file, line, message, "warning")
+  collector(file, line, message, "warning", unless)
 end
 
---- Installs the function that takes mistakes from now on, or none.
----@param fn? fun(file: string?, line: integer?, message: string, level?: string)
+--- Notes a fact about the app that is checked, for warnings that depend on it.
+---@param fact string
+local function note(fact)
+  noted[fact] = true
+end
+
+--- Whether a fact was noted since `collect`.
+---@param fact string
+---@return boolean
+local function isNoted(fact)
+  return noted[fact] == true
+end
+
+--- Installs the function that takes mistakes from now on, or none; with one, the facts noted before are forgotten.
+---@param fn? fun(file: string?, line: integer?, message: string, level?: string, unless?: string)
 local function collect(fn)
   collector = fn
+  if fn then
+    noted = {}
+  end
 end
 
 --- websocket.Error(kind, message)
@@ -148,5 +166,7 @@ return {
   fault = fault,
   raise = raise,
   warn = warn,
+  note = note,
+  isNoted = isNoted,
   collect = collect,
 }

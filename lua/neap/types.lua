@@ -125,17 +125,21 @@ function Caller:request() end
 ---@return integer
 function Caller:bufferedAmount() end
 
---- A plain table of callbacks, or what websocket.service takes. Further fields are the app's own.
+--- A plain table of callbacks, or what websocket.service takes. Further fields whose names begin with "on" are
+--- callbacks of dispatch, `fun(self, caller, message)`, and their onXError; the rest is the app's own.
 ---@class websocket.Callbacks
 ---@field onOpen? fun(self: table, caller: websocket.Caller): any, any
----@field onMessage? fun(self: table, caller: websocket.Caller, data: string, binary: boolean): any, any
----@field onTextMessage? fun(self: table, caller: websocket.Caller, text: string): any, any
----@field onBinaryMessage? fun(self: table, caller: websocket.Caller, data: string): any, any
+---@field onMessage? websocket.Bound|fun(self: table, caller: websocket.Caller, data: string, binary: boolean): any, any
+---@field onTextMessage? websocket.Bound|fun(self: table, caller: websocket.Caller, text: string): any, any
+---@field onBinaryMessage? websocket.Bound|fun(self: table, caller: websocket.Caller, data: string): any, any
 ---@field onPing? fun(self: table, caller: websocket.Caller, data: string): any, any
 ---@field onPong? fun(self: table, caller: websocket.Caller, data: string): any, any
 ---@field onIdleTimeout? fun(self: table, caller: websocket.Caller): any, any
 ---@field onClose? fun(self: table, caller: websocket.Caller, statusCode: integer, reason: string)
 ---@field onError? fun(self: table, caller: websocket.Caller, err: websocket.Error)
+---@field onMessageError? fun(self: table, caller: websocket.Caller, err: websocket.Error): any, any
+---@field onTextMessageError? fun(self: table, caller: websocket.Caller, err: websocket.Error): any, any
+---@field onBinaryMessageError? fun(self: table, caller: websocket.Caller, err: websocket.Error): any, any
 
 --- An upgrade function, which returns a service (101), or nil and why not (the status of an UpgradeError, else 400); or
 --- a service directly.
@@ -215,6 +219,9 @@ function Caller:bufferedAmount() end
 ---@field pongTimeout? number 10
 ---@field maxBufferedBytes? integer 1048576
 ---@field slowConsumer? "close"|"drop" "close"
+---@field dispatcherKey? string the field of JSON messages that says which callback gets them
+---@field dispatcherStreamId? string the field that says to which request a message belongs
+---@field validation? boolean true; false: bound values are not held against their limits, only types are checked
 ---@field allowedOrigins? string[]
 
 --- Options of websocket.service.

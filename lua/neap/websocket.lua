@@ -3,8 +3,10 @@
 -- neap.websocket, the module that apps require: listeners, services, close frames, errors.  The parts are in
 -- neap/websocket/; the methods of a Caller are C's (neap/types.lua describes them).
 
+local bind = require "neap.websocket.bind"
 local closeframe = require "neap.websocket.closeframe"
 local convert = require "neap.websocket.convert"
+local dispatch = require "neap.websocket.dispatch"
 local errors = require "neap.error"
 local listener = require "neap.websocket.listener"
 local service = require "neap.websocket.service"
@@ -16,6 +18,8 @@ local frames = closeframe.predefined
 return {
   listener = listener.listener,
   service = service.service,
+  bind = bind.bind,
+  dispatch = dispatch.dispatch,
   bytes = convert.bytes,
   xml = convert.xml,
   stream = stream.stream,

@@ -140,6 +140,57 @@ require("neap.websocket").service("Chat", {
     }, lines)
   end)
 
+  it("does not warn of callbacks of dispatch when a route, also a later one, has a dispatcherKey", function()
+    local status, lines = run {
+      ["init.lua"] = [[
+local websocket = require "neap.websocket"
+local Chat = websocket.service("Chat", { onSubscribe = function() end })
+websocket.listener(9090):attach("/chat", { dispatcherKey = "event" }, Chat)
+]],
+    }
+    assert.equal(0, status)
+    assert.same({ ": no problems" }, lines)
+    assert.equal(0, (run { ["init.lua"] = "require('neap.websocket').service('A', { onGo = print })" }))
+  end)
+
+  it("tells the mistakes of binding and dispatch, all at once", function()
+    local status, lines = run {
+      ["init.lua"] = [[
+local websocket = require "neap.websocket"
+local Chat = websocket.service("Chat", {
+  onOpen = websocket.bind("json", function() end),
+  onMessage = websocket.bind("jsn", function() end),
+  onBinaryMessage = function() end,
+  onPingError = function() end,
+  onGo = websocket.bind("json", function() end),
+  onGone = websocket.dispatch("go", function() end),
+  onLeaveError = function() end,
+  onPost = function() end,
+  onEnter = websocket.bind("json", websocket.dispatch("x", function() end)),
+  onNumber = websocket.dispatch(5, function() end),
+})
+websocket.listener(9090):attach("/chat", { dispatcherStreamId = "id" }, Chat)
+]],
+    }
+    assert.equal(1, status)
+    local text = table.concat(lines, "\n")
+    for _, part in ipairs {
+      'init.lua:3: websocket.service "Chat": onOpen gets no message that could be bound; write onOpen = function',
+      'init.lua:4: websocket.bind(type, fn): no such type "jsn"; did you mean "json"?',
+      'init.lua:5: websocket.service "Chat": onMessage takes every message: write either',
+      'init.lua:6: websocket.service "Chat": onPingError is never called: onPing is not bound',
+      'init.lua:8: websocket.service "Chat": onGo and onGone are both for the value "go"',
+      'init.lua:9: websocket.service "Chat": onLeaveError: there is no onLeave',
+      'init.lua:10: websocket.service "Chat": onPost: no such callback; did you mean onPong?',
+      "init.lua:11: websocket.bind(type, fn): bind first and dispatch then",
+      "init.lua:12: websocket.dispatch(value, fn): value must be a string",
+      'init.lua:14: listener:attach("/chat"): dispatcherStreamId is for messages that are dispatched: set',
+      "10 problems",
+    } do
+      assert.is_truthy(text:find(part, 1, true), part .. "\nis not in\n" .. text)
+    end
+  end)
+
   it("tells the same only once", function()
     local _, lines = run {
       ["init.lua"] = [[

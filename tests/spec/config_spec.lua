@@ -52,6 +52,7 @@ describe("defaults", function()
       pongTimeout = 10,
       maxBufferedBytes = 1048576,
       slowConsumer = "close",
+      validation = true,
     }, config.check("route", "call", {}))
   end)
 
@@ -170,7 +171,7 @@ describe("unknown keys", function()
     for _, key in ipairs { "http1Settings", "trustedProxies" } do
       assert.matches(key .. ": no such key", message("listener", { [key] = {} }))
     end
-    for _, key in ipairs { "auth", "validation", "dispatcherKey", "dispatcherStreamId", "maxMessagesPerSecond" } do
+    for _, key in ipairs { "auth", "maxMessagesPerSecond" } do
       assert.matches(key .. ": no such key", message("route", { [key] = {} }))
     end
   end)

@@ -3,6 +3,7 @@
 -- The programs in docs/guide.md are what they claim to be: each Lua block names its file in the first line, passes
 -- `neap check`, runs, and does what the guide says. The block of mistake.lua is followed by what `neap check` says.
 
+package.path = "tests/spec/support/?.lua;" .. package.path
 local testing = require "neap.testing"
 
 local function read(path)
@@ -119,6 +120,23 @@ describe("docs/guide.md", function()
       end
       assert.equal(403, select(2, from "https://example.org").status)
       assert(from "https://example.com"):close()
+    end)
+  end)
+
+  it("takes messages of a certain shape", function()
+    local json = require "nativejson"
+    serve("shop.lua", function()
+      local client = assert(testing.connect "/shop")
+      local function ask(text)
+        client:writeTextMessage(text)
+        return json.jsonDecode(client:readMessage())
+      end
+      assert.same({ event = "ordered", item = "tea" }, ask '{"event": "order", "item": "tea", "count": 2}')
+      assert.same({ event = "refused", why = "$.count: must be at most 99, is 100" },
+        ask '{"event": "order", "item": "tea", "count": 100}')
+      assert.same({ event = "total", total = 2 }, ask '{"event": "show total"}')
+      assert.same({ event = "unknown", got = "tea" }, ask "tea")
+      client:close()
     end)
   end)
 

@@ -14,6 +14,12 @@ before_each(fake.reset)
 
 local function noop() end
 
+local settings = service.settingsOf { validation = true }
+
+local function resolve(v, what)
+  return service.resolve(v, what or "x", settings)
+end
+
 local function message(fn, ...)
   local ok, err = pcall(fn, ...)
   assert.is_false(ok)
@@ -59,14 +65,14 @@ describe("a service class", function()
   it("hands its callbacks to the core once", function()
     local callbacks = { onOpen = noop, onTextMessage = noop, onBinaryMessage = noop, onClose = noop, other = noop }
     local Chat = websocket.service("Chat", callbacks)
-    local handle = service.resolve(Chat {}, "")
+    local handle = resolve(Chat {})
     assert.equal("Chat", handle.name)
     assert.same({ onOpen = noop, onTextMessage = noop, onBinaryMessage = noop, onClose = noop }, handle.callbacks)
-    assert.equal(handle, (service.resolve(Chat {}, "")))
-    local same, fresh = service.resolve(Chat, "")
+    assert.equal(handle, (resolve(Chat {})))
+    local same, fresh = resolve(Chat)
     assert.equal(handle, same)
     assert.is_true(service.isInstance(fresh))
-    assert.are_not.equal(fresh, select(2, service.resolve(Chat, "")))
+    assert.are_not.equal(fresh, select(2, resolve(Chat)))
   end)
 
   it("takes helper functions later, callbacks not", function()
@@ -83,8 +89,17 @@ describe("a service class", function()
   it("inherits", function()
     local base = { onOpen = noop, hello = function() return "base" end }
     local Chat = websocket.service("Chat", setmetatable({ onClose = noop }, { __index = base }))
-    assert.same({ onOpen = noop, onClose = noop }, service.resolve(Chat, "").callbacks)
+    assert.same({ onOpen = noop, onClose = noop }, resolve(Chat).callbacks)
     assert.equal("base", Chat({}).hello())
+  end)
+
+  it("inherits by a function", function()
+    local Chat = websocket.service("Chat", setmetatable({}, { __index = function(_, key)
+      return key == "onOpen" and noop or nil
+    end }))
+    assert.same({ onOpen = noop }, resolve(Chat).callbacks)
+    assert.is_true(service.hasCallbacks(setmetatable({}, { __index = { onOpen = noop } })))
+    assert.is_false(service.hasCallbacks { online = true })
   end)
 
   it("does not take over a table that has a metatable, nor what is no table", function()
@@ -162,11 +177,11 @@ end)
 describe("a plain table", function()
   it("is compiled once while it is used, and is self", function()
     local plain = { onMessage = noop, count = 0 }
-    local handle, self = service.resolve(plain, "x")
+    local handle, self = resolve(plain)
     assert.equal(plain, self)
     assert.same({ onMessage = noop }, handle.callbacks)
     assert.is_nil(handle.name)
-    assert.equal(handle, (service.resolve(plain, "x")))
+    assert.equal(handle, (resolve(plain)))
   end)
 
   it("is not kept alive by its own callbacks", function()
@@ -176,7 +191,7 @@ describe("a plain table", function()
       function plain.onMessage()
         return plain
       end
-      service.resolve(plain, "x")
+      resolve(plain)
       seen[plain] = true
     end
     collectgarbage()
@@ -186,7 +201,7 @@ describe("a plain table", function()
 
   it("is checked as a class is", function()
     assert.equal("x: onMesage: no such callback; did you mean onMessage?",
-      message(service.resolve, { onMesage = noop }, "x"))
+      message(resolve, { onMesage = noop }, "x"))
   end)
 end)
 

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Services: tables of callbacks, checked and handed to C once, so that an event costs no look-up by name.
+-- Services: tables of callbacks, checked once (plan.lua) and handed to C once for each way in which routes treat
+-- messages (dispatcherKey, dispatcherStreamId, validation), so that an event costs no look-up by name.
 --
 --   class      what websocket.service returns.  Calling it with a table makes an instance of that very table: its
 --              fields are the connection's own, callbacks and helper functions are found through the class.
@@ -12,32 +13,25 @@
 -- Compiled plain tables are kept as long as something uses them.  The map is weak at both ends: callbacks often refer
 -- to their own table, and a strong value would then keep its key for ever.
 
+local bind = require "neap.websocket.bind"
 local config = require "neap.config"
 local core = require "neap.core"
+local dispatch = require "neap.websocket.dispatch"
 local errors = require "neap.error"
+local multiplex = require "neap.websocket.multiplex"
+local plans = require "neap.websocket.plan"
 local text = require "neap.text"
 
-local CALLBACKS = {
-  "onOpen",
-  "onMessage",
-  "onTextMessage",
-  "onBinaryMessage",
-  "onPing",
-  "onPong",
-  "onIdleTimeout",
-  "onClose",
-  "onError",
-}
-local MISSPELT = 2 -- letters
 local MAX_NAME = 128
 
-local isCallback = {}
-for _, name in ipairs(CALLBACKS) do
-  isCallback[name] = true
-end
+-- What a route says about messages, as `resolve` takes it. Equal settings are one table: handles are found by it.
+---@class websocket.MessageSettings
+---@field key? string the field that says where a message goes
+---@field streamId? string the field that says to which request it belongs
+---@field limits boolean whether bound values are checked against their limits
 
-local CLASS, HANDLE = {}, {} -- keys in the metatables of classes and of instances
-local compiled = setmetatable({}, { __mode = "kv" })
+local CLASS, INSTANCE = {}, {} -- keys in the metatables of classes and of instances
+local known = {}               -- settings by what they say
 
 local function metaField(v, key)
   local meta = type(v) == "table" and getmetatable(v)
@@ -55,56 +49,59 @@ end
 ---@param v any
 ---@return boolean
 local function isInstance(v)
-  return metaField(v, HANDLE) ~= nil
+  return metaField(v, INSTANCE) ~= nil
 end
 
--- The functions that C wants, from the table or what it inherits.
-local function pick(what, callbacks)
+--- The settings of a route's config.
+---@param route table complete
+---@return websocket.MessageSettings
+local function settingsOf(route)
+  local name = table.concat({ route.dispatcherKey or "", route.dispatcherStreamId or "", tostring(route.validation) },
+    "\0")
+  local settings = known[name]
+  if not settings then
+    settings = { key = route.dispatcherKey, streamId = route.dispatcherStreamId, limits = route.validation }
+    known[name] = settings
+  end
+  return settings
+end
+
+-- A bound callback as C can call it.
+local function direct(plan, name, bound, limits)
+  local fn = bind.direct(bound, plan.failures[name], limits)
+  if name ~= "onBinaryMessage" then
+    return fn
+  end
+  return function(self, caller, data)
+    return fn(self, caller, data, true)
+  end
+end
+
+-- Text goes to the dispatcher; what takes all messages is left with the binary ones.
+local function addDispatcher(picked, plan, settings)
+  local any = picked.onMessage
+  picked.onTextMessage = dispatch.dispatcher(plan, settings)
+  if any then
+    picked.onMessage = nil
+    picked.onBinaryMessage = function(self, caller, data)
+      return any(self, caller, data, true)
+    end
+  end
+  if settings.streamId then
+    picked.onClose = multiplex.closing(picked.onClose)
+  end
+end
+
+-- The plain functions of a plan that C calls under these settings.
+local function compile(name, plan, settings)
   local picked = {}
-  for _, name in ipairs(CALLBACKS) do
-    local fn = callbacks[name]
-    if type(fn) == "function" then
-      picked[name] = fn
-    elseif fn ~= nil then
-      errors.fault(("%s: %s must be a function, it is %s"):format(what, name, text.show(fn)), name)
-    end
+  for key, callback in pairs(plan.callbacks) do
+    picked[key] = bind.isBound(callback) and direct(plan, key, callback, settings.limits) or callback
   end
-  local other = picked.onTextMessage and "onTextMessage" or picked.onBinaryMessage and "onBinaryMessage"
-  if picked.onMessage and other then
-    errors.fault(("%s: onMessage takes every message: write either onMessage or onTextMessage and onBinaryMessage")
-      :format(what), picked[other])
-    picked.onTextMessage, picked.onBinaryMessage = nil, nil
+  if settings.key then
+    addDispatcher(picked, plan, settings)
   end
-  return picked
-end
-
-local function checkOther(what, key, value)
-  if type(value) ~= "function" then
-    if key:find "^on%u" then
-      errors.fault(("%s: %s must be a function, it is %s"):format(what, key, text.show(value)), key)
-    end
-    return
-  end
-  local near = text.nearest(key, CALLBACKS, MISSPELT)
-  if near then
-    errors.fault(("%s: %s: no such callback; did you mean %s?"):format(what, key, near), value)
-  elseif key:find "^on%u" then
-    errors.warn(("%s: %s is never called: no route has a dispatcherKey"):format(what, key), value)
-  end
-end
-
-local function checkNames(what, callbacks)
-  for _, key in ipairs(text.sortedKeys(callbacks)) do
-    if type(key) == "string" and not isCallback[key] and key:find "^[oO][nN]" then
-      checkOther(what, key, callbacks[key])
-    end
-  end
-end
-
--- Anything but names and callbacks is the app's own, in both kinds of service.
-local function compile(what, name, callbacks)
-  checkNames(what, callbacks)
-  return core.service(name, pick(what, callbacks))
+  return core.service(name, picked)
 end
 
 local function checkName(name)
@@ -143,9 +140,9 @@ local function instantiate(class, fields)
   return setmetatable(fields, info.instanceMeta)
 end
 
--- Helper functions may be added to a class later; callbacks were handed to C when it was made.
+-- Helper functions may be added to a class later; its callbacks were read when it was made.
 local function addMember(class, key, value)
-  if isCallback[key] then
+  if plans.isReserved(key) and type(value) ~= "nil" then
     errors.raise(("%s: put it into the table that is given to websocket.service"):format(key))
   end
   rawset(class, key, value)
@@ -164,9 +161,10 @@ local function service(name, callbacks, options)
   local class = {}
   local info = {
     name = name,
-    handle = compile(what, name, callbacks),
+    plan = plans.make(what, callbacks),
+    handles = {}, -- by settings
   }
-  info.instanceMeta = { __index = class, __name = name, [HANDLE] = info.handle }
+  info.instanceMeta = { __index = class, __name = name, [INSTANCE] = info }
   return setmetatable(class, {
     __index = callbacks,
     __newindex = addMember,
@@ -178,46 +176,53 @@ local function service(name, callbacks, options)
   })
 end
 
---- Whether a table has a callback in it, or a misspelt one.
----@param t table
----@return boolean
-local function hasCallbacks(t)
-  for _, name in ipairs(CALLBACKS) do
-    if t[name] ~= nil then
-      return true
-    end
+local function handleOf(info, settings)
+  local handle = info.handles[settings]
+  if not handle then
+    handle = compile(info.name, info.plan, settings)
+    info.handles[settings] = handle
   end
-  for key in pairs(t) do
-    if type(key) == "string" and key:find "^on%u" then
-      return true
-    end
-  end
-  return false
+  return handle
 end
 
---- What C runs for a service, and the `self` of its callbacks: an instance as it is, a new one of a class, a plain
---- table as it is.
----@param v table
----@param what string how messages about a plain table begin
----@return userdata handle
----@return table self
-local function resolve(v, what)
-  local info = metaField(v, CLASS)
-  if info then
-    return info.handle, setmetatable({}, info.instanceMeta)
+local function handleOfPlain(v, what, settings)
+  local compiled = settings.compiled
+  if not compiled then
+    compiled = setmetatable({}, { __mode = "kv" })
+    settings.compiled = compiled
   end
-  local handle = metaField(v, HANDLE) or compiled[v]
+  local handle = compiled[v]
   if not handle then
-    handle = compile(what, nil, v)
+    handle = compile(nil, plans.make(what, v), settings)
     compiled[v] = handle
   end
-  return handle, v
+  return handle
+end
+
+--- What C runs for a service on a route with these settings, and the `self` of its callbacks: an instance as it is, a
+--- new one of a class, a plain table as it is.
+---@param v table
+---@param what string how messages about a plain table begin
+---@param settings websocket.MessageSettings
+---@return userdata handle
+---@return table self
+local function resolve(v, what, settings)
+  local class = metaField(v, CLASS)
+  if class then
+    return handleOf(class, settings), setmetatable({}, class.instanceMeta)
+  end
+  local info = metaField(v, INSTANCE)
+  if info then
+    return handleOf(info, settings), v
+  end
+  return handleOfPlain(v, what, settings), v
 end
 
 return {
-  hasCallbacks = hasCallbacks,
+  hasCallbacks = plans.hasCallbacks,
   isClass = isClass,
   isInstance = isInstance,
   resolve = resolve,
   service = service,
+  settingsOf = settingsOf,
 }

@@ -124,23 +124,23 @@ local function refuseOther(request, err)
   return refuse(request, 400, "upgrade refused")
 end
 
-local function accept(fn, v)
+local function accept(route, v)
   if service.isClass(v) or service.isInstance(v) or service.hasCallbacks(v) or next(v) == nil then
-    return service.resolve(v, "the table that the upgrade function returned")
+    return service.resolve(v, "the table that the upgrade function returned", route.messages)
   end
   errors.fault("the upgrade function returned a table without callbacks; return a service, or nil and a "
-    .. "websocket.UpgradeError", fn)
+    .. "websocket.UpgradeError", route.upgrade)
 end
 
-local function answer(request, fn, first, second)
+local function answer(route, request, first, second)
   if errors.isError(first) then
     first, second = nil, first
   end
   if type(first) == "table" then
-    return accept(fn, first)
+    return accept(route, first)
   elseif first ~= nil then
     errors.fault(("the upgrade function returned %s; return a service, or nil and a websocket.UpgradeError")
-      :format(text.show(first)), fn)
+      :format(text.show(first)), route.upgrade)
   elseif errors.isError(second, "UpgradeError") then
     return refuse(request, second.status or 400, second.body or second.reason or second.message, second.headers)
   elseif second ~= nil then
@@ -161,9 +161,9 @@ local function upgrade(route, request)
     return nil, 403, "origin not allowed"
   end
   if route.sameOrigin then
-    return service.resolve(route.upgrade, "")
+    return service.resolve(route.upgrade, "", route.messages)
   end
-  return answer(request, route.upgrade, route.upgrade(request))
+  return answer(route, request, route.upgrade(request))
 end
 
 --- Checks what is attached, and puts it into the route.
@@ -171,6 +171,10 @@ end
 ---@param route table
 ---@param target function|table
 local function prepare(what, route, target)
+  route.messages = service.settingsOf(route)
+  if route.dispatcherKey then
+    errors.note "dispatcherKey"
+  end
   if type(target) == "table" then
     if service.isInstance(target) then
       errors.fault(what .. ": one instance would be shared by all connections; attach the class, or a function that "
@@ -181,7 +185,7 @@ local function prepare(what, route, target)
     end
     route.upgrade = target
     route.sameOrigin = true
-    route.service = service.resolve(target, what) -- also keeps a plain table compiled
+    route.service = service.resolve(target, what, route.messages) -- also keeps a plain table compiled
     return
   end
   if type(target) ~= "function" then
