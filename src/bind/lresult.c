@@ -118,9 +118,7 @@ static void send_string(struct ltask *t, int index, bool binary)
     size_t len;
     const char *bytes = lua_tolstring(t->co, index, &len);
     struct conn *c = t->conn;
-    if (t->what == LSERVICE_PING) {
-        conn_pong(c, bytes, len > 125 ? 125 : len);
-    } else if (binary) {
+    if (binary) {
         conn_send(c, WS_BINARY, bytes, len);
     } else if (utf8_valid((const uint8_t *)bytes, len)) {
         conn_send(c, WS_TEXT, bytes, len);
@@ -163,6 +161,14 @@ static void send_converted(struct ltask *t)
         send_string(t, 2, strcmp(kind, "binary") == 0);
 }
 
+/* A string that onPing returns is the pong's data, as much as a pong can carry (RFC 6455 §5.5). */
+static void send_pong(struct ltask *t)
+{
+    size_t len;
+    const char *bytes = lua_tolstring(t->co, 1, &len);
+    conn_pong(t->conn, bytes, len > 125 ? 125 : len);
+}
+
 static void send_values(struct ltask *t)
 {
     lua_State *co = t->co;
@@ -170,7 +176,9 @@ static void send_values(struct ltask *t)
     case LUA_TNONE: return;
     case LUA_TNIL: returned_error(t, 2); return;
     case LUA_TSTRING:
-        if (conn_writable(t->conn))
+        if (t->what == LSERVICE_PING)
+            send_pong(t);
+        else if (conn_writable(t->conn))
             send_string(t, 1, t->binary);
         return;
     default:
