@@ -249,7 +249,7 @@ def _():
         c.text("m")
         c.expect_close(4000, reply=True)
     app.get().wait_log(r"onMessage returned an error: expected too late")
-    if any("onMessage returned an error" in r.message and "clos" in r.message
+    if any("onMessage returned an error" in r.message and "closed" in r.message
            for r in app.get().records("warn")):
         raise Failed("told that the connection is gone")
 
