@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum {
@@ -37,11 +38,13 @@ struct bits {
 /* Up to 16 bits, the first one lowest; zeros behind the end. */
 static unsigned peek(const struct bits *b, unsigned count)
 {
-    unsigned value = 0;
-    size_t at = b->pos / 8;
-    for (unsigned i = 0; i < 3 && at + i < b->end / 8; i++)
-        value |= (unsigned)b->bytes[at + i] << 8 * i;
-    return value >> b->pos % 8 & ((1u << count) - 1);
+    uint32_t value = 0;
+    size_t at = b->pos / 8, left = at < b->end / 8 ? b->end / 8 - at : 0;
+    if (left >= sizeof value)
+        memcpy(&value, b->bytes + at, sizeof value);
+    else
+        memcpy(&value, b->bytes + at, left);
+    return le32toh(value) >> b->pos % 8 & ((1u << count) - 1);
 }
 
 static unsigned take(struct bits *b, unsigned count)
@@ -59,15 +62,27 @@ static unsigned reversed(unsigned code, unsigned length)
     return out;
 }
 
-/* The first code of each length: RFC 1951 §3.2.2, step 2. */
-static void first_codes(const uint8_t *lengths, size_t count, unsigned first[LENGTH_MAX + 1])
+struct code_lengths {
+    uint8_t of[LITERALS_MAX]; /* 0: the symbol does not occur */
+    unsigned count;
+    unsigned counts[LENGTH_MAX + 1]; /* how many symbols have each length */
+};
+
+static void add_lengths(struct code_lengths *l, unsigned length, unsigned times)
 {
-    unsigned counts[LENGTH_MAX + 1] = {0}, code = 0;
-    for (size_t i = 0; i < count; i++)
-        counts[lengths[i]]++;
-    counts[0] = 0;
-    for (unsigned length = 1; length <= LENGTH_MAX; length++)
-        first[length] = code = (code + counts[length - 1]) << 1;
+    memset(l->of + l->count, (int)length, times);
+    l->count += times;
+    l->counts[length] += times;
+}
+
+/* The first code of each length: RFC 1951 §3.2.2, step 2. */
+static void first_codes(const struct code_lengths *l, unsigned first[LENGTH_MAX + 1])
+{
+    unsigned code = 0;
+    for (unsigned length = 1; length <= LENGTH_MAX; length++) {
+        unsigned shorter = length == 1 ? 0 : l->counts[length - 1];
+        first[length] = code = (code + shorter) << 1;
+    }
 }
 
 /* Reads the codes of code lengths: by each 7 bits that may come, the symbol and its length. */
@@ -75,13 +90,13 @@ static void read_orders(struct bits *b, unsigned count, uint8_t table[1 << ORDER
 {
     static const uint8_t places[ORDERS] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
                                            11, 4,  12, 3, 13, 2, 14, 1, 15};
-    uint8_t lengths[ORDERS] = {0};
+    struct code_lengths l = {.count = ORDERS};
     unsigned next[LENGTH_MAX + 1];
     for (unsigned i = 0; i < count; i++)
-        lengths[places[i]] = (uint8_t)take(b, 3);
-    first_codes(lengths, ORDERS, next);
+        l.counts[l.of[places[i]] = (uint8_t)take(b, 3)]++;
+    first_codes(&l, next);
     for (unsigned symbol = 0; symbol < ORDERS; symbol++) {
-        unsigned length = lengths[symbol];
+        unsigned length = l.of[symbol];
         if (!length)
             continue;
         unsigned code = reversed(next[length]++, length);
@@ -102,37 +117,38 @@ static unsigned repeats(struct bits *b, unsigned symbol)
     }
 }
 
-/* The lengths of the codes for literals; false when they are not what an encoder writes. */
-static bool read_lengths(struct bits *b, uint8_t lengths[LITERALS_MAX], unsigned *count)
+/*
+ * The lengths of the codes for literals; false when they are not what an encoder writes. Those for
+ * distances, which a repetition may run into, are no matter here.
+ */
+static bool read_lengths(struct bits *b, struct code_lengths *l)
 {
     uint8_t orders[1 << ORDER_MAX][2] = {{0}};
-    *count = take(b, 5) + 257;
-    take(b, 5); /* distances have codes of their own */
+    unsigned count = take(b, 5) + 257;
+    take(b, 5); /* how many there are for distances */
     read_orders(b, take(b, 4) + 4, orders);
-    unsigned done = 0;
-    while (done < *count && b->pos < b->end) {
+    if (count > LITERALS_MAX)
+        return false;
+    while (l->count < count && b->pos < b->end) {
         const uint8_t *order = orders[peek(b, ORDER_MAX)];
+        if (order[1] == 0 || (order[0] == 16 && l->count == 0))
+            return false;
         b->pos += order[1];
         unsigned times = order[0] < 16 ? 1 : repeats(b, order[0]);
-        uint8_t length = order[0] < 16                ? order[0]
-                         : order[0] == 16 && done > 0 ? lengths[done - 1]
-                                                      : 0;
-        if (order[1] == 0 || *count > LITERALS_MAX)
-            return false;
-        while (times-- && done < LITERALS_MAX)
-            lengths[done++] = length;
+        unsigned length = order[0] < 16 ? order[0] : order[0] == 16 ? l->of[l->count - 1] : 0;
+        add_lengths(l, length, times < count - l->count ? times : count - l->count);
     }
-    return done >= *count;
+    return l->count == count;
 }
 
 /* How many bits are zero at the end of the code for "end of block"; -1 when all are. */
-static int zeros_of_end(const uint8_t *lengths, unsigned count)
+static int zeros_of_end(const struct code_lengths *l)
 {
-    unsigned next[LENGTH_MAX + 1], length = lengths[END_OF_BLOCK];
-    first_codes(lengths, count, next);
+    unsigned next[LENGTH_MAX + 1], length = l->of[END_OF_BLOCK];
+    first_codes(l, next);
     unsigned code = next[length];
     for (unsigned i = 0; i < END_OF_BLOCK; i++)
-        code += lengths[i] == length;
+        code += l->of[i] == length;
     return code && length ? __builtin_ctz(code) : -1;
 }
 
@@ -140,12 +156,11 @@ static int zeros_of_end(const uint8_t *lengths, unsigned count)
 static size_t end_of_one(const uint8_t *bytes, size_t len)
 {
     struct bits b = {bytes, 0, len * 8};
-    uint8_t lengths[LITERALS_MAX];
-    unsigned count;
+    struct code_lengths lengths = {.count = 0};
     bool last = take(&b, 1);
-    if (!last || take(&b, 2) != DYNAMIC || !read_lengths(&b, lengths, &count))
+    if (!last || take(&b, 2) != DYNAMIC || !read_lengths(&b, &lengths))
         return 0;
-    int zeros = zeros_of_end(lengths, count);
+    int zeros = zeros_of_end(&lengths);
     if (zeros < 0)
         return 0;
     while (len > 0 && bytes[len - 1] == 0)
