@@ -46,7 +46,7 @@ LD_fuzz     := $(SAN)
 
 # libev has no .pc file in Debian, and its llhttp comes as C source (package node-llhttp).  Library headers are system
 # headers: their warnings are not ours.
-PKGS   := libssl libcrypto zlib libdeflate luajit
+PKGS   := libssl libcrypto zlib libdeflate lmdb luajit
 PKGS   += $(shell pkg-config --exists libllhttp 2>/dev/null && echo libllhttp)
 LLHTTP := $(if $(filter libllhttp,$(PKGS)),,$(wildcard /usr/share/llhttp/*.c))
 INC    := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null)) \

@@ -16,6 +16,7 @@
 #include "bind/llog.h"
 #include "bind/lrequest.h"
 #include "bind/lservice.h"
+#include "bind/lshared.h"
 #include "bind/ltask.h"
 #include "bind/ltext.h"
 #include "bind/ltimer.h"
@@ -85,6 +86,7 @@ static void open_core(struct lvm *vm)
     ltimer_open(vm, L);
     llog_open(vm, L);
     ljson_open(L, core);
+    lshared_open(vm, L);
     lservice_open(vm, L);
     lcaller_open(vm, L);
     lhandler_open(vm, L);

@@ -44,6 +44,8 @@ struct lvm {
     int (*bind_socket)(struct lvm *vm, const char *address, int backlog, struct lvm_socket *out);
     void (*unbind_socket)(struct lvm *vm, const char *address, int port);
     void *arg; /* the program's */
+    /* Folder for files in memory that all workers share, or NULL: there is none. The program's. */
+    const char *scratch;
 
     int hooks[LVM_HOOKS];
     int request_meta, caller_meta, error_meta, task_meta; /* registry references of metatables */
@@ -53,6 +55,7 @@ struct lvm {
     struct link ready;     /* tasks to be resumed in this turn */
     struct link alive;     /* all tasks there are, so that none is lost at the end */
     struct link listeners; /* struct llistener */
+    struct link dicts;     /* of lshared.c */
     struct loop_job run_ready;
     struct loop_job start_listeners;
     struct ltask *idle; /* pool of finished coroutines */

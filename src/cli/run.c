@@ -15,6 +15,7 @@
 #include "cli/version.h"
 #include "master/link.h"
 #include "master/master.h"
+#include "master/scratch.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -202,6 +203,7 @@ static int work(struct worker_link *link, void *arg)
     watch_master(w);
     w->vm = lvm_new(&w->loop, library_path(), false);
     w->vm->arg = w;
+    w->vm->scratch = link_scratch(link);
     w->vm->bind_socket = bind_socket;
     w->vm->unbind_socket = unbind_socket;
     w->vm->on_loaded = on_loaded;
@@ -257,9 +259,12 @@ int check_command(const struct options *o)
     struct loop loop;
     loop_init(&loop);
     struct lvm *vm = lvm_new(&loop, library_path(), true);
+    struct scratch *scratch = scratch_open();
+    vm->scratch = scratch ? scratch_path(scratch) : NULL;
     int status = lvm_check(vm, o->app, o->args);
     fflush(stdout);
     lvm_free(vm);
+    scratch_close(scratch);
     loop_deinit(&loop);
     log_close(1);
     return status;

@@ -18,6 +18,7 @@
 
 #include "master/control.h"
 #include "master/master.h"
+#include "master/scratch.h"
 #include "master/sockets.h"
 #include "net/loop.h"
 #include "net/tls.h"
@@ -52,6 +53,7 @@ struct master {
     struct loop_timer
         keep; /* always active, so that the loop does not run out of things to wait for */
     struct sockets *sockets;
+    struct scratch *scratch; /* or NULL: there is no place for it */
     struct control *control;
     double started;
     bool any_ready; /* some worker has been ready once */

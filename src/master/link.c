@@ -20,6 +20,7 @@ struct worker_link {
     bool stopped;            /* STOP has been told */
     bool certs, new_tickets; /* kept for link_next */
     struct tls_tickets tickets;
+    char *scratch;
 };
 
 struct worker_link *link_new(int fd, int worker, int workers)
@@ -32,7 +33,19 @@ struct worker_link *link_new(int fd, int worker, int workers)
 void link_free(struct worker_link *link)
 {
     close(link->fd);
+    mem_free(link->scratch);
     mem_free(link);
+}
+
+void link_set_scratch(struct worker_link *link, const char *path)
+{
+    mem_free(link->scratch);
+    link->scratch = path ? mem_strdup(path) : NULL;
+}
+
+const char *link_scratch(const struct worker_link *link)
+{
+    return link->scratch;
 }
 
 static int fail(struct link_bound *bound, const char *address, const char *why)

@@ -89,8 +89,14 @@ const struct tls_tickets *link_tickets(const struct worker_link *link);
 int link_worker(const struct worker_link *link);
 int link_workers(const struct worker_link *link);
 
+/* The folder for files in memory that all workers share (scratch.h); NULL: there is none. */
+const char *link_scratch(const struct worker_link *link);
+
 /* The worker's end, made by the master after the fork; takes the descriptor. And its end. */
 struct worker_link *link_new(int fd, int worker, int workers);
 void link_free(struct worker_link *link);
+
+/* Notes that folder, of which it takes a copy; NULL is allowed. */
+void link_set_scratch(struct worker_link *link, const char *path);
 
 #endif

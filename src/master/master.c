@@ -230,6 +230,7 @@ static struct master *master_new(const struct master_config *config)
     loop_timer_start(&m->loop, &m->keep, FOREVER);
     m->started = loop_now(&m->loop);
     m->sockets = sockets_new(config->workers);
+    m->scratch = scratch_open();
     for (int i = 0; i < config->workers; i++)
         worker_init(&m->workers[i], m, i);
     start_signals(m);
@@ -251,6 +252,7 @@ void master_forget(struct master *m)
         worker_forget(w);
     control_forget(m->control);
     sockets_forget(m->sockets);
+    scratch_forget(m->scratch);
     master_free(m);
 }
 
@@ -278,6 +280,7 @@ int master_run(const struct master_config *config)
     struct master *m = master_new(config);
     int status = run(m);
     sockets_free(m->sockets);
+    scratch_close(m->scratch);
     master_free(m);
     if (config->pid_file)
         pidfile_remove(config->pid_file);

@@ -172,14 +172,16 @@ static _Noreturn void live(struct worker *w, int fd)
 {
     const struct master_config *config = w->master->config;
     int number = w->number;
+    struct worker_link *link = link_new(fd, number, config->workers);
     log_set_worker(number);
+    if (w->master->scratch)
+        link_set_scratch(link, scratch_path(w->master->scratch));
     master_forget(w->master);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    struct worker_link *link = link_new(fd, number, config->workers);
     int status = config->work(link, config->arg);
     link_free(link);
     log_close(1);

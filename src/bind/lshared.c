@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Shared dictionaries for Lua: values become bytes on their way in (lshared_pack.h) and are made
+ * anew on their way out, so what an app gets is its own. A dictionary is a userdata that is kept
+ * until the state is closed, because LMDB wants a file opened once only.
+ *
+ * The buffer for the bytes belongs to the dictionary: a call that Lua cuts short (no memory) leaves
+ * nothing behind but what the next call overwrites.
+ */
+#include "bind/lshared.h"
+
+#include "base/mem.h"
+#include "bind/lshared_pack.h"
+#include "server/store.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CLASS "neap.SharedDict"
+#define BUFFER_KEPT ((size_t)64 * 1024)
+
+struct ldict {
+    struct link link; /* in vm->dicts */
+    struct store *store;
+    struct buf bytes;
+    size_t size;
+    char name[80];
+};
+
+static struct ldict *check_dict(lua_State *L)
+{
+    return luaL_checkudata(L, 1, CLASS);
+}
+
+static struct store_key check_key(lua_State *L, int index)
+{
+    struct store_key key;
+    key.bytes = luaL_checklstring(L, index, &key.len);
+    return key;
+}
+
+/* An empty buffer for the bytes of one value. */
+static struct buf *fresh(struct ldict *d)
+{
+    if (d->bytes.cap > BUFFER_KEPT)
+        buf_free(&d->bytes);
+    buf_consume(&d->bytes, buf_len(&d->bytes));
+    return &d->bytes;
+}
+
+/* Pushes nil and what an enum store_result means; returns 2. */
+static int failed(lua_State *L, struct ldict *d, int result)
+{
+    lua_pushnil(L);
+    switch (result) {
+    case STORE_FULL:
+        lua_pushfstring(L, "%s is full (maxSize %d MiB)", d->name, (int)(d->size >> 20));
+        break;
+    case STORE_ARGUMENT:
+        lua_pushfstring(L, "%s: a key has 1 to %d bytes, a value at most %d", d->name,
+                        STORE_KEY_MAX, STORE_VALUE_MAX);
+        break;
+    case STORE_KIND: lua_pushfstring(L, "%s: what is stored there is no number", d->name); break;
+    case STORE_RANGE: lua_pushfstring(L, "%s: the sum is too large", d->name); break;
+    case STORE_NOMEM: lua_pushfstring(L, "%s: no memory", d->name); break;
+    default: lua_pushfstring(L, "%s: %s", d->name, store_error(d->store));
+    }
+    return 2;
+}
+
+/* --- Reading -------------------------------------------------------------------------------- */
+
+static int shared_get(lua_State *L)
+{
+    struct ldict *d = check_dict(L);
+    struct store_key key = check_key(L, 2);
+    uint8_t kind;
+    int result = store_get(d->store, &key, fresh(d), &kind);
+    if (result < 0)
+        return failed(L, d, result);
+    if (kind == 0)
+        return 0;
+    lua_settop(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    if (lshared_unpack(L, kind, &d->bytes, 3))
+        return 1;
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: the file is damaged: what is stored there has no meaning", d->name);
+    return 2;
+}
+
+static int shared_ttl(lua_State *L)
+{
+    struct ldict *d = check_dict(L);
+    struct store_key key = check_key(L, 2);
+    double seconds;
+    int result = store_ttl(d->store, &key, &seconds);
+    if (result < 0)
+        return failed(L, d, result);
+    if (seconds < 0)
+        return 0;
+    lua_pushnumber(L, seconds);
+    return 1;
+}
+
+/* Keys one after the other, each with its length in front. */
+static void on_key(void *arg, const void *key, size_t len)
+{
+    struct buf *b = arg;
+    uint16_t length = (uint16_t)len;
+    if (buf_reserve(b, sizeof length + len) < 0)
+        return; /* the count that lacks is noticed */
+    (void)buf_append(b, &length, sizeof length);
+    (void)buf_append(b, key, len);
+}
+
+static int push_keys(lua_State *L, const struct buf *b)
+{
+    const uint8_t *p = b->data ? buf_bytes(b) : NULL, *end = p ? p + buf_len(b) : NULL;
+    lua_newtable(L);
+    for (int i = 1; p < end; i++) {
+        uint16_t length;
+        memcpy(&length, p, sizeof length);
+        lua_pushlstring(L, (const char *)p + sizeof length, length);
+        lua_rawseti(L, -2, i);
+        p += sizeof length + length;
+    }
+    return 1;
+}
+
+static int shared_keys(lua_State *L)
+{
+    struct ldict *d = check_dict(L);
+    struct store_keys query = {
+        .prefix = check_key(L, 2),
+        .limit = (unsigned)luaL_checkinteger(L, 3),
+        .found = on_key,
+        .arg = fresh(d),
+    };
+    int result = store_keys(d->store, &query);
+    if (result < 0)
+        return failed(L, d, result);
+    push_keys(L, &d->bytes);
+    lua_pushboolean(L, query.more);
+    return 2;
+}
+
+/* --- Changing ------------------------------------------------------------------------------- */
+
+static int write_done(lua_State *L, struct ldict *d, struct store_write *w)
+{
+    int result = store_write(d->store, w);
+    if (result < 0)
+        return failed(L, d, result);
+    if (w->what == STORE_INCR)
+        lua_pushnumber(L, w->sum);
+    else
+        lua_pushboolean(L, w->done);
+    return 1;
+}
+
+/* What lshared_pack says of a value that cannot be stored. */
+static int refused(lua_State *L, struct ldict *d, const struct lshared_pack *p,
+                   enum lshared_packed result)
+{
+    if (result == LSHARED_NOMEM)
+        return failed(L, d, STORE_NOMEM);
+    lua_pushnil(L);
+    lua_pushstring(L, p->error);
+    lua_pushboolean(L, result == LSHARED_CANNOT);
+    return 3;
+}
+
+static int shared_set(lua_State *L)
+{
+    struct ldict *d = check_dict(L);
+    struct lshared_pack pack = {.out = fresh(d), .limit = STORE_VALUE_MAX};
+    struct store_write w = {
+        .what = lua_toboolean(L, 5) ? STORE_ADD : STORE_SET,
+        .key = check_key(L, 2),
+        .ttl = luaL_checknumber(L, 4),
+    };
+    pack.array = lua_topointer(L, lua_upvalueindex(2));
+    lua_pushvalue(L, 3);
+    enum lshared_packed result = lshared_pack(L, &pack);
+    if (result != LSHARED_PACKED)
+        return refused(L, d, &pack, result);
+    w.value = (struct store_value){pack.kind, buf_bytes(&d->bytes), buf_len(&d->bytes)};
+    return write_done(L, d, &w);
+}
+
+static int shared_incr(lua_State *L)
+{
+    struct ldict *d = check_dict(L);
+    struct store_write w = {
+        .what = STORE_INCR,
+        .key = check_key(L, 2),
+        .number = luaL_checknumber(L, 3),
+        .initial = luaL_checknumber(L, 4),
+    };
+    return write_done(L, d, &w);
+}
+
+static int shared_delete(lua_State *L)
+{
+    struct ldict *d = check_dict(L);
+    struct store_write w = {.what = STORE_DELETE, .key = check_key(L, 2)};
+    return write_done(L, d, &w);
+}
+
+/* --- Opening -------------------------------------------------------------------------------- */
+
+/* Who has that file open already; NULL: nobody. */
+static const struct ldict *holder_of(struct lvm *vm, const char *path)
+{
+    for (struct link *l = vm->dicts.next; l != &vm->dicts; l = l->next) {
+        const struct ldict *d = LIST_ITEM(l, struct ldict, link);
+        if (store_is(d->store, path))
+            return d;
+    }
+    return NULL;
+}
+
+/* Where the file is: as asked for, or in the folder for files in memory. `neap check` touches no
+ * file of the app's. */
+static bool choose_path(lua_State *L, struct lvm *vm, struct store_config *config)
+{
+    config->disk = !lua_isnil(L, 2) && !vm->check;
+    if (config->disk)
+        config->path = luaL_checkstring(L, 2);
+    else if (vm->scratch)
+        config->path = lua_pushfstring(L, "%s/%s.dict", vm->scratch, lua_tostring(L, 1));
+    return config->path != NULL;
+}
+
+static int shared_open(lua_State *L)
+{
+    struct lvm *vm = lvm_of(L);
+    struct store_config config = {.size = (size_t)luaL_checknumber(L, 3)};
+    const char *name = luaL_checkstring(L, 1);
+    char error[256] = "there is no place for files in memory: neither /dev/shm nor TMPDIR is one";
+    const struct ldict *other = NULL;
+    lua_settop(L, 3);
+    bool place = choose_path(L, vm, &config);
+    struct ldict *d = lua_newuserdata(L, sizeof *d);
+    *d = (struct ldict){.size = config.size};
+    snprintf(d->name, sizeof d->name, "shared.dict \"%s\"", name);
+    if (place && (other = holder_of(vm, config.path)))
+        snprintf(error, sizeof error, "%.150s: %s has that file", config.path, other->name);
+    else if (place)
+        d->store = store_open(&config, error);
+    if (!d->store) {
+        lua_pushnil(L);
+        lua_pushstring(L, error);
+        return 2;
+    }
+    list_append(&vm->dicts, &d->link);
+    luaL_getmetatable(L, CLASS);
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
+static int dict_gc(lua_State *L)
+{
+    struct ldict *d = check_dict(L);
+    list_remove(&d->link);
+    store_close(d->store);
+    buf_free(&d->bytes);
+    return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"sharedOpen", shared_open},     {"sharedGet", shared_get},
+    {"sharedSet", shared_set},       {"sharedIncr", shared_incr},
+    {"sharedDelete", shared_delete}, {"sharedKeys", shared_keys},
+    {"sharedTtl", shared_ttl},       {NULL, NULL},
+};
+
+/* Upvalues: the vm, json.array's metatable. */
+void lshared_open(struct lvm *vm, lua_State *L)
+{
+    link_init(&vm->dicts);
+    luaL_newmetatable(L, CLASS);
+    lua_pushcfunction(L, dict_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    lua_pushlightuserdata(L, vm);
+    lua_getfield(L, -2, "jsonArray");
+    luaL_setfuncs(L, functions, 2);
+}
