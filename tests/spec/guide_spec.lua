@@ -177,6 +177,25 @@ describe("docs/guide.md", function()
     assert.equal(6, select(2, output:gsub("%l+\t%d\n", "")))
   end)
 
+  it("answers in pieces", function()
+    serve("pieces.lua", function()
+      local client = assert(testing.connect "/pieces")
+      local function answers(text, ...)
+        client:writeTextMessage(text)
+        for _, expected in ipairs { ... } do
+          assert.equal(expected, client:readMessage())
+        end
+      end
+      answers("countdown", '{"left":2}', '{"left":1}', '{"left":0}')
+      answers("tree", "left 1", "left 2", "right 1", "right 2")
+      answers("go", "ready", "steady", "go")
+      answers("one two", "one", "two")
+      client:writeTextMessage "countdown"
+      answers("beside it", "beside", "it", '{"left":2}')
+      client:close()
+    end)
+  end)
+
   it("takes orders", function()
     serve("orders.lua", function()
       local client = assert(testing.connect "/orders")
