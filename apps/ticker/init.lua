@@ -22,13 +22,15 @@ task.every(interval, function()
   end
 end)
 
+local Id = constraint.int { minValue = 1, maxValue = 100 } -- so there are never more than 100 streams to remember
+
 local Subscribe = constraint.record {
-  id = constraint.int { minValue = 1 },
+  id = Id,
   symbol = constraint.enum { "AAA", "BBB", "CCC" },
   count = constraint.optional(constraint.int { minValue = 1 }), -- so many prices; without end when left out
 }
 
-local Unsubscribe = constraint.record { id = constraint.int { minValue = 1 } }
+local Unsubscribe = constraint.record { id = Id }
 
 local function refuse(self, caller, err)
   return { event = "refused", why = err.message }
@@ -36,19 +38,20 @@ end
 
 local Ticker = websocket.service("Ticker", {
   onOpen = function(self)
-    self.wanted = {} -- by id: the stream that is to go on
+    self.wanted = {} -- by id: what was subscribed to last
     return { event = "welcome", symbols = { "AAA", "BBB", "CCC" } }
   end,
 
   onSubscribe = websocket.bind(Subscribe, function(self, caller, wish)
-    local subscription = {}
-    self.wanted[wish.id] = subscription -- a stream of the same id ends
     local sent = 0
+    self.wanted[wish.id] = wish -- a stream of the same id ends
     return function()
-      if sent > 0 then
+      if sent == wish.count then
+        return nil
+      elseif sent > 0 then
         task.sleep(interval)
       end
-      if sent == wish.count or self.wanted[wish.id] ~= subscription then
+      if self.wanted[wish.id] ~= wish then
         return nil
       end
       sent = sent + 1
