@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True        # nothing but build/ is ever written in th
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 
 from neaptest import (  # noqa: E402,F401
-    BINARY, CLOSE, CONT, PING, PONG, TEXT, Authority, Bystander, Failed, Raw, SLACK, Server, Suite,
+    BINARY, CLOSE, CONT, PING, PONG, TEXT, Authority, Bystander, Failed, Raw, SECONDS, SLACK, Server, Suite,
     accept_value, close_payload, frame, no_sanitizer_report, request, wait_until)
 
 OVER_TLS = "--tls" in sys.argv
@@ -69,8 +69,8 @@ def server():
 
 
 def ws(path="/big", headers=()):
-    """A new connection, upgraded."""
-    return Raw(server().port, path, headers)
+    """A new connection, upgraded. Some messages are large, and the machine may be busy."""
+    return Raw(server().port, path, headers, seconds=SECONDS * 4)
 
 
 def barrier():

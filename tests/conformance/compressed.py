@@ -9,58 +9,15 @@ Left out: cases about the size of what the server sends, and about reserved bits
 """
 import fnmatch
 import os
-import zlib
 
 os.environ["CONFORMANCE_THRESHOLD"] = "0"
 
 import common  # noqa: E402
-from common import CONT, TEXT, BINARY, Failed, frame  # noqa: E402
+from common import CONT, Failed, Raw, frame  # noqa: E402
+from neaptest.client import RSV1  # noqa: E402
+from neaptest.over import pack  # noqa: E402
 
 LEFT_OUT = ("*rsv*", "limits.outgoing*")
-RSV1 = 4
-
-
-def unpack(data):
-    return zlib.decompressobj(-15).decompress(data + b"\0\0\xff\xff")
-
-
-def pack(data):
-    z = zlib.compressobj(6, zlib.DEFLATED, -15)
-    return (z.compress(data) + z.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-
-class Compressing(common.Raw):
-    """Offers compression with every upgrade by path, and reads compressed messages."""
-    unpacked = 0                        # in the whole run: it must have been about something
-
-    def __init__(self, port, path=None, headers=(), **options):
-        offer = [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")]
-        super().__init__(port, path, list(headers) + offer, **options)
-        if path is not None and not self.response.header("Sec-WebSocket-Extensions"):
-            raise Failed("no compression was agreed upon")
-
-    def recv_message(self, seconds=None, controls=None):
-        first = self.recv_frame
-
-        def noted(wait=None):
-            fin, rsv, op, data = first(wait)
-            if rsv == RSV1 and op in (TEXT, BINARY):
-                state.append(True)
-                rsv = 0
-            return fin, rsv, op, data
-
-        state = []
-        self.recv_frame = noted
-        try:
-            op, data = super().recv_message(seconds, controls)
-        finally:
-            del self.recv_frame
-        if state:
-            Compressing.unpacked += 1
-            data = unpack(data)
-        return op, data
-
-
 plain_echoes = common.echoes
 
 
@@ -81,7 +38,7 @@ def echoes(op, payload, parts=None, path="/big", apart=True):
         common.good_bye(c)
 
 
-common.Raw, common.echoes = Compressing, echoes
+Raw.compress, common.echoes = True, echoes
 
 import framing  # noqa: E402,F401 - each import adds its cases
 import control  # noqa: E402,F401
@@ -90,15 +47,15 @@ import utf8  # noqa: E402,F401
 import closing  # noqa: E402,F401
 
 suite = common.suite
-suite.name = "compressed"
+suite.name = suite.name.replace("conformance", "compressed")
 suite.cases = [case for case in suite.cases
                if not any(fnmatch.fnmatch(case[0], pattern) for pattern in LEFT_OUT)]
 
 
 @suite.final("end.compressed", "replies were compressed indeed")
 def _():
-    if Compressing.unpacked < 100:
-        raise Failed("only %d messages were compressed" % Compressing.unpacked)
+    if Raw.unpacked < 100:
+        raise Failed("only %d messages were compressed" % Raw.unpacked)
 
 
 @suite.final("end.log", "no error in the log but those that were asked for; an orderly end")

@@ -138,14 +138,13 @@ def _():
         for i in range(20):
             data += frame(CONT if i else TEXT, "%d," % i, fin=i == 19) + frame(PING, "%d" % i)
         c.send(data)
-        got = []
-        while len(got) < 21:
-            got.append(c.recv_frame()[2:])
-        pongs = [p for op, p in got if op == PONG]
-        texts = [p for op, p in got if op == TEXT]
-        if pongs != [b"%d" % i for i in range(20)] or \
-                texts != ["".join("%d," % i for i in range(20)).encode()]:
-            raise Failed("got %r" % got)
+        pongs = []
+        got = c.recv_message(controls=pongs)
+        while len(pongs) < 20:
+            pongs.append(c.recv_frame()[2:])
+        if pongs != [(PONG, b"%d" % i) for i in range(20)] or \
+                got != (TEXT, "".join("%d," % i for i in range(20)).encode()):
+            raise Failed("got %r and %r" % (got, pongs))
 
 
 # -- pongs

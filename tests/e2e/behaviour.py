@@ -23,7 +23,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 
 from neaptest import (  # noqa: E402,F401
     BINARY, CLOSE, CONT, INSTRUMENTED, PING, PONG, TEXT, Bystander, Failed, Once, Raw, SECONDS,
-    SLACK, Server, Suite, close_payload, fds, frame, no_sanitizer_report, request, run_neap, wait_until)
+    SLACK, Server, Suite, close_payload, fds, frame, no_sanitizer_report, over, request, run_neap,
+    wait_until)
 
 PRELUDE = r"""
 local json = require "neap.json"

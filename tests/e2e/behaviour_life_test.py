@@ -185,7 +185,7 @@ def broken(ident, what, route, data, code, kind, *before):
     suite.add("broken." + ident, what, case)
 
 
-broken("rsv", "reserved bit", "echo", frame(TEXT, "x", rsv=4), 1002, "CorruptedFrameError")
+broken("rsv", "reserved bit", "echo", frame(TEXT, "x", rsv=2), 1002, "CorruptedFrameError")
 broken("opcode", "reserved opcode", "echo", frame(3, "x"), 1002, "CorruptedFrameError")
 broken("mask", "a frame without mask", "echo", frame(TEXT, "x", mask=None), 1002,
        "CorruptedFrameError")

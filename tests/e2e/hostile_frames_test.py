@@ -46,10 +46,10 @@ end })
 """)
 
 
-def sends(data, code, path="/echo", pause=None, after=b""):
+def sends(data, code, path="/echo", pause=None, after=b"", compress=None):
     """The close comes before `after` is sent, where there is any."""
     def act():
-        with Raw(target.port, path) as c:
+        with Raw(target.port, path, compress=compress) as c:
             for part in data if isinstance(data, (list, tuple)) else [data]:
                 c.send(part)
                 if pause:
@@ -65,18 +65,18 @@ def sends(data, code, path="/echo", pause=None, after=b""):
     return act
 
 
-def line(ident, what, code, spec, payload=b"", path="/echo"):
+def line(ident, what, code, spec, payload=b"", **options):
     """spec: hex, `m` for the mask bytes; payload is what follows, masked."""
     data = b"".join(MASK if part == "m" else bytes.fromhex(part)
                     for part in spec.replace("m", " m ").split())
-    target.add(suite, ident, what, sends(data + payload, code, path))
+    target.add(suite, ident, what, sends(data + payload, code, **options))
 
 
 line("H01", "unmasked frame", 1002, "8105 48656c6c6f")
 line("H01.empty", "unmasked, empty", 1002, "8100")
 line("H01.ping", "unmasked ping", 1002, "8900")
 line("H01.close", "unmasked close", 1002, "8802 03e8")
-line("H02", "RSV1 without extension", 1002, "C180m")
+line("H02", "RSV1 without extension", 1002, "C180m", compress=False)
 line("H03.rsv2", "RSV2", 1002, "A180m")
 line("H03.rsv3", "RSV3", 1002, "9180m")
 line("H03.all", "all three", 1002, "F180m")
@@ -246,7 +246,7 @@ def _():
 
     def act():
         good = [Raw(target.port, "/topic") for _ in range(3)]
-        with Raw(target.port, "/topic", rcvbuf=4096) as slow, Raw(target.port, "/publish") as control:
+        with Raw(target.port, "/topic", rcvbuf=4096, compress=False) as slow, Raw(target.port, "/publish") as control:
             readers = [threading.Thread(target=all_of, args=(c, count, got), daemon=True) for c in good]
             for reader in readers:
                 reader.start()

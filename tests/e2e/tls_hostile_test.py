@@ -4,9 +4,11 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 from tls import (
@@ -173,6 +175,41 @@ def _():
             need(c.handshake("/echo").status == 503, "503")
         first.text("alone")
         first.expect(TEXT, "alone")
+
+
+@suite.case("stopping.queue", "L26: what waits to be accepted at the stop gets its handshake, then 503")
+def _():
+    s = tls_server(options=["--workers", "1", "--drain", "30"])
+    last = Raw(s.port, "/echo", tls=ca.client())    # keeps the server until it has answered the close frame
+    answers = []
+
+    def knock():
+        with Raw(s.port, tls=ca.client(), seconds=20 * SLACK) as c:
+            answers.append(c.handshake("/echo").status)
+            if answers[-1] == 101:
+                c.expect_close(1001, reply=True)
+    pid = s.workers()[0]
+    os.kill(pid, signal.SIGSTOP)
+    threads = [threading.Thread(target=knock) for _ in range(20)]
+    for t in threads:
+        t.start()
+    wait_until(lambda: waiting(s.port) >= 20, what="20 wait in the queue")
+    s.signal(signal.SIGTERM)
+    s.wait_log("stopping")
+    os.kill(pid, signal.SIGCONT)
+    for t in threads:
+        t.join()
+    # Some may have been accepted just before the worker heard of the end.
+    need(len(answers) == 20 and set(answers) <= {503, 101} and 503 in answers, answers)
+    last.expect_close(1001, reply=True)
+    need(s.wait_exit() == 0, "status %d" % s.status)
+
+
+def waiting(port):
+    """Connections in a listening socket's accept queue."""
+    with open("/proc/net/tcp") as f:
+        rows = [line.split() for line in f][1:]
+    return sum(int(r[4].split(":")[1], 16) for r in rows if int(r[1].rpartition(":")[2], 16) == port and r[3] == "0A")
 
 
 @suite.case("hostile.renegotiation", "TLS 1.2: asked to renegotiate, the server does not")

@@ -7,6 +7,7 @@
     Bystander  a well-behaved connection that must stay quick whatever the others do
     Authority  certificates for TLS, made on the spot
     Suite      a table of cases, run in order, `N passed, N failed` at the end
+    over       the same cases over TLS and compressed
 
 This is not a WebSocket library: nothing is corrected or answered behind the test's back. What
 the *server* sends is checked strictly (RFC 6455 §5.1: unmasked, §5.2: minimal length, §5.5:
@@ -15,10 +16,12 @@ control frames short and whole), so that every test of any suite also tests that
 Environment:
     NEAP          the program (default: build/neap of this checkout)
     NEAP_SLACK    factor on time limits (default 1; 8 for a program in a folder named *asan* etc.)
+    NEAP_OVER     "tls", "deflate" or both: what everything runs over (over.py)
     NEAP_WRAP     words put before the program, e.g. "valgrind -q"
 
 Only Debian's /usr/bin/python3 and its standard library are needed.
 """
+from . import over  # noqa: F401
 from .basics import APPS, INSTRUMENTED, NEAP, ROOT, SECONDS, SLACK, Failed, wait_until  # noqa: F401
 from .certs import Authority, openssl  # noqa: F401
 from .client import Bystander, Raw  # noqa: F401

@@ -11,23 +11,30 @@ import ssl
 import struct
 import time
 
+from . import over
 from .basics import SECONDS, SLACK, Failed
 from .wire import BINARY, CLOSE, CONT, TEXT, Response, brief, frame, request
+
+RSV1 = 4        # the message is compressed (RFC 7692 §6)
 
 
 class Raw:
     """One connection to a server. With `path` the upgrade is done (and must succeed) at once.
 
     port      a TCP port, or a path string for a unix: listener
-    tls       an ssl.SSLContext for wss; without one, Raw.secure if that is set
+    tls       an ssl.SSLContext for wss; without one, Raw.secure if that is set, or NEAP_OVER
     seconds   default deadline of everything that waits
     source    the address to come from
+    compress  offer compression with the upgrade by `path`, and use it; default: Raw.compress
     """
 
-    secure = None       # the context of all connections, for a suite that runs over TLS
+    secure = None               # the context of all connections, for a suite that runs over TLS
+    compress = over.DEFLATE
+    # In the run: connections over TLS, messages that went out and came in compressed.
+    secured = packed = unpacked = 0
 
     def __init__(self, port, path=None, headers=(), seconds=None, host="127.0.0.1", tls=None,
-                 rcvbuf=None, source=None):
+                 rcvbuf=None, source=None, compress=None):
         self.seconds = seconds or SECONDS
         family = socket.AF_UNIX if isinstance(port, str) else \
             socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -40,17 +47,26 @@ class Raw:
         self.sock.connect(port if isinstance(port, str) else (host, port))
         if family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tls = tls or Raw.secure
+        tls = tls or Raw.secure or over.context()
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
+            Raw.secured += 1
         self.buf = bytearray()
         self.eof = None             # "eof" or "reset" once the server has closed
         self.response = None
+        self.packs = False          # whole messages are sent compressed
         if path is not None:
-            response = self.handshake(path, headers)
-            if response.status != 101:
-                self.close()
-                raise Failed("upgrade of %s refused: %r" % (path, response))
+            self._upgrade(path, headers, Raw.compress if compress is None else compress)
+
+    def _upgrade(self, path, headers, compress):
+        headers = list(headers.items() if isinstance(headers, dict) else headers)
+        response = self.handshake(path, headers + [over.OFFER] * compress)
+        if response.status != 101:
+            self.close()
+            raise Failed("upgrade of %s refused: %r" % (path, response))
+        self.packs = compress
+        if self.packs and not response.header("Sec-WebSocket-Extensions"):
+            raise Failed("no compression was agreed upon")
 
     # -- bytes
 
@@ -164,6 +180,11 @@ class Raw:
 
     def send_frame(self, op, payload=b"", fin=True, rsv=0, mask=True, length_form=None,
                    length=None):
+        usual = fin and mask is True and not (rsv or length_form or length)
+        if self.packs and usual and op in (TEXT, BINARY):
+            rsv = RSV1
+            Raw.packed += 1
+            payload = over.pack(payload.encode() if isinstance(payload, str) else payload)
         self.send(frame(op, payload, fin, rsv, mask, length_form, length))
 
     def text(self, text, **options):
@@ -201,9 +222,11 @@ class Raw:
         Control frames fail, unless a list `controls` takes them as (op, payload).
         """
         deadline = self._deadline(seconds)
-        kind, parts = None, []
+        kind, parts, packed = None, [], False
         while True:
             fin, rsv, op, payload = self.recv_frame(max(0.001, deadline - time.monotonic()))
+            if self.packs and rsv == RSV1 and kind is None and op in (TEXT, BINARY):
+                packed, rsv = True, 0
             if rsv:
                 raise Failed("server set reserved bits %d" % rsv)
             if op >= 8:
@@ -216,7 +239,8 @@ class Raw:
             kind = op if kind is None else kind
             parts.append(payload)
             if fin:
-                return kind, b"".join(parts)
+                Raw.unpacked += packed
+                return kind, over.unpack(b"".join(parts)) if packed else b"".join(parts)
 
     def expect(self, op, payload, seconds=None):
         """The next message (op TEXT or BINARY) or control frame must be this one."""

@@ -16,6 +16,7 @@ import tempfile
 import threading
 
 from .basics import INSTRUMENTED, NEAP, SECONDS, Failed, wait_until
+from .over import prepared
 from .process import SANITIZER, alive, children, cpu, fds, no_sanitizer_report, rss
 
 
@@ -85,7 +86,7 @@ class Server:
             self.folder = tempfile.TemporaryDirectory(prefix="neaptest-")
             app = os.path.join(self.folder.name, "app.lua")
             with open(app, "w") as f:
-                f.write(lua)
+                f.write(prepared(lua))
         self.app = app
         line = shlex.split(os.environ.get("NEAP_WRAP", "")) + [NEAP, command, app]
         line += [str(o) for o in options]

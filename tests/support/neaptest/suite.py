@@ -8,6 +8,8 @@ import time
 import traceback
 
 from .basics import Failed
+from . import over
+from .client import Raw
 from .server import kill_all
 
 
@@ -28,7 +30,8 @@ class Suite:
     MOST_FAILURES = 100
 
     def __init__(self, name):
-        self.name, self.cases, self.finals = name, [], []
+        self.name, self.cases, self.finals = " over ".join([name, *sorted(over.OVER)]), [], []
+        self.left_out = []
         self.ids = set()
 
     def add(self, ident, what, fn, background=False):
@@ -52,6 +55,16 @@ class Suite:
             return fn
         return take
 
+    def not_over(self, what, reasons):
+        """Cases that do not apply over "tls" or "deflate": {id or pattern: why}. Known ones only."""
+        for pattern, why in reasons.items():
+            found = [c for c in self.cases if fnmatch.fnmatch(c[0], pattern)]
+            if not found:
+                raise ValueError("there is no case %s to be left out" % pattern)
+            if what in over.OVER:
+                self.cases = [c for c in self.cases if c not in found]
+                self.left_out += [(c[0], why) for c in found]
+
     def main(self, argv=None):
         """Run, print, and exit: 0 when something ran and nothing failed."""
         argv = sys.argv[1:] if argv is None else argv
@@ -62,6 +75,8 @@ class Suite:
         if "-l" in flags:
             for ident, what, _, _ in chosen + self.finals:
                 print("%-44s %s" % (ident, what))
+            for ident, why in self.left_out:
+                print("%-44s left out: %s" % (ident, why))
             sys.exit(0)
         began = time.monotonic()
         results = self._run_all(chosen, flags)
@@ -92,7 +107,14 @@ class Suite:
             thread.join()
         if chosen:
             results += [self._run(case, flags) for case in self.finals]
+        if over.OVER and len(chosen) == len(self.cases):
+            results.append(self._run(("end.over", "it was about that", self._check_over, False), flags))
         return results
+
+    @staticmethod
+    def _check_over():
+        if over.TLS and not Raw.secured or over.DEFLATE and not Raw.packed:
+            raise Failed("%d connections over TLS, %d compressed messages" % (Raw.secured, Raw.packed))
 
     def _run(self, case, flags):
         ident, what, fn, _ = case
