@@ -414,10 +414,8 @@ def fill(c, data):
 
 
 def read_while_sending(c, data, messages):
-    thread = threading.Thread(target=lambda: c.sock.sendall(data), daemon=True)
-    c.sock.settimeout(SECONDS * 4)
-    c.seconds = SECONDS * 4
-    # the socket's time limit is shared by both directions: only the first is set
+    c.seconds = SECONDS * 4     # of the socket, and so of both directions
+    thread = threading.Thread(target=lambda: c.send(data), daemon=True)
     thread.start()
     for message in messages:
         c.expect(TEXT, message, SECONDS * 4)
@@ -674,8 +672,8 @@ for name in ("beat", "beatfast"):
     @suite.case("beat.dead." + name, "a client that does not is closed (1001), told as 1006",
                 background=True)
     def _(name=name):
+        began = time.monotonic()
         with app.open(name) as c:
-            began = time.monotonic()
             pings = 0
             while True:
                 _, _, op, data = c.recv_frame()

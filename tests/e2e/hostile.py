@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 from neaptest.client import machine_load  # noqa: E402,F401
 from neaptest import (  # noqa: E402,F401
     BINARY, CLOSE, CONT, INSTRUMENTED, PING, PONG, TEXT, Bystander, Failed, Once, Raw, SECONDS,
-    SLACK, Server, Suite, close_payload, frame, request, wait_until)
+    SLACK, Server, Suite, close_payload, frame, over, request, wait_until)
 
 CROWD = 200 if INSTRUMENTED else 1000
 MASK = bytes.fromhex("37fa213d")

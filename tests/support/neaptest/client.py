@@ -6,9 +6,11 @@ length that is not minimal (§5.2), a long or fragmented control frame (§5.5).
 """
 import contextlib
 import os
+import select
 import socket
 import ssl
 import struct
+import threading
 import time
 
 from . import over
@@ -51,6 +53,7 @@ class Raw:
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
             Raw.secured += 1
+        self.lock = threading.Lock()
         self.buf = bytearray()
         self.eof = None             # "eof" or "reset" once the server has closed
         self.response = None
@@ -73,10 +76,35 @@ class Raw:
     def send(self, data):
         """Send all of it. A server that has closed already is no error here; reads tell."""
         try:
-            self.sock.settimeout(self.seconds)
-            self.sock.sendall(data)
+            if not isinstance(self.sock, ssl.SSLSocket):
+                self.sock.settimeout(self.seconds)
+                self.sock.sendall(data)
+                return
+            rest, deadline = memoryview(data), self._deadline(None)
+            while rest:
+                rest = rest[self._tls(self.sock.send, rest, deadline):]
         except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             pass
+
+    def _tls(self, fn, arg, deadline):
+        """One operation of a TLS socket. Reader and sender may be two threads; OpenSSL's are not."""
+        while True:
+            with self.lock:
+                self.sock.settimeout(0)
+                try:
+                    return fn(arg)
+                except ssl.SSLWantReadError:
+                    event = select.POLLIN
+                except ssl.SSLWantWriteError:
+                    event = select.POLLOUT
+                finally:
+                    self.sock.settimeout(self.seconds)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            poll = select.poll()
+            poll.register(self.sock, event)
+            poll.poll(left * 1000)
 
     def send_chops(self, data, size=1, pause=0):
         """Send in pieces of `size` bytes, each a segment of its own."""
@@ -89,10 +117,12 @@ class Raw:
         """Read more into buf. False at the end of the stream; fails past the deadline."""
         if self.eof:
             return False
-        left = deadline - time.monotonic()
         try:
-            self.sock.settimeout(max(left, 0.001))
-            data = self.sock.recv(262144)
+            if isinstance(self.sock, ssl.SSLSocket):
+                data = self._tls(self.sock.recv, 262144, deadline)
+            else:
+                self.sock.settimeout(max(deadline - time.monotonic(), 0.001))
+                data = self.sock.recv(262144)
         except (ConnectionResetError, BrokenPipeError):
             self.eof = "reset"
             return False
