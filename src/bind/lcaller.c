@@ -72,7 +72,7 @@ void lcaller_wake(struct lvm *vm, struct lcaller *lc)
         else
             ltask_wake(t, push_outcome(vm, t->co, lc, t->waits_for));
     }
-    if (!conn_writable(lc->conn))
+    if (!conn_writable(lc->conn) || lc->conn->hung_up)
         lstream_stop_all(lc);
     lc->conn->writers_wait = !link_empty(&lc->writers) || !link_empty(&lc->streams);
 }

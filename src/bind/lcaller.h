@@ -44,7 +44,7 @@ void lcaller_push_both(lua_State *L, const struct lcaller *lc);
 
 /*
  * Wakes who waits: writers once output is low, closers once the session is over. Stops the streams
- * once nothing can be sent any more.
+ * once nothing can be sent any more, or nobody is there to read it.
  */
 void lcaller_wake(struct lvm *vm, struct lcaller *lc);
 

@@ -51,6 +51,8 @@ void lstream_start(struct ltask *from, int source)
 {
     struct lcaller *lc = from->conn->user;
     struct lvm *vm = from->vm;
+    if (lc->conn->hung_up)
+        return; /* its messages are handled still, but it does not listen */
     struct ltask *t = ltask_get(vm, "stream");
     lua_rawgeti(t->co, LUA_REGISTRYINDEX, vm->hooks[LVM_STREAM]);
     lua_rawgeti(t->co, LUA_REGISTRYINDEX, lc->anchor);

@@ -48,6 +48,15 @@ struct stream {
 /* Takes over a connected, non-blocking socket (TCP or Unix). */
 void stream_init_plain(struct stream *s, int fd);
 
+enum stream_peer {
+    STREAM_PEER_THERE,    /* as far as is known */
+    STREAM_PEER_FINISHED, /* it sends no more; there may be unread data before that */
+    STREAM_PEER_GONE,     /* broken: what is written goes nowhere */
+};
+
+/* What has become of the peer, for who does not read at the moment. A system call. */
+enum stream_peer stream_peer(const struct stream *s);
+
 /*
  * Forgets TLS and keeps the socket, as a plain stream from now on: for an answer to a peer that has
  * not spoken TLS at all (plain_http). What it said is lost.

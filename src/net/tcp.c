@@ -3,6 +3,7 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -48,6 +49,14 @@ static void plain_close(struct stream *s)
 }
 
 static const struct stream_ops plain_ops = {plain_read, plain_write, plain_finish, plain_close};
+
+enum stream_peer stream_peer(const struct stream *s)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLRDHUP};
+    if (poll(&p, 1, 0) <= 0)
+        return STREAM_PEER_THERE;
+    return p.revents & POLLERR ? STREAM_PEER_GONE : STREAM_PEER_FINISHED;
+}
 
 void stream_init_plain(struct stream *s, int fd)
 {

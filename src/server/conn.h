@@ -72,6 +72,7 @@ struct conn {
     bool write_reads : 1;  /* ... until there is input: TLS has to read first */
     bool read_writes : 1;  /* nothing can be read until output is taken: the reverse */
     bool shaken : 1;       /* the TLS handshake was in time: the head has the rest of its own */
+    bool hung_up : 1;      /* the peer has finished sending, behind what is not read yet */
     bool writers_wait : 1; /* set by the layer above: tell on_drain */
     bool pong_due : 1;     /* our ping has not been answered */
     bool peer_closed : 1;  /* end of data has been read */

@@ -10,6 +10,7 @@
  *      message assembly                assembly_since + …          fail 1008
  *      heartbeat                       ping_sent + ping_interval   ping
  *      its answer                      ping_sent + pong_timeout    close 1001, socket closed
+ *      not read, since messages wait   every other second          look whether the peer is there
  *
  * While a ping is unanswered no other follows: the answer is due a time after the one that was
  * sent, however short the interval is.
@@ -21,13 +22,21 @@
 
 #include <math.h>
 
+#define LOOK_SECONDS 2.0
+
 struct conn_timer {
     struct loop_timer timer;
     struct conn *conn;
-    double at; /* when it fires, while it is active */
+    double at;     /* when it fires, while it is active */
+    double looked; /* after the peer: see look_after_peer */
 };
 
 static void on_time(struct loop_timer *timer);
+
+static double now_of(const struct conn *c)
+{
+    return loop_now(c->endpoint->server->loop);
+}
 
 static double earlier(double a, double b)
 {
@@ -62,6 +71,8 @@ static double next_deadline(const struct conn *c)
         at = earlier(at, after(c->ping_sent, config->ping_interval));
     if (c->assembly_since > 0)
         at = earlier(at, after(c->assembly_since, config->message_timeout));
+    if (c->stalled && !c->hung_up)
+        at = earlier(at, (c->timer ? c->timer->looked : now_of(c)) + LOOK_SECONDS);
     return at;
 }
 
@@ -74,6 +85,7 @@ void conn_timer_arm(struct conn *c)
     if (!t) {
         t = c->timer = mem_alloc(sizeof *t);
         t->conn = c;
+        t->looked = now_of(c);
         loop_timer_init(&t->timer, on_time);
     }
     struct loop *loop = c->endpoint->server->loop;
@@ -128,9 +140,28 @@ static void idle(struct conn *c, double now)
         conn_close(c, WS_GOING_AWAY, reason, sizeof reason - 1, c->route->config.close_timeout);
 }
 
+/*
+ * As long as messages wait the socket is not read, and nobody would hear that its peer is gone: a
+ * client could leave behind connections that wait for ever. What it sent before it finished is
+ * still told.
+ */
+static void look_after_peer(struct conn *c, double now)
+{
+    if (!c->stalled || c->hung_up || now < c->timer->looked + LOOK_SECONDS)
+        return;
+    c->timer->looked = now;
+    enum stream_peer peer = stream_peer(&c->stream);
+    c->hung_up = peer == STREAM_PEER_FINISHED;
+    if (peer == STREAM_PEER_GONE)
+        conn_gone(c);
+}
+
 static void session_deadlines(struct conn *c, double now)
 {
     const struct route_config *config = &c->route->config;
+    look_after_peer(c, now);
+    if (c->state == CONN_GONE)
+        return;
     if (pong_awaited(c) && now >= after(c->ping_sent, config->pong_timeout)) {
         if (conn_ws_wants_input(c)) {
             heart_stopped(c);

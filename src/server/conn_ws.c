@@ -243,6 +243,8 @@ void conn_ws_dispatch(struct conn *c)
         c->crowded = crowded(c);
     absorb(c);
     c->telling = false;
+    if (c->stalled)
+        conn_timer_arm(c);
     if (late && !c->over)
         note_assembly(c);
 }

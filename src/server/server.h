@@ -39,8 +39,8 @@ struct server_hooks {
     /* Exactly once for each connection that opened; the last thing told but for on_free. */
     bool (*on_close)(struct conn *c, unsigned code, const char *reason, size_t len);
     /*
-     * Output has drained below max_buffered, or the session has ended: who waits for either may go
-     * on.
+     * Output has drained below max_buffered, the session has ended, or the peer has hung up: who
+     * waits for one of them may go on.
      */
     void (*on_drain)(struct conn *c);
     /* The connection is about to be freed: forget it. Also told for those that never opened. */

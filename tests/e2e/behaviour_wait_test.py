@@ -383,6 +383,17 @@ def _():
     wait_until(lambda: app.get().fds() <= before, what="descriptors back")
 
 
+@suite.case("wait.forever.unread", "also when the client has left more behind than is read")
+def _():
+    before = app.get().fds()
+    with app.open("forever", "forever-unread") as c:
+        c.send(frame(TEXT, "x") + frame(TEXT, "y" * 8000) * 12)
+        app.noted(c.id, "message x")
+        app.barrier()
+        c.reset()
+    wait_until(lambda: app.get().fds() <= before, what="descriptors back")
+
+
 @suite.case("wait.much", "more than 64 KiB wait: reading stops, nothing is lost")
 def _():
     with app.open("waits") as c:

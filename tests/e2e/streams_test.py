@@ -206,11 +206,18 @@ recorded("twice", {}, { onMessage = function(self)
   end)
   return twice[self.id]
 end })
+local refused = {}
+listener:attach("/refused", { onTextMessage = function(_, _, id) return refused[id] or {} end })
 recorded("writes", { maxBufferedBytes = 50000 }, { onMessage = function(self, caller)
   for t = 1, 8 do
     task.spawn(function()
-      for i = 1, 20 do
-        assert(caller:writeMessage(("%d %02d "):format(t, i) .. ("x"):rep(9995)))
+      for i = 1, 80 do
+        local sent, err = caller:writeMessage(("%d %02d "):format(t, i) .. ("x"):rep(9995))
+        if not sent then
+          refused[self.id] = refused[self.id] or {}
+          table.insert(refused[self.id], err.kind)
+          return
+        end
       end
       self.note("task " .. t)
     end)
@@ -445,14 +452,14 @@ def _():
         app.noted(c.id, "message x")
         app.barrier()
         last = {}
-        for _ in range(160):
+        for _ in range(640):
             text = c.recv_message()[1].decode()[:5]
             task, i = int(text[0]), int(text[2:])
             if i != last.get(task, 0) + 1:
                 raise Failed("task %d wrote %d after %d" % (task, i, last.get(task, 0)))
             last[task] = i
         finish(c)
-    if set(last.values()) != {20} or len(last) != 8:
+    if set(last.values()) != {80} or len(last) != 8:
         raise Failed("not all was written: %r" % last)
 
 
@@ -462,8 +469,13 @@ def _():
         c.text("x")
         app.noted(c.id, "message x")
         c.recv_until(lambda data: len(data) > 100000)
+        if len([n for n in app.seen(c.id) if n.startswith("task")]) == 8:
+            raise Failed("nothing waited")
         c.reset()
     app.noted(c.id, "close 1006")
+    done = len([n for n in app.seen(c.id) if n.startswith("task")])
+    want = '["%s"]' % '","'.join(["ConnectionError"] * (8 - done))
+    wait_until(lambda: asked("refused", c.id) == want, None, "all are told")
 
 
 # -- the end
@@ -569,6 +581,20 @@ def _():
             act(c)
             app.noted(c.id, closed)
         none_left()
+
+
+for how, act in {"reset": lambda c: c.reset(), "fin": lambda c: c.close()}.items():
+    @suite.case("most.unread." + how, "the same when it leaves behind more than is read")
+    def _(act=act):
+        with app.open("many") as c:
+            c.send(frame(TEXT, "x") * MOST + frame(TEXT, "x" * 8000) * 12)
+            app.told(c.id, "open", *["message x"] * MOST)
+            app.barrier()
+            act(c)
+            app.noted(c.id, "close 1006", SECONDS * 2)
+        begun = app.seen(c.id).count("message x")
+        if begun != MOST:
+            raise Failed("%d streams" % begun)
 
 
 @suite.case("most.flood", "clients that start streams without end and never read")
