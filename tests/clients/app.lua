@@ -15,7 +15,13 @@ local echo = {
 -- What each /watched/ID connection was told when it ended.
 local seen = {}
 
-local listener = websocket.listener(arg[1] or 0, { host = "127.0.0.1", server = "clients-suite" })
+-- With a certificate and its key: over TLS, and whatever is sent is compressed.
+local listener = websocket.listener(arg[1] or 0, {
+  host = "127.0.0.1",
+  server = "clients-suite",
+  secureSocket = arg[3] and { key = { certFile = arg[2], keyFile = arg[3] } },
+  compression = arg[3] and { threshold = 0 },
+})
 
 listener:attach("/echo", { maxFrameSize = 32 * MIB, maxMessageSize = 32 * MIB, maxFragments = 100000 }, echo)
 listener:attach("/limited", { maxMessageSize = 1000, maxFragments = 4 }, echo)

@@ -11,7 +11,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from neaptest import Failed, Response, SECONDS, Server, Suite, accept_value  # noqa: E402
+from neaptest import Failed, Response, SECONDS, Server, Suite, accept_value, over  # noqa: E402
 
 suite = Suite("curl")
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -26,7 +26,7 @@ class Shared:
 
 def server():
     if Shared.server is None:
-        Shared.server = Server(os.path.join(HERE, "app.lua"))
+        Shared.server = Server(os.path.join(HERE, "app.lua"), args=["0", *(over.shared().files if over.TLS else ())])
     return Shared.server
 
 
@@ -45,7 +45,11 @@ def curl(path, *options, headers=(), upgrade=False):
              "--max-time", str(SECONDS * 2), *options]
     for name, value in lines.items():
         words += ["-H", name + ":" if value is None else "%s: %s" % (name, value)]
-    done = subprocess.run(words + [server().url(path, "http")], capture_output=True)
+    if over.TLS:
+        words += ["--cacert", over.shared().authority.cert]
+        over.Run.secured += 1
+    url = server().url(path, "https" if over.TLS else "http")
+    done = subprocess.run(words + [url], capture_output=True)
     need(done.returncode == 0, "curl %d: %s %r" % (
         done.returncode, done.stderr.decode(), done.stdout[:300]))
     head, _, body = done.stdout.partition(b"\r\n\r\n")
@@ -160,7 +164,7 @@ def _():
     for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
         refused(403, curl("/echo", upgrade=True, headers={"Origin": origin}), "Forbidden")
     response = curl("/goodbye", upgrade=True,
-                    headers={"Origin": "http://127.0.0.1:%d" % server().port})
+                    headers={"Origin": "%s://127.0.0.1:%d" % ("https" if over.TLS else "http", server().port)})
     need(response.status == 101, repr(response))
 
 
@@ -207,6 +211,12 @@ def _():
                            server().url("/echo", "https")], capture_output=True, text=True)
     need(done.returncode == 35, "curl %d: %s" % (done.returncode, done.stderr))
     refused(426, curl("/echo"))
+
+
+suite.not_over("tls", {
+    "http-1.0": "curl offers http/1.0 alone by ALPN then, which is refused before any HTTP",
+    "tls": "it is about a port without TLS; the reverse is in e2e/tls_hostile_test.py",
+})
 
 
 @suite.final("end", "the server ends in order, and nothing unexpected is in its log")

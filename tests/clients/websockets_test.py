@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Python's `websockets` (Debian's python3-websockets) against the server; the app is app.lua.
 
+With NEAP_OVER="tls deflate" over TLS; it offers compression in any case.
+
 It checks what the server sends more strictly than most clients: a wrong frame, accept value or
 extension fails the connection here.
 """
@@ -18,7 +20,7 @@ from websockets.exceptions import (
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from neaptest import SECONDS, SLACK, Failed, Server, Suite, no_sanitizer_report  # noqa: E402
+from neaptest import SECONDS, SLACK, Failed, Server, Suite, no_sanitizer_report, over  # noqa: E402
 
 suite = Suite("websockets")
 DEADLINE = 20 * max(1.0, SLACK / 2)
@@ -34,7 +36,8 @@ class Shared:
 def server():
     with Shared.lock:
         if Shared.server is None:
-            Shared.server = Server(os.path.join(HERE, "app.lua"), options=["--drain", "2"])
+            files = over.shared().files if over.TLS else ()
+            Shared.server = Server(os.path.join(HERE, "app.lua"), args=["0", *files], options=["--drain", "2"])
     return Shared.server
 
 
@@ -46,8 +49,8 @@ def need(condition, what):
 def connect(path, **options):
     """A client that neither pings by itself nor has limits of its own."""
     options = dict({"ping_interval": None, "max_size": None, "open_timeout": DEADLINE,
-                    "close_timeout": DEADLINE}, **options)
-    return websockets.connect(server().url(path), **options)
+                    "close_timeout": DEADLINE, "ssl": over.context()}, **options)
+    return websockets.connect(server().url(path, "wss" if over.TLS else "ws"), **options)
 
 
 def case(ident, what):
@@ -59,6 +62,10 @@ def case(ident, what):
 
 
 async def echoes(client, message):
+    need(bool(client.secure) == over.TLS, "TLS: %s" % client.secure)
+    need(client.extensions, "no compression was agreed upon")
+    over.Run.secured += bool(client.secure)
+    over.Run.packed += 1
     await client.send(message)
     got = await client.recv()
     need(got == message, "sent %d, got another %s of %d" % (
@@ -280,7 +287,8 @@ async def _():
     need((await refusal("/echo", origin="https://evil.example"))[0] == 403, "403")
     need((await refusal("/refuse/nil"))[0] == 400, "400")
     need((await refusal("/refuse/raise"))[0] == 500, "500")
-    async with connect("/echo", origin="http://127.0.0.1:%d" % server().port) as client:
+    async with connect("/echo", origin="%s://127.0.0.1:%d" % (
+            "https" if over.TLS else "http", server().port)) as client:
         await echoes(client, "the same origin is let in")
 
 

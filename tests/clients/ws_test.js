@@ -3,14 +3,18 @@
 /*
  * Node's `ws`, the client that most people use, against the server. The app is app.lua beside this
  * file; the program is named by NEAP (default: build/neap of this checkout). A name given on the
- * command line runs only the cases that contain it; -v prints each case with its time.
+ * command line runs only the cases that contain it; -v prints each case with its time. With
+ * NEAP_OVER="tls deflate" over TLS, which the openssl command makes a certificate for; compression
+ * is offered in any case.
  */
 "use strict";
 
 const assert = require("assert");
 const crypto = require("crypto");
+const fs = require("fs");
+const os = require("os");
 const path = require("path");
-const { spawn } = require("child_process");
+const { execFileSync, spawn } = require("child_process");
 const { once } = require("events");
 const WebSocket = require("ws");
 
@@ -18,10 +22,27 @@ const ROOT = path.join(__dirname, "..", "..");
 const NEAP = path.resolve(process.env.NEAP || path.join(ROOT, "build", "neap"));
 const SECONDS = /\/(asan|cov|tsan)\//.test(NEAP) ? 60 : 20;   // for anything that should just happen
 const cases = [];
-let port, log = "";
+const OVER = (process.env.NEAP_OVER || "").split(" ");         // "tls deflate", as in tests/support
+let port, ca, log = "";
 
 function test(name, fn) {
   cases.push({ name, fn });
+}
+
+function url(target) {
+  return `${ca ? "wss" : "ws"}://127.0.0.1:${port}${target}`;
+}
+
+/* A certificate that is its own authority, and its key: their paths, in a folder that goes with us. */
+function certificate() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "neapjs-"));
+  const [cert, key] = [path.join(folder, "cert.pem"), path.join(folder, "key.pem")];
+  process.on("exit", () => fs.rmSync(folder, { recursive: true }));
+  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+    "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+    "-addext", "subjectAltName=IP:127.0.0.1"], { stdio: "pipe" });
+  ca = fs.readFileSync(cert);
+  return [cert, key];
 }
 
 /* Fails when the promise is not settled in time, so that a silent server is a failure. */
@@ -38,7 +59,7 @@ class Client {
   constructor(target, protocols, options) {
     this.inbox = [];
     this.waiting = null;
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}${target}`, protocols, { maxPayload: 0, ...options });
+    this.ws = new WebSocket(url(target), protocols, { maxPayload: 0, ca, ...options });
     this.ws.on("open", () => this.put({ type: "open" }));
     this.ws.on("message", (data, binary) => this.put({ type: binary ? "binary" : "text", data }));
     this.ws.on("ping", (data) => this.put({ type: "ping", data }));
@@ -86,12 +107,15 @@ class Client {
 async function open(target, protocols, options) {
   const client = new Client(target, protocols, options);
   await client.expect("open");
+  if (OVER.includes("tls")) assert(client.ws._socket.authorized);
+  if (OVER.includes("deflate") && !(options && options.perMessageDeflate === false))
+    assert.match(client.ws.extensions, /permessage-deflate/);
   return client;
 }
 
 /* The response to a handshake that must be refused: { status, headers, body }. */
 async function refused(target, options) {
-  const ws = new WebSocket(`ws://127.0.0.1:${port}${target}`, options);
+  const ws = new WebSocket(url(target), { ca, ...options });
   ws.on("error", () => {});
   const opened = once(ws, "open").then(() => { throw new Error(`${target} was not refused`); });
   const answered = once(ws, "unexpected-response").then(async ([, response]) => {
@@ -348,7 +372,7 @@ test("refusals of the server: no such path, another origin, an upgrade function 
   const raised = await refused("/refuse/raise");
   assert.strictEqual(raised.status, 500);
   assert(!/expected|lua/.test(raised.body), raised.body);
-  const version = await refused("/echo", { protocolVersion: 8, origin: `http://127.0.0.1:${port}` });
+  const version = await refused("/echo", { protocolVersion: 8, origin: `${ca ? "https" : "http"}://127.0.0.1:${port}` });
   assert.deepStrictEqual([version.status, version.headers["sec-websocket-version"]], [426, "13"]);
 });
 
@@ -379,7 +403,8 @@ test("half of 200 connections vanish; the others go on", async () => {
 // --- The run -------------------------------------------------------------------------------------
 
 async function start() {
-  const server = spawn(NEAP, ["run", path.join(__dirname, "app.lua"), "--drain", "2", "--", "0"],
+  const files = OVER.includes("tls") ? certificate() : [];
+  const server = spawn(NEAP, ["run", path.join(__dirname, "app.lua"), "--drain", "2", "--", "0", ...files],
     { stdio: ["ignore", "inherit", "pipe"] });
   process.on("exit", () => server.kill("SIGKILL"));
   server.stderr.setEncoding("utf8");
@@ -392,7 +417,7 @@ async function start() {
     server.on("error", fail);
   });
   await soon(ready, "ready");
-  port = Number(/listening ws:\/\/[^\s]*:(\d+)/.exec(log)[1]);
+  port = Number(/listening wss?:\/\/[^\s]*:(\d+)/.exec(log)[1]);
   return server;
 }
 

@@ -15,7 +15,7 @@ os.environ["CONFORMANCE_THRESHOLD"] = "0"
 import common  # noqa: E402
 from common import CONT, Failed, Raw, frame  # noqa: E402
 from neaptest.client import RSV1  # noqa: E402
-from neaptest.over import pack  # noqa: E402
+from neaptest.over import Run, pack  # noqa: E402
 
 LEFT_OUT = ("*rsv*", "limits.outgoing*")
 plain_echoes = common.echoes
@@ -54,8 +54,8 @@ suite.cases = [case for case in suite.cases
 
 @suite.final("end.compressed", "replies were compressed indeed")
 def _():
-    if Raw.unpacked < 100:
-        raise Failed("only %d messages were compressed" % Raw.unpacked)
+    if Run.unpacked < 100:
+        raise Failed("only %d messages were compressed" % Run.unpacked)
 
 
 @suite.final("end.log", "no error in the log but those that were asked for; an orderly end")

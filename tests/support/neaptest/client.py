@@ -32,8 +32,6 @@ class Raw:
 
     secure = None               # the context of all connections, for a suite that runs over TLS
     compress = over.DEFLATE
-    # In the run: connections over TLS, messages that went out and came in compressed.
-    secured = packed = unpacked = 0
 
     def __init__(self, port, path=None, headers=(), seconds=None, host="127.0.0.1", tls=None,
                  rcvbuf=None, source=None, compress=None):
@@ -52,7 +50,7 @@ class Raw:
         tls = tls or Raw.secure or over.context()
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
-            Raw.secured += 1
+            over.Run.secured += 1
         self.lock = threading.Lock()
         self.buf = bytearray()
         self.eof = None             # "eof" or "reset" once the server has closed
@@ -213,7 +211,7 @@ class Raw:
         usual = fin and mask is True and not (rsv or length_form or length)
         if self.packs and usual and op in (TEXT, BINARY):
             rsv = RSV1
-            Raw.packed += 1
+            over.Run.packed += 1
             payload = over.pack(payload.encode() if isinstance(payload, str) else payload)
         self.send(frame(op, payload, fin, rsv, mask, length_form, length))
 
@@ -269,7 +267,7 @@ class Raw:
             kind = op if kind is None else kind
             parts.append(payload)
             if fin:
-                Raw.unpacked += packed
+                over.Run.unpacked += packed
                 return kind, over.unpack(b"".join(parts)) if packed else b"".join(parts)
 
     def expect(self, op, payload, seconds=None):

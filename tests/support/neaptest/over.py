@@ -29,6 +29,7 @@ class Run:
     """What all servers and clients of the run share, made when it is needed."""
     lock = threading.Lock()
     authority = files = client = None
+    secured = packed = unpacked = 0     # connections over TLS; messages that went out, and came in, compressed
 
 
 def shared():

@@ -9,7 +9,6 @@ import traceback
 
 from .basics import Failed
 from . import over
-from .client import Raw
 from .server import kill_all
 
 
@@ -113,8 +112,9 @@ class Suite:
 
     @staticmethod
     def _check_over():
-        if over.TLS and not Raw.secured or over.DEFLATE and not Raw.packed:
-            raise Failed("%d connections over TLS, %d compressed messages" % (Raw.secured, Raw.packed))
+        run = over.Run
+        if over.TLS and not run.secured or over.DEFLATE and not run.packed:
+            raise Failed("%d connections over TLS, %d compressed messages" % (run.secured, run.packed))
 
     def _run(self, case, flags):
         ident, what, fn, _ = case
