@@ -109,8 +109,8 @@ ws.on("message", (data, binary) => {
   teller.on("open", () => {
     teller.send(["node", ws._socket.getProtocol(), ws._socket.authorized, ws.extensions].join(" "));
     teller.close();
-    ws.close(1000, "done");
   });
+  teller.on("close", () => ws.close(1000, "done"));
 });
 ws.on("close", (code) => process.exit(code === 1000 ? 0 : 1));
 """
