@@ -69,8 +69,6 @@ local function has(fields, v)
   return true
 end
 
-measure.interpret(own, copy, has)
-
 local function compile(source, constants)
   local chunk = assert(loadstring(PRELUDE .. source, "=neap.constraint"))
   return chunk(type, getmetatable, math.floor, math.huge, string.find, measure.lengthFits, measure.fractionDigits,

@@ -94,8 +94,6 @@ local function unknownField(node, value)
   end
 end
 
-measure.interpret(unknownField)
-
 local function fieldProblem(field, value, limits)
   if field.kind == "optional" then
     if value == nil or value == NULL then

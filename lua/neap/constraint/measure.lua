@@ -12,16 +12,6 @@ local ARRAY, NULL = core.jsonArray, core.jsonNull
 
 local SHOWN = 40 -- bytes of a client's text in a message
 
---- Keeps functions that walk tables with pairs or next from being compiled: LuaJIT as Debian 12 has it cuts the pointer
---- that a compiled next returns to 32 bits when its registers happen to be swapped, and the process dies (mended
---- upstream in April 2022).  Clients choose what is checked here, so it would happen to some.
----@param ... function
-local function interpret(...)
-  for _, fn in ipairs { ... } do
-    jit.off(fn)
-  end
-end
-
 --- Number of code points. Bytes that are not UTF-8 count somehow.
 ---@param s string
 ---@return integer
@@ -92,8 +82,6 @@ end
 local function isEmpty(t)
   return next(t) == nil
 end
-
-interpret(countKeys, isEmpty)
 
 --- The n of a table with exactly the keys 1 to n, which json.array need not have marked; nil for others, and for empty
 --- tables without the mark, which are objects (json.encode tells the two apart in the same way).
@@ -171,7 +159,6 @@ return {
   cut = cut,
   decimal = decimal,
   fractionDigits = fractionDigits,
-  interpret = interpret,
   lengthFits = lengthFits,
   sequence = sequence,
   show = show,

@@ -82,6 +82,8 @@ local function ofLoop(fn, state, control)
   end
 end
 
+jit.off(ofLoop, true) -- of pairs it calls the original `next` (interpret.lua)
+
 --- Whether convert takes a value as a stream.
 ---@param v any
 ---@return boolean
