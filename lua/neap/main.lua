@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- What C requires first in every worker: it fills in the hooks by which C calls the Lua side, and puts functions in place
--- that know the scheduler (coroutine) or LuaJIT's faults (interpret).  Apps never see this module.
+-- What C requires first in every worker: it fills in the hooks by which C calls the Lua side, and puts functions in
+-- place that know the scheduler (coroutine) or LuaJIT's faults (interpret).  Apps never see this module.
 
 require("neap.interpret").install()
 
