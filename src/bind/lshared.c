@@ -4,6 +4,9 @@
  * anew on their way out, so what an app gets is its own. A dictionary is a userdata that is kept
  * until the state is closed, because LMDB wants a file opened once only.
  *
+ * A change in memory is made at once. One on disk is made by a thread (server/store_queue.h), and the
+ * task that asked for it waits.
+ *
  * The buffer for the bytes belongs to the dictionary: a call that Lua cuts short (no memory) leaves
  * nothing behind but what the next call overwrites.
  */
@@ -11,7 +14,8 @@
 
 #include "base/mem.h"
 #include "bind/lshared_pack.h"
-#include "server/store.h"
+#include "bind/ltask.h"
+#include "server/store_queue.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -24,7 +28,9 @@
 
 struct ldict {
     struct link link; /* in vm->dicts */
+    struct lvm *vm;
     struct store *store;
+    struct store_queue *queue; /* on disk only */
     struct buf bytes;
     size_t size;
     char name[80];
@@ -51,8 +57,8 @@ static struct buf *fresh(struct ldict *d)
     return &d->bytes;
 }
 
-/* Pushes nil and what an enum store_result means; returns 2. */
-static int failed(lua_State *L, struct ldict *d, int result)
+/* Pushes nil and what an enum store_result means; returns 2. `why` is that of STORE_BROKEN. */
+static int failed(lua_State *L, const struct ldict *d, int result, const char *why)
 {
     lua_pushnil(L);
     switch (result) {
@@ -66,7 +72,7 @@ static int failed(lua_State *L, struct ldict *d, int result)
     case STORE_KIND: lua_pushfstring(L, "%s: what is stored there is no number", d->name); break;
     case STORE_RANGE: lua_pushfstring(L, "%s: the sum is too large", d->name); break;
     case STORE_NOMEM: lua_pushfstring(L, "%s: no memory", d->name); break;
-    default: lua_pushfstring(L, "%s: %s", d->name, store_error(d->store));
+    default: lua_pushfstring(L, "%s: %s", d->name, why);
     }
     return 2;
 }
@@ -80,7 +86,7 @@ static int shared_get(lua_State *L)
     uint8_t kind;
     int result = store_get(d->store, &key, fresh(d), &kind);
     if (result < 0)
-        return failed(L, d, result);
+        return failed(L, d, result, store_error(d->store));
     if (kind == 0)
         return 0;
     lua_settop(L, 2);
@@ -99,7 +105,7 @@ static int shared_ttl(lua_State *L)
     double seconds;
     int result = store_ttl(d->store, &key, &seconds);
     if (result < 0)
-        return failed(L, d, result);
+        return failed(L, d, result, store_error(d->store));
     if (seconds < 0)
         return 0;
     lua_pushnumber(L, seconds);
@@ -142,7 +148,7 @@ static int shared_keys(lua_State *L)
     };
     int result = store_keys(d->store, &query);
     if (result < 0)
-        return failed(L, d, result);
+        return failed(L, d, result, store_error(d->store));
     push_keys(L, &d->bytes);
     lua_pushboolean(L, query.more);
     return 2;
@@ -150,11 +156,19 @@ static int shared_keys(lua_State *L)
 
 /* --- Changing ------------------------------------------------------------------------------- */
 
-static int write_done(lua_State *L, struct ldict *d, struct store_write *w)
+/* A change that a task waits for. Its key and value follow in the same block. */
+struct waiting {
+    struct store_job job;
+    struct ldict *dict;
+    struct link task; /* of the task, by its `waiting`; empty when it was cancelled */
+    uint8_t bytes[];
+};
+
+/* Pushes what came of a change. */
+static int push_result(lua_State *L, const struct ldict *d, const struct store_write *w, int result)
 {
-    int result = store_write(d->store, w);
     if (result < 0)
-        return failed(L, d, result);
+        return failed(L, d, result, store_reason(w->why));
     if (w->what == STORE_INCR)
         lua_pushnumber(L, w->sum);
     else
@@ -162,12 +176,56 @@ static int write_done(lua_State *L, struct ldict *d, struct store_write *w)
     return 1;
 }
 
+static void on_done(struct store_job *job)
+{
+    struct waiting *w = LIST_ITEM(job, struct waiting, job);
+    if (!link_empty(&w->task)) {
+        struct ltask *t = LIST_ITEM(w->task.next, struct ltask, waiting);
+        ltask_wake(t, push_result(t->co, w->dict, &job->write, job->result));
+    }
+    mem_free(w);
+}
+
+/* A copy of a change that may wait; NULL when there is no memory. */
+static struct waiting *waiting_new(struct ldict *d, const struct store_write *write)
+{
+    size_t key = write->key.len, value = write->value.len;
+    struct waiting *w = mem_try(sizeof *w + key + value);
+    if (!w)
+        return NULL;
+    w->dict = d;
+    w->job = (struct store_job){.write = *write, .done = on_done};
+    memcpy(w->bytes, write->key.bytes, key);
+    if (value)
+        memcpy(w->bytes + key, write->value.bytes, value);
+    w->job.write.key.bytes = w->bytes;
+    w->job.write.value.bytes = w->bytes + key;
+    link_init(&w->task);
+    return w;
+}
+
+/*
+ * Makes a change: in memory at once; on disk the task waits for it, and where it cannot, the whole
+ * worker does.
+ */
+static int make_change(lua_State *L, struct ldict *d, struct store_write *write)
+{
+    if (!d->queue || !ltask_can_wait(L))
+        return push_result(L, d, write, store_write(d->store, write));
+    struct waiting *w = waiting_new(d, write);
+    if (!w)
+        return failed(L, d, STORE_NOMEM, NULL);
+    list_append(&w->task, &d->vm->running->waiting);
+    store_queue_add(d->queue, &w->job);
+    return ltask_wait(L);
+}
+
 /* What lshared_pack says of a value that cannot be stored. */
 static int refused(lua_State *L, struct ldict *d, const struct lshared_pack *p,
                    enum lshared_packed result)
 {
     if (result == LSHARED_NOMEM)
-        return failed(L, d, STORE_NOMEM);
+        return failed(L, d, STORE_NOMEM, NULL);
     lua_pushnil(L);
     lua_pushstring(L, p->error);
     lua_pushboolean(L, result == LSHARED_CANNOT);
@@ -189,7 +247,7 @@ static int shared_set(lua_State *L)
     if (result != LSHARED_PACKED)
         return refused(L, d, &pack, result);
     w.value = (struct store_value){pack.kind, buf_bytes(&d->bytes), buf_len(&d->bytes)};
-    return write_done(L, d, &w);
+    return make_change(L, d, &w);
 }
 
 static int shared_incr(lua_State *L)
@@ -201,14 +259,14 @@ static int shared_incr(lua_State *L)
         .number = luaL_checknumber(L, 3),
         .initial = luaL_checknumber(L, 4),
     };
-    return write_done(L, d, &w);
+    return make_change(L, d, &w);
 }
 
 static int shared_delete(lua_State *L)
 {
     struct ldict *d = check_dict(L);
     struct store_write w = {.what = STORE_DELETE, .key = check_key(L, 2)};
-    return write_done(L, d, &w);
+    return make_change(L, d, &w);
 }
 
 /* --- Opening -------------------------------------------------------------------------------- */
@@ -257,6 +315,9 @@ static int shared_open(lua_State *L)
         lua_pushstring(L, error);
         return 2;
     }
+    d->vm = vm;
+    if (config.disk)
+        d->queue = store_queue_new(d->store, vm->loop);
     list_append(&vm->dicts, &d->link);
     luaL_getmetatable(L, CLASS);
     lua_setmetatable(L, -2);
@@ -267,6 +328,8 @@ static int dict_gc(lua_State *L)
 {
     struct ldict *d = check_dict(L);
     list_remove(&d->link);
+    if (d->queue)
+        store_queue_free(d->queue);
     store_close(d->store);
     buf_free(&d->bytes);
     return 0;

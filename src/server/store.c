@@ -9,7 +9,6 @@
 #include "server/store_private.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -17,15 +16,21 @@
 
 /* --- Small things --------------------------------------------------------------------------- */
 
-int store_broken(struct store *s, int rc)
+/* Notes what LMDB said. */
+static int broken(struct store *s, int rc)
 {
-    snprintf(s->error, sizeof s->error, "%s", mdb_strerror(rc));
+    s->why = rc;
     return STORE_BROKEN;
 }
 
 const char *store_error(const struct store *s)
 {
-    return s->error;
+    return store_reason(s->why);
+}
+
+const char *store_reason(int why)
+{
+    return mdb_strerror(why);
 }
 
 /* In memory by a clock that nobody can set; on disk by one that goes on when the machine is off. */
@@ -126,7 +131,7 @@ int store_get(struct store *s, const struct store_key *key, struct buf *out, uin
         return STORE_ARGUMENT;
     int rc = begin_read(s);
     if (rc)
-        return store_broken(s, rc);
+        return broken(s, rc);
     int result = STORE_OK;
     rc = look(s, key, &record);
     if (rc == 0) {
@@ -135,7 +140,7 @@ int store_get(struct store *s, const struct store_key *key, struct buf *out, uin
         if (buf_append(out, p + STORE_HEAD, record.mv_size - STORE_HEAD) < 0)
             result = STORE_NOMEM;
     } else if (rc != MDB_NOTFOUND) {
-        result = store_broken(s, rc);
+        result = broken(s, rc);
     }
     end_read(s);
     return result;
@@ -149,14 +154,14 @@ int store_ttl(struct store *s, const struct store_key *key, double *seconds)
         return STORE_ARGUMENT;
     int rc = begin_read(s);
     if (rc)
-        return store_broken(s, rc);
+        return broken(s, rc);
     rc = look(s, key, &record);
     if (rc == 0) {
         uint64_t when = store_expiry(&record), now = store_now(s);
         *seconds = when == 0 ? HUGE_VAL : when > now ? (double)(when - now) / 1000 : 0;
     }
     end_read(s);
-    return rc == 0 || rc == MDB_NOTFOUND ? STORE_OK : store_broken(s, rc);
+    return rc == 0 || rc == MDB_NOTFOUND ? STORE_OK : broken(s, rc);
 }
 
 static bool begins_with(const MDB_val *k, const struct name *prefix)
@@ -195,11 +200,11 @@ int store_keys(struct store *s, struct store_keys *q)
         return STORE_OK; /* no key is as long */
     int rc = begin_read(s);
     if (rc)
-        return store_broken(s, rc);
+        return broken(s, rc);
     if ((rc = mdb_cursor_open(s->reader, s->dbi, &cursor)) == 0) {
         rc = list(s, q, cursor);
         mdb_cursor_close(cursor);
     }
     end_read(s);
-    return rc ? store_broken(s, rc) : STORE_OK;
+    return rc ? broken(s, rc) : STORE_OK;
 }

@@ -49,7 +49,7 @@ enum store_result {
     STORE_KIND = -3,     /* it is there, but not a number */
     STORE_RANGE = -4,    /* the sum is not a finite number */
     STORE_NOMEM = -5,    /* no memory for a copy */
-    STORE_BROKEN = -6,   /* LMDB or the system refused: store_error tells why */
+    STORE_BROKEN = -6,   /* LMDB or the system refused */
 };
 
 struct store_config {
@@ -64,8 +64,9 @@ struct store *store_open(const struct store_config *config, char error[256]);
 /* Closes the file; what is in it stays. */
 void store_close(struct store *s);
 
-/* Why the last call returned STORE_BROKEN. */
+/* Why the last call that reads returned STORE_BROKEN; a struct store_write has its own reason. */
 const char *store_error(const struct store *s);
+const char *store_reason(int why);
 
 struct store_key {
     const void *bytes;
@@ -89,6 +90,7 @@ struct store_write {
     double number;            /* INCR: how much is added */
     double initial;           /* INCR: to what, when it is not there */
     double sum;               /* out: INCR */
+    int why;                  /* out: of STORE_BROKEN, for store_reason */
     bool done;                /* out: ADD: it was not there; DELETE: it was; else true */
 };
 

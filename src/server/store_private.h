@@ -30,7 +30,7 @@ struct store {
     size_t most;   /* pages in use */
     size_t backed; /* bytes from the file's beginning that the file system has given */
     struct stat st;
-    char error[256];
+    int why; /* of the last STORE_BROKEN while reading */
 };
 
 /* A key as it stands in the file. */
@@ -65,8 +65,6 @@ uint64_t store_now(const struct store *s);
 /* When the record expires, or 0; and whether it has not. */
 uint64_t store_expiry(const MDB_val *record);
 bool store_alive(const MDB_val *record, uint64_t now);
-/* Notes what LMDB said; returns STORE_BROKEN. */
-int store_broken(struct store *s, int rc);
 /* Around every transaction. */
 void store_hold_map(struct store *s);
 void store_let_map(struct store *s);

@@ -317,7 +317,9 @@ int store_write_all(struct store *s, struct store_write *const *writes, int *res
     int rc = attempt(s, writes, results, count);
     if (no_room(rc) && make_room(s))
         rc = attempt(s, writes, results, count);
-    return rc == 0 ? STORE_OK : no_room(rc) ? STORE_FULL : store_broken(s, rc);
+    for (int i = 0; i < count; i++)
+        writes[i]->why = rc;
+    return rc == 0 ? STORE_OK : no_room(rc) ? STORE_FULL : STORE_BROKEN;
 }
 
 int store_write(struct store *s, struct store_write *w)
