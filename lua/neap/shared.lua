@@ -27,7 +27,16 @@ local function mistake(call, message)
   errors.raise(("dict:%s: %s"):format(call, message))
 end
 
-local function checkKey(call, key)
+local meta -- of dictionaries
+
+local function checkDict(dict, call)
+  if type(dict) ~= "table" or getmetatable(dict) ~= meta then
+    mistake(call, "call it with a colon on what shared.dict returned")
+  end
+end
+
+local function checkKey(dict, call, key)
+  checkDict(dict, call)
   if type(key) ~= "string" then
     local hint = type(key) == "number" and "; write tostring(key)" or ""
     mistake(call, ("key must be a string, it is %s%s"):format(text.show(key), hint))
@@ -48,7 +57,7 @@ local function checkTtl(call, ttl)
 end
 
 local function store(dict, call, key, value, ttl, add)
-  checkKey(call, key)
+  checkKey(dict, call, key)
   if value == nil then
     mistake(call, "value is nil; dict:delete(key) removes one")
   end
@@ -70,7 +79,7 @@ local methods = {}
 ---@return any value nil when there is none
 ---@return websocket.Error? err only when the file cannot be read
 function methods:get(key)
-  checkKey("get(key)", key)
+  checkKey(self, "get(key)", key)
   local value, message = sharedGet(self.handle, key)
   if message then
     return nil, errors.new("Error", message)
@@ -105,7 +114,7 @@ end
 ---@return number? sum
 ---@return websocket.Error? err the value is no number, the sum is too large, or the dictionary is full
 function methods:incr(key, n, initial)
-  checkKey("incr(key, n, initial)", key)
+  checkKey(self, "incr(key, n, initial)", key)
   n, initial = n == nil and 1 or n, initial == nil and 0 or initial
   if not isNumber(n) then
     mistake("incr(key, n, initial)", "n must be a number, it is " .. text.show(n))
@@ -124,7 +133,7 @@ end
 ---@return boolean? existed whether there was one
 ---@return websocket.Error? err only when the file cannot be written
 function methods:delete(key)
-  checkKey("delete(key)", key)
+  checkKey(self, "delete(key)", key)
   local existed, message = sharedDelete(self.handle, key)
   if existed == nil then
     return nil, errors.new("Error", message)
@@ -138,6 +147,7 @@ end
 ---@return string[]? keys
 ---@return boolean|websocket.Error more true when there may be more than these
 function methods:keys(prefix, limit)
+  checkDict(self, "keys(prefix, limit)")
   prefix, limit = prefix == nil and "" or prefix, limit == nil and KEYS_LIMIT or limit
   if type(prefix) ~= "string" then
     mistake("keys(prefix, limit)", "prefix must be a string, it is " .. text.show(prefix))
@@ -157,7 +167,7 @@ end
 ---@return number? seconds math.huge when it is not bounded; nil when there is no value
 ---@return websocket.Error? err only when the file cannot be read
 function methods:ttl(key)
-  checkKey("ttl(key)", key)
+  checkKey(self, "ttl(key)", key)
   local seconds, message = sharedTtl(self.handle, key)
   if message then
     return nil, errors.new("Error", message)
@@ -165,7 +175,7 @@ function methods:ttl(key)
   return seconds
 end
 
-local meta = {
+meta = {
   __index = methods,
   __name = "neap.SharedDict",
   __tostring = function(dict)

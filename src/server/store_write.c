@@ -9,7 +9,8 @@
  *
  *   - In memory the file is written through the map (MDB_WRITEMAP, a fifth of the time), and a page
  *     of the map that the file system cannot give is a SIGBUS. So what a transaction may take is
- *     asked for before, which fails properly: store_back.
+ *     asked for before, which fails properly: store_back. What adds to the dictionary asks for more
+ *     to spare than what takes away, so that there is always enough to make it smaller.
  *   - A file whose every page is in use could not even be emptied, as changing a page takes another
  *     one. So an eighth of the file is left free for that: fits.
  *   - Readers that have died hold on to what they saw. They are looked for when there is no room,
@@ -76,28 +77,48 @@ static bool fits(const struct change *c)
     return used <= c->s->most || used <= c->used;
 }
 
+static size_t at_most(size_t n, size_t bound)
+{
+    return n < bound ? n : bound;
+}
+
+/* Asks for the file's bytes up to `end`. */
+static int extend(struct store *s, size_t end)
+{
+    int fd, rc = mdb_env_get_fd(s->env, &fd);
+    if (rc)
+        return rc;
+    while ((rc = posix_fallocate(fd, (off_t)s->backed, (off_t)(end - s->backed))) == EINTR)
+        continue;
+    if (rc == 0)
+        s->backed = end;
+    return rc;
+}
+
+/* At least half of the file's pages wait to be used again. */
+static bool half_free(const struct change *c, size_t used)
+{
+    return pages(c) * 2 * c->s->page <= used;
+}
+
 int store_back(const struct change *c, size_t bytes)
 {
     struct store *s = c->s;
     MDB_envinfo info;
-    int fd, rc = s->disk ? 0 : mdb_env_info(s->env, &info);
+    int rc = s->disk ? 0 : mdb_env_info(s->env, &info);
     if (rc || s->disk)
         return rc;
-    size_t used = (info.me_last_pgno + 1) * s->page, need = used + SPARE * s->page + 2 * bytes;
+    size_t used = (info.me_last_pgno + 1) * s->page, spare = SPARE * s->page;
+    size_t must = at_most(used + spare + bytes, info.me_mapsize);
+    size_t want = at_most(bytes ? must + spare + bytes : must, info.me_mapsize);
+    size_t more = at_most((want + CHUNK - 1) / CHUNK * CHUNK, info.me_mapsize);
     if (s->backed < used)
         s->backed = used; /* asked for by those who use it */
-    if (need <= s->backed)
+    if (want <= s->backed || extend(s, more) == 0 || (rc = extend(s, want)) == 0)
         return 0;
-    need = (need + CHUNK - 1) / CHUNK * CHUNK;
-    if (need > info.me_mapsize)
-        need = info.me_mapsize;
-    if (need <= s->backed || (rc = mdb_env_get_fd(s->env, &fd)) != 0)
-        return rc;
-    while ((rc = posix_fallocate(fd, (off_t)s->backed, (off_t)(need - s->backed))) == EINTR)
-        continue;
-    if (rc == 0)
-        s->backed = need;
-    return rc;
+    if (must > s->backed)
+        rc = extend(s, must);
+    return s->backed >= must && (bytes == 0 || half_free(c, used)) ? 0 : rc ? rc : ENOSPC;
 }
 
 static bool no_room(int rc)
@@ -290,7 +311,8 @@ static int apply_all(struct change *c, struct store_write *const *writes, int *r
     int swept;
     size_t bytes = 0;
     for (int i = 0; i < count; i++)
-        bytes += writes[i]->value.len + c->s->page;
+        if (writes[i]->what != STORE_DELETE)
+            bytes += writes[i]->value.len + c->s->page;
     int rc = store_back(c, bytes);
     if (rc)
         return rc;

@@ -16,6 +16,7 @@ local PROGRAM = os.getenv "NEAP" or "build/neap"
 local PRELUDE = 'local websocket, task = require "neap.websocket", require "neap.task" '
   .. 'local json, xml = require "neap.json", require "neap.xml" '
   .. 'local constraint = require "neap.constraint" '
+  .. 'local shared = require "neap.shared" '
   .. "local listener = websocket.listener(tonumber(arg[1]) or 0) "
 
 local function contents(path)
