@@ -44,7 +44,7 @@ bool conn_ws_wants_input(const struct conn *c);
 
 /*
  * conn_timer.c: arms the timer for the earliest deadline; cheap when nothing is due earlier than
- * before.
+ * before. Does nothing once the socket is closed.
  */
 void conn_timer_arm(struct conn *c);
 /* conn_timer.c: a phase has ended: drops the timer unless the next phase has a deadline. */

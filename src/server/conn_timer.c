@@ -78,7 +78,7 @@ static double next_deadline(const struct conn *c)
 
 void conn_timer_arm(struct conn *c)
 {
-    double at = next_deadline(c);
+    double at = c->state == CONN_GONE ? INFINITY : next_deadline(c);
     struct conn_timer *t = c->timer;
     if (at == INFINITY || (t && loop_timer_active(&t->timer) && t->at <= at))
         return; /* it fires early enough, and will find out then */
