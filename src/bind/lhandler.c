@@ -4,7 +4,8 @@
  * several handlers of a connection at once.
  *
  *      start(caller, name, fn, …)   runs fn(…) as a handler; its results are sent, its error ends
- *                                   the session, on_close waits for it
+ *                                   the session, on_close waits for it; begins later in the turn
+ *      startNow(caller, name, fn, …)   the same, but it begins before this returns
  *      fail(caller, status, reason, err)   ends the session for an error
  *      handlers(caller)             how many were started and have not ended
  *      awaitHandler(caller)         waits until one of them ends
@@ -29,23 +30,24 @@ static void handler_finished(struct ltask *t, bool ok)
     conn_leave(c);
 }
 
-/* start(caller, name, fn, …) → true, or false when nothing can be sent any more */
-static int core_start(lua_State *L)
+/*
+ * A task for fn(…), of the arguments (caller, name, fn, …), whose number it sets; NULL when nothing
+ * can be sent any more.
+ */
+static struct ltask *prepare(lua_State *L, int *args)
 {
     struct conn *c = lcaller_check(L, 1)->conn;
     const char *name = luaL_checkstring(L, 2);
     luaL_checktype(L, 3, LUA_TFUNCTION);
-    int args = lua_gettop(L) - 3;
-    if (!c || !conn_writable(c)) {
-        lua_pushboolean(L, false);
-        return 1;
-    }
+    *args = lua_gettop(L) - 3;
+    if (!c || !conn_writable(c))
+        return NULL;
     struct ltask *t = ltask_get(lvm_of(L), name);
-    if (!lua_checkstack(t->co, args + 1)) {
+    if (!lua_checkstack(t->co, *args + 1)) {
         ltask_drop(t);
-        return luaL_error(L, "too many arguments");
+        luaL_error(L, "too many arguments");
     }
-    lua_xmove(L, t->co, args + 1);
+    lua_xmove(L, t->co, *args + 1);
     lua_settop(L, 2);
     t->pinned = luaL_ref(L, LUA_REGISTRYINDEX); /* the name */
     t->conn = c;
@@ -53,8 +55,29 @@ static int core_start(lua_State *L)
     t->binary = false;
     t->finish = handler_finished;
     conn_join(c);
-    ltask_defer(t, args);
-    lua_pushboolean(L, true);
+    return t;
+}
+
+/* start(caller, name, fn, …) → true, or false when nothing can be sent any more */
+static int core_start(lua_State *L)
+{
+    int args;
+    struct ltask *t = prepare(L, &args);
+    if (t)
+        ltask_defer(t, args);
+    lua_pushboolean(L, t != NULL);
+    return 1;
+}
+
+/* startNow(caller, name, fn, …): as start, but it runs at once until it waits for the first time */
+static int core_start_now(lua_State *L)
+{
+    int args;
+    struct ltask *t = prepare(L, &args);
+    bool started = t != NULL;
+    if (started)
+        ltask_start(t, args);
+    lua_pushboolean(L, started);
     return 1;
 }
 
@@ -99,11 +122,8 @@ static int core_await_handler(lua_State *L)
 }
 
 static const struct luaL_Reg functions[] = {
-    {"start", core_start},
-    {"fail", core_fail},
-    {"handlers", core_handlers},
-    {"awaitHandler", core_await_handler},
-    {NULL, NULL},
+    {"start", core_start},       {"startNow", core_start_now},         {"fail", core_fail},
+    {"handlers", core_handlers}, {"awaitHandler", core_await_handler}, {NULL, NULL},
 };
 
 void lhandler_open(struct lvm *vm, lua_State *L)

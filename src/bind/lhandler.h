@@ -5,7 +5,10 @@
 
 #include "bind/lvm.h"
 
-/* Adds `start`, `fail`, `handlers` and `awaitHandler` to the core table at the top of the stack. */
+/*
+ * Adds `start`, `startNow`, `fail`, `handlers` and `awaitHandler` to the core table at the top of
+ * the stack.
+ */
 void lhandler_open(struct lvm *vm, lua_State *L);
 
 #endif

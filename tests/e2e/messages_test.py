@@ -121,6 +121,8 @@ end
 served("side", SIDE, {
   onWait = waits,
   onGo = function(_, _, request) return { n = request.n } end,
+  onLogin = function(self, _, request) self.user = request.n return { n = request.n } end,
+  onShow = function(self) return { user = self.user } end,
   onString = function() return "text" end,
   onList = function() return { 1, 2 } end,
   onOwned = function() return { id = "mine" } end,
@@ -429,6 +431,16 @@ def _():
         c.expect_close(None)
     app.told(c.id, "open", "began 1", "began 3", "ended 3", "ended 1", "began 2", "ended 2", "began 4", "ended 4",
              "close 1005")
+
+
+@suite.case("side.turn", "each begins in its turn, with an id or without")
+def _():
+    with app.open("side") as c:
+        for n in range(1, 20):
+            c.send(request("login", n, n) + frame(TEXT, '{"event":"show"}') + request("login", "x", -n) +
+                   request("show", "x"))
+            if replies(c, 4) != [{"n": n, "id": n}, {"user": n}, {"n": -n, "id": "x"}, {"user": -n, "id": "x"}]:
+                raise Failed("not in their turn")
 
 
 @suite.case("side.close", "onClose waits for all of them; what waited is not begun any more")

@@ -3,8 +3,8 @@
 -- Requests side by side on one connection (dispatcherStreamId): each message says in a field to which request it
 -- belongs.
 --
---      id at work?  no ──▶ a further handler of the connection (core.start), beside those of other ids
---                   yes ─▶ waits behind it; the handler that ends starts the next of its id
+--      id at work?  no ──▶ a further handler of the connection, beside those of other ids; it begins at once
+--                   yes ─▶ waits behind it; the handler that ends starts the next of its id, later in the turn
 --      no id        ────▶ as without dispatcherStreamId: the connection's next message waits for it
 --
 -- An id is a string or a number.  At most MAX messages of a connection are at work or wait here; then the connection's
@@ -120,14 +120,14 @@ local function runner(name, run, key)
     local state = room(caller)
     if not state then
       return
-    elseif state.waiting[id] ~= nil then
-      wait(state, id, work, name, message, data)
-    elseif core.start(caller, name, work, self, caller, state, id, message, data) then
-      state.waiting[id] = false
-    else
-      return
     end
     state.count = state.count + 1
+    if state.waiting[id] ~= nil then
+      wait(state, id, work, name, message, data)
+    else
+      state.waiting[id] = false
+      core.startNow(caller, name, work, self, caller, state, id, message, data)
+    end
   end
 end
 

@@ -5,7 +5,7 @@
 --
 --      local conn = fakeconn.open(handle)       a service as core.service was given it
 --      conn:text '{"a":1}'                      what the callback for a text message returns
---      conn:run()                               runs the handlers that were started; { name, results … } of each
+--      conn:run()                               goes on with the handlers; { name, results … } of those that have ended
 --      conn.failed                              { status =, reason =, err = } of core.fail, or nil
 --
 -- A handler that yields is one that waits: `conn:run()` goes on with it.
@@ -37,12 +37,33 @@ function core.fail(caller, status, reason, err)
   return true
 end
 
+local function resume(conn, handler)
+  local results = pack(coroutine.resume(handler.co, unpack(handler.arguments, 1, handler.arguments.n)))
+  handler.arguments = { n = 0 }
+  if coroutine.status(handler.co) ~= "dead" then
+    table.insert(conn.handlers, handler)
+    return
+  elseif not results[1] then
+    core.fail(conn.caller, 1011, "internal error", results[2])
+  end
+  table.insert(conn.ended, { handler.name, unpack(results, 2, results.n) })
+end
+
 function core.start(caller, name, fn, ...)
   local conn = conns[caller]
   if conn.failed then
     return false
   end
   table.insert(conn.handlers, { name = name, co = coroutine.create(fn), arguments = pack(...) })
+  return true
+end
+
+function core.startNow(caller, name, fn, ...)
+  local conn = conns[caller]
+  if conn.failed then
+    return false
+  end
+  resume(conn, { name = name, co = coroutine.create(fn), arguments = pack(...) })
   return true
 end
 
@@ -60,37 +81,24 @@ function core.awaitHandler(caller)
   return coroutine.yield()
 end
 
-local function resume(conn, handler)
-  local results = pack(coroutine.resume(handler.co, unpack(handler.arguments, 1, handler.arguments.n)))
-  handler.arguments = { n = 0 }
-  if coroutine.status(handler.co) ~= "dead" then
-    return nil
-  elseif not results[1] then
-    core.fail(conn.caller, 1011, "internal error", results[2])
-  end
-  return { handler.name, unpack(results, 2, results.n) }
-end
-
 local function goOn(conn)
   conn.held = false
   assert(coroutine.resume(conn.main, not conn.failed))
 end
 
---- Runs what was started, in order, once each; returns what ended.
+--- Goes on with each handler, in order, once; returns what has ended since the call before.
 function methods:run()
-  local ended, now = {}, self.handlers
+  local now = self.handlers
   self.handlers = {}
   for _, handler in ipairs(now) do
-    local result = resume(self, handler)
-    if not result then
-      table.insert(self.handlers, handler)
-    else
-      table.insert(ended, result)
-      if self.held then
-        goOn(self)
-      end
+    local count = #self.ended
+    resume(self, handler)
+    if #self.ended > count and self.held then
+      goOn(self)
     end
   end
+  local ended = self.ended
+  self.ended = {}
   return ended
 end
 
@@ -136,6 +144,7 @@ local function open(handle, instance)
     instance = instance or {},
     caller = fake.caller(),
     handlers = {},
+    ended = {},
   }, { __index = methods })
   conns[conn.caller] = conn
   return conn
