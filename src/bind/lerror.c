@@ -47,6 +47,22 @@ int lerror_return(struct lvm *vm, lua_State *L, int err)
     return 2;
 }
 
+bool lerror_is(const struct lvm *vm, lua_State *L, int index, const char *kind)
+{
+    lua_pushvalue(L, index);
+    if (!lua_istable(L, -1) || !lua_getmetatable(L, -1)) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->error_meta);
+    lua_pushliteral(L, "kind");
+    lua_rawget(L, -4);
+    bool ours = lua_rawequal(L, -2, -3);
+    bool same = !kind || (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), kind) == 0);
+    lua_pop(L, 4);
+    return ours && same;
+}
+
 const char *lerror_text(lua_State *L, int index, size_t *len)
 {
     lua_pushvalue(L, index);

@@ -22,6 +22,12 @@ int lerror_return(struct lvm *vm, lua_State *L, int err);
 const char *lerror_kind(int err);
 
 /*
+ * Whether the value at `index` is an error object, of this kind where one is given. Never calls
+ * into the app: safe where nothing would catch what its metamethods raise.
+ */
+bool lerror_is(const struct lvm *vm, lua_State *L, int index, const char *kind);
+
+/*
  * The text of any error value at `index`, as a NUL-terminated string with its length: objects
  * through their message, others as tostring says. Leaves it pushed on the stack.
  */

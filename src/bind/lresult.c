@@ -48,10 +48,8 @@ bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str r
 static void make_object(struct conn *c, lua_State *co)
 {
     size_t len;
-    if (lua_istable(co, -1) && lua_getmetatable(co, -1)) {
-        lua_pop(co, 1);
+    if (lerror_is(lvm_of_conn(c), co, -1, NULL))
         return;
-    }
     const char *text = lerror_text(co, -1, &len);
     lerror_push(lvm_of_conn(c), co, "Error", "%s", text);
 }
@@ -79,16 +77,10 @@ static void log_line(enum log_level level, const struct ltask *t, const char *wh
 }
 
 /* Whether the error at the top says that a connection is gone, or closing. */
-static bool tells_gone(lua_State *co)
+static bool tells_gone(const struct ltask *t)
 {
-    if (!lua_istable(co, -1))
-        return false;
-    lua_getfield(co, -1, "kind");
-    const char *kind = lua_tostring(co, -1);
-    bool yes = kind && (strcmp(kind, "ConnectionError") == 0 ||
-                        strcmp(kind, "ConnectionClosureError") == 0);
-    lua_pop(co, 1);
-    return yes;
+    return lerror_is(t->vm, t->co, -1, "ConnectionError") ||
+           lerror_is(t->vm, t->co, -1, "ConnectionClosureError");
 }
 
 /*
@@ -102,7 +94,7 @@ static void returned_error(struct ltask *t, int index)
     if (lua_isnoneornil(co, index))
         return;
     lua_settop(co, index);
-    if (!writable && tells_gone(co))
+    if (!writable && tells_gone(t))
         return;
     log_line(LOG_WARN, t, "returned an error: ");
     if (!writable)

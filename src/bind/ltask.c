@@ -110,26 +110,15 @@ static void ended(struct ltask *t, bool ok)
         t->finish(t, ok);
     if (t->handle != LUA_NOREF || t->pinned != LUA_NOREF)
         drop_handle(t);
-    recycle(t, ok);
+    /* An app that got hold of the coroutine may have resumed it once more, and broken it so. */
+    recycle(t, ok && lua_status(t->co) == 0);
     if (--vm->tasks == 0 && link_empty(&vm->listeners))
         lvm_went(vm);
 }
 
-/* True when the error object at the top says no more than that the task was cancelled. */
-static bool only_cancelled(lua_State *co)
-{
-    if (!lua_istable(co, -1))
-        return false;
-    lua_getfield(co, -1, "kind");
-    bool yes = lua_type(co, -1) == LUA_TSTRING && lua_tostring(co, -1)[0] == 'C' &&
-               lua_objlen(co, -1) == sizeof "Cancelled" - 1;
-    lua_pop(co, 1);
-    return yes;
-}
-
 static void raised(struct ltask *t)
 {
-    if (!(t->cancelled || t->stopped) || !only_cancelled(t->co))
+    if (!(t->cancelled || t->stopped) || !lerror_is(t->vm, t->co, -1, "Cancelled"))
         lerror_log(t->vm, t->co, t->name, t->conn);
     ended(t, false);
 }

@@ -3,7 +3,7 @@
 """Faults that a reading of the server's core found: each case fails without its correction.
 """
 from behaviour import (
-    CLOSE, INSTRUMENTED, TEXT, App, Failed, Suite, close_payload, frame)
+    CLOSE, INSTRUMENTED, TEXT, App, Failed, Raw, Suite, close_payload, frame)
 
 suite = Suite("review")
 app = App(r"""
@@ -34,6 +34,36 @@ recorded("sortsloop", {}, { onMessage = function()
   local ok, _, why = sorted(function() while true do task.sleep(0) end end)
   return ("%s %s"):format(tostring(ok), why:match "cannot wait here" or why)
 end })
+
+-- What raises as soon as a field of it is looked up.
+local trap = setmetatable({}, { __index = function() error "the trap" end })
+recorded("traps", {}, {
+  onMessage = function(_, caller, data)
+    if data == "close" then
+      caller:close(4000, "", 0)
+    elseif data == "raise" then
+      error(trap)
+    end
+    return nil, trap
+  end,
+  onError = function(self, _, err) self.note(("%s %s"):format(err.kind, websocket.isError(err))) end,
+})
+recorded("stopped", {}, { onMessage = function(self)
+  return function()
+    pcall(task.sleep, 3600)
+    self.note "stopped"
+    error(trap)
+  end
+end, onClose = function() task.sleep(0.01) end })
+recorded("itself", {}, { onMessage = function(self, _, data)
+  return data == "itself" and coroutine.running() or data
+end })
+listener:attach("/large", { dispatcherKey = "event", dispatcherStreamId = "id", maxFrameSize = 2 ^ 20 }, {
+  onGo = function(_, _, message)
+    note("no connection: large", tostring(message.id))
+    gate("large"):receive()
+  end,
+})
 """)
 
 
@@ -98,7 +128,54 @@ def _():
     c.silent(1)
 
 
-app.add_finals(suite)
+@suite.case("traps", "what is raised or returned is never asked anything that could raise outside")
+def _():
+    for how in ("close", "raise", "return"):
+        c = app.open("traps")
+        c.text(how)
+        if how == "close":
+            c.expect_close(4000, "", reply=True)
+            continue
+        text = "(error object is a table value)"
+        c.expect_close(1011, "internal error" if how == "raise" else text, reply=True)
+        app.noted(c.id, "Error true")
+    c = app.open("stopped", "forever-stopped")
+    c.text("x")
+    app.noted(c.id, "message x")
+    c.close()
+    app.noted(c.id, "stopped")
+
+
+@suite.case("itself", "a handler that returns its own coroutine breaks no other handler")
+def _():
+    c = app.open("itself")
+    c.text("itself")
+    c.expect_close(1011, "streaming failed", reply=True)
+    app.told(c.id, "open", "message itself", "error Error: *attempt to call a *",
+             "close 1011 streaming failed")
+    for _ in range(3):
+        c = app.open("itself")
+        c.text("other")
+        c.expect(TEXT, "other")
+
+
+@suite.case("memory.requests", "requests side by side: large ones wait in the client, not here")
+def _():
+    name = "no connection: large"
+    with Raw(app.port, "/large") as c:
+        padding = ",".join(["[]"] * 30000)
+        for i in range(8):
+            c.text('{"event":"go","id":%d,"padding":[%s]}' % (i, padding))
+        app.noted(name, "1")
+        app.barrier()
+        if app.seen(name) != ["0", "1"]:
+            raise Failed("began %r" % app.seen(name))
+        for i in range(8):
+            app.go("large")
+        app.noted(name, "7")
+
+
+app.add_finals(suite, errors="expected|the trap|stream of onMessage|error object is a")
 
 if __name__ == "__main__":
     suite.main()

@@ -201,6 +201,8 @@ describe("mistakes of binding", function()
       message(websocket.bind, noop))
     assert.matches("it is nil", message(websocket.bind, nil, noop))
     assert.matches("a plain table is no type; write constraint.record", message(websocket.bind, { x = 1 }, noop))
+    assert.matches("^websocket.bind%(type, fn%): the type cannot be optional: only a field of a record",
+      message(websocket.bind, constraint.optional(constraint.int()), noop))
   end)
 
   it("are functions that are none", function()

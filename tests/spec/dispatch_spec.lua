@@ -491,6 +491,35 @@ describe("requests side by side", function()
     assert.same({ 1 }, began)
   end)
 
+  it("are fewer when they are large, so that no client fills the memory with them", function()
+    local conn, began = serve(function()
+      coroutine.yield()
+    end)
+    local function askLarge(n, kilobytes)
+      assert.is_falsy(conn.held)
+      ask(conn, n, { n = n, padding = ("x"):rep(kilobytes * 1024) })
+    end
+    askLarge(1, 300) -- a large one by itself
+    askLarge(2, 1)
+    assert.is_true(conn.held)
+    assert.same({ 1 }, began)
+    while #conn.handlers > 0 do
+      conn:run()
+    end
+    assert.same({ 1, 2 }, began)
+    for n = 3, 6 do
+      askLarge(n, 70)
+    end
+    assert.is_true(conn.held)
+    assert.same({ 1, 2, 3, 4, 5 }, began)
+    while #conn.handlers > 0 do
+      conn:run()
+    end
+    assert.is_false(conn.held)
+    assert.same({ 1, 2, 3, 4, 5, 6 }, began)
+    assert.is_nil(next(multiplex._test.busy))
+  end)
+
   it("leave nothing behind", function()
     local closed = 0
     local callbacks = {

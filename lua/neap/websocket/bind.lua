@@ -20,6 +20,7 @@
 local constraint = require "neap.constraint"
 local core = require "neap.core"
 local errors = require "neap.error"
+local node = require "neap.constraint.node"
 local text = require "neap.text"
 
 local TYPES = { "string", "bytes", "json", "xml" }
@@ -60,7 +61,7 @@ local function checkType(kind)
     errors.fault(("websocket.bind(type, fn): no such type %s; %sthe types are \"string\", \"bytes\", \"json\", "
       .. "\"xml\", and constraints"):format(text.quote(kind), hint))
   elseif constraint.isConstraint(kind) then
-    return kind
+    return node.inner("websocket.bind(type, fn)", "the type", kind)
   elseif type(kind) == "table" and not isBound(kind) then
     errors.fault "websocket.bind(type, fn): a plain table is no type; write constraint.record { ... } around its fields"
   else

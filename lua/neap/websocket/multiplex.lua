@@ -7,9 +7,9 @@
 --                   yes ─▶ waits behind it; the handler that ends starts the next of its id, later in the turn
 --      no id        ────▶ as without dispatcherStreamId: the connection's next message waits for it
 --
--- An id is a string or a number.  At most MAX messages of a connection are at work or wait here; then the connection's
--- next message has to wait, and so its socket is not read on.  What is remembered of a connection goes when none is
--- left.
+-- An id is a string or a number.  At most MAX messages of a connection are at work or wait here, and of large ones
+-- fewer: decoded, a message may take 25 times the memory of its text.  Then the connection's next message has to wait,
+-- and so its socket is not read on.  What is remembered of a connection goes when none is left.
 --
 -- Tables that a handler returns get the id, unless they have that field: in a copy, for the table is the handler's own.
 
@@ -17,9 +17,10 @@ local core = require "neap.core"
 local stream = require "neap.websocket.stream"
 
 local MAX = 64
+local MAX_BYTES = 256 * 1024 -- of text; one message alone may have more
 
--- By Caller, while messages with an id are at work: { count = number, waiting = { [id] = queue of waiting messages, or
--- false for none } }. An entry ends with its last message, or with the connection: `closing`.
+-- By Caller, while messages with an id are at work: { count = number, bytes = number, waiting = { [id] = queue of
+-- waiting messages, or false for none } }. An entry ends with its last message, or with the connection: `closing`.
 local busy = {}
 
 local jsonArray = core.jsonArray
@@ -58,17 +59,17 @@ local function reply(key, id, value, ...)
   return marked(value, key, id), ...
 end
 
--- The connection's state once there is room in it; nil when the connection is over.
-local function room(caller)
+-- The connection's state once there is room in it for so many bytes; nil when the connection is over.
+local function room(caller, size)
   local state = busy[caller]
-  while state and state.count >= MAX do
+  while state and state.count > 0 and (state.count >= MAX or state.bytes + size > MAX_BYTES) do
     if not core.awaitHandler(caller) then
       return nil
     end
     state = busy[caller]
   end
   if not state then
-    state = { count = 0, waiting = {} }
+    state = { count = 0, bytes = 0, waiting = {} }
     busy[caller] = state
   end
   return state
@@ -85,7 +86,7 @@ local function wait(state, id, work, name, message, data)
 end
 
 -- A handler has returned: the next message of its id begins.
-local function finished(self, caller, state, id, ...)
+local function finished(self, caller, state, id, size, ...)
   local queue = state.waiting[id]
   if queue and queue[1] then
     local following = table.remove(queue, 1)
@@ -93,7 +94,7 @@ local function finished(self, caller, state, id, ...)
   else
     state.waiting[id] = nil
   end
-  state.count = state.count - 1
+  state.count, state.bytes = state.count - 1, state.bytes - size
   if state.count == 0 and busy[caller] == state then
     busy[caller] = nil
   end
@@ -108,7 +109,7 @@ end
 local function runner(name, run, key)
   -- In a task of its own. A handler that raises ends the session: nothing is to be done about those that wait.
   local function work(self, caller, state, id, message, data)
-    return finished(self, caller, state, id, reply(key, id, run(self, caller, message, data)))
+    return finished(self, caller, state, id, #data, reply(key, id, run(self, caller, message, data)))
   end
 
   return function(self, caller, message, data)
@@ -117,11 +118,11 @@ local function runner(name, run, key)
     if kind ~= "string" and kind ~= "number" then
       return run(self, caller, message, data)
     end
-    local state = room(caller)
+    local state = room(caller, #data)
     if not state then
       return
     end
-    state.count = state.count + 1
+    state.count, state.bytes = state.count + 1, state.bytes + #data
     if state.waiting[id] ~= nil then
       wait(state, id, work, name, message, data)
     else
