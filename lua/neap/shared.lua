@@ -35,6 +35,11 @@ local function checkDict(dict, call)
   end
 end
 
+-- What C tells is text, but for a task that was cancelled while it waited for the disk.
+local function failure(message)
+  return errors.isError(message) and message or errors.new("Error", message)
+end
+
 local function checkKey(dict, call, key)
   checkDict(dict, call)
   if type(key) ~= "string" then
@@ -67,7 +72,7 @@ local function store(dict, call, key, value, ttl, add)
   elseif wrong then
     mistake(call, message)
   end
-  return nil, errors.new("Error", message)
+  return nil, failure(message)
 end
 
 ---@class neap.SharedDict
@@ -82,12 +87,12 @@ function methods:get(key)
   checkKey(self, "get(key)", key)
   local value, message = sharedGet(self.handle, key)
   if message then
-    return nil, errors.new("Error", message)
+    return nil, failure(message)
   end
   return value
 end
 
---- Stores a value, in place of what was there, and of its ttl.
+--- Stores a value, in place of what was there, and of its ttl. On disk it yields, as all calls that change something.
 ---@param key string 1 to 500 bytes
 ---@param value string|number|boolean|table|userdata json.null is the only userdata
 ---@param ttl? number seconds until it is gone by itself; for ever when left out
@@ -123,7 +128,7 @@ function methods:incr(key, n, initial)
   end
   local sum, message = sharedIncr(self.handle, key, n, initial)
   if not sum then
-    return nil, errors.new("Error", message)
+    return nil, failure(message)
   end
   return sum
 end
@@ -136,7 +141,7 @@ function methods:delete(key)
   checkKey(self, "delete(key)", key)
   local existed, message = sharedDelete(self.handle, key)
   if existed == nil then
-    return nil, errors.new("Error", message)
+    return nil, failure(message)
   end
   return existed
 end
@@ -157,7 +162,7 @@ function methods:keys(prefix, limit)
   end
   local keys, more = sharedKeys(self.handle, prefix, limit)
   if not keys then
-    return nil, errors.new("Error", more)
+    return nil, failure(more)
   end
   return keys, more
 end
@@ -170,7 +175,7 @@ function methods:ttl(key)
   checkKey(self, "ttl(key)", key)
   local seconds, message = sharedTtl(self.handle, key)
   if message then
-    return nil, errors.new("Error", message)
+    return nil, failure(message)
   end
   return seconds
 end

@@ -76,9 +76,9 @@ int store_begin(struct change *c);
 /* Ends a transaction, for good when `rc` is 0. */
 int store_end(struct change *c, int rc);
 /*
- * Has the file system give the room that the coming changes may take at the end of the file; `bytes`
- * is what they add, 0 when they only take away. Writing to a page that it cannot give would kill
- * the process.
+ * Has the file system give the room that the coming changes may take at the end of the file;
+ * `bytes` is what they add, 0 when they only take away. Writing to a page that it cannot give would
+ * kill the process.
  */
 int store_back(const struct change *c, size_t bytes);
 

@@ -28,8 +28,8 @@ struct store_job {
 };
 
 /*
- * The queue of a store, whose end it must not see; `loop` is where `done` is called. NULL when there
- * is no descriptor left.
+ * The queue of a store, whose end it must not see; `loop` is where `done` is called. NULL when
+ * there is no descriptor left.
  */
 struct store_queue *store_queue_new(struct store *s, struct loop *loop);
 

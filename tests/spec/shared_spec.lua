@@ -318,6 +318,62 @@ describe("persist", function()
     ]], root)))
   end)
 
+  it("has a handler wait for the disk, and nobody else", function()
+    assert.equal("other\nwritten true 1\n", (output_of [[
+      local d = shared.dict("p", { persist = arg[1] .. "/store" })
+      local writer = task.spawn(function() show("written", d:set("k", 1), d:get "k") end)
+      task.sleep(0)
+      show "other"
+      writer:join()
+    ]]))
+  end)
+
+  it("has a cancelled task no longer wait; what it asked for is done", function()
+    assert.equal("nil Cancelled\ntrue 1\n", (output_of [[
+      local d = shared.dict("p", { persist = arg[1] .. "/store" })
+      local writer = task.spawn(function()
+        local ok, err = d:set("k", 1)
+        show(ok, err.kind)
+      end)
+      task.sleep(0)
+      writer:cancel()
+      writer:join()
+      show(d:set("later", 1), d:get "k")
+    ]]))
+  end)
+
+  it("works where nothing can wait", function()
+    assert.equal("true\n3\n1,2,3\n", (output_of [[
+      local d = shared.dict("p", { persist = arg[1] .. "/store" })
+      local list = { 3, 1, 2 }
+      table.sort(list, function(a, b)
+        d:incr "comparisons"
+        return a < b
+      end)
+      show(d:get "comparisons" > 1)
+      show(("abc"):gsub(".", function(c) d:incr "letters" end) and d:get "letters")
+      show(table.concat(list, ","))
+    ]]))
+  end)
+
+  it("has writes of many tasks in their order", function()
+    assert.equal("500 true\n", (output_of [[
+      local d = shared.dict("p", { persist = arg[1] .. "/store" })
+      local jobs, inOrder = {}, true
+      for i = 1, 50 do
+        jobs[i] = task.spawn(function()
+          local before = 0
+          for _ = 1, 10 do
+            local sum = d:incr "n"
+            inOrder, before = inOrder and sum > before, sum
+          end
+        end)
+      end
+      for _, job in ipairs(jobs) do job:join() end
+      show(d:get "n", inOrder)
+    ]]))
+  end)
+
   it("in a place that cannot be written does not load, and is named", function()
     local message = mistake_of [[shared.dict("p", { persist = arg[1] .. "/missing/store" })]]
     assert.matches('^shared%.dict "p": cannot open /.*/missing/store: No such file or directory$', message)
