@@ -284,7 +284,7 @@ def _():
 @suite.case("L11.at-start", "too few descriptors to open the port at all: said once, exit 1")
 def _():
     def none():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (7, 7))
     s = Server(lua=APP, preexec=none, wait=False)
     need(s.wait_exit() == 1, "status %d\n%s" % (s.status, s.log()))
     need(s.log(), "nothing was said")
