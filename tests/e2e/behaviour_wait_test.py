@@ -108,6 +108,14 @@ recorded("flood", { maxBufferedBytes = 200000 }, { onMessage = function(self, ca
   return "done"
 end })
 listener:attach("/flooded", { onTextMessage = function(_, _, id) return flooded[id] or 0 end })
+recorded("impatient", { maxBufferedBytes = 200000 }, { onMessage = function(self, caller)
+  local ok, err = task.timeout(0.2, function()
+    while true do
+      assert(caller:writeBinaryMessage(("x"):rep(10000)))
+    end
+  end)
+  result(self, "timeout", ok, err)
+end })
 recorded("slowclose", { maxBufferedBytes = 100000 }, { onMessage = echo })
 recorded("slowdrop", { maxBufferedBytes = 100000, slowConsumer = "drop" }, { onMessage = echo })
 listener:attach("/push", { onTextMessage = function(_, caller, text)
@@ -554,6 +562,14 @@ for how, act in {"reset": lambda c: c.reset(), "close": lambda c: c.close()}.ite
             settled(c.id)
             act(c)
         app.told(c.id, "open", "message 2000", "stopped: ConnectionError: *", "close 1006")
+
+
+@suite.case("slow.write.timeout", "a write under task.timeout: its error ends the function, without a word in the log")
+def _():
+    with stuck("impatient", "x") as c:
+        app.noted(c.id, "timeout: Timeout: *", SECONDS * 2)
+        c.reset()
+    app.noted(c.id, "close 1006")
 
 
 @suite.case("slow.write.close", "a handler waits to write, the client sends a close and then reads")
