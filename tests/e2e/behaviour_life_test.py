@@ -361,7 +361,7 @@ EXPECTED = {        # notes of onError, and the reason that the client is told
     "table": ("error Error: *table value*", "internal error"),
     "nil": ("error Error: *nil value*", "internal error"),
     "object": ("error PayloadBindingError: expected", "internal error"),
-    "tostring": ("error expected, shown", "internal error"),
+    "tostring": ("error Error: expected", "internal error"),
     "number": ("error Error: 42", "internal error"),
     "long": ("error Error: *expectedexpected*", "internal error"),
     "deep": ("error Error: *stack overflow*", "internal error"),
