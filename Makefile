@@ -108,8 +108,9 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(CORE)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(NOLUA)
 
-# JSON is read straight into Lua values: its fuzzer alone links Lua.
-$(B)/tests/fuzz/fuzz_json: private NOLUA := $(LIBS)
+# What is read straight into Lua values: these fuzzers alone link Lua.
+$(B)/tests/fuzz/fuzz_json $(B)/tests/fuzz/fuzz_pack: private NOLUA := $(LIBS)
+$(B)/tests/fuzz/fuzz_pack: $(B)/src/bind/lshared_pack.o
 $(B)/tests/fuzz/fuzz_json: $(patsubst %.c,$(B)/%.o,$(wildcard src/bind/ljson*.c))
 
 # Files that change only when what they hold changes, so that other flags or another commit rebuild what they must.

@@ -284,10 +284,12 @@ static bool read_whole(struct reader *r)
     return true;
 }
 
-/* A key that Lua would raise for shows damage. */
+/* A key that is never written shows damage. */
 static bool good_key(lua_State *L)
 {
-    return lua_type(L, -1) != LUA_TNUMBER || !isnan(lua_tonumber(L, -1));
+    int type = lua_type(L, -1);
+    return type == LUA_TSTRING || type == LUA_TBOOLEAN ||
+           (type == LUA_TNUMBER && !isnan(lua_tonumber(L, -1)));
 }
 
 static bool read_pairs(struct reader *r)

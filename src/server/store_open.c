@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -55,6 +56,27 @@ static int back_locks(const char *file)
     return rc;
 }
 
+/*
+ * LMDB leaves its descriptors open in programs that an app runs, and shows one of two only. So they
+ * are looked for by the file.
+ */
+static int close_on_exec(const struct stat *file)
+{
+    DIR *d = opendir("/proc/self/fd");
+    struct dirent *e;
+    struct stat st;
+    if (!d)
+        return errno;
+    while ((e = readdir(d))) {
+        int fd = atoi(e->d_name);
+        if (e->d_name[0] != '.' && fstat(fd, &st) == 0 && st.st_dev == file->st_dev &&
+            st.st_ino == file->st_ino)
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    closedir(d);
+    return 0;
+}
+
 static int open_env(struct store *s, const struct store_config *config, const char *path)
 {
     unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOMEMINIT;
@@ -71,7 +93,9 @@ static int open_env(struct store *s, const struct store_config *config, const ch
         rc = mdb_env_open(s->env, path, flags, 0600);
     if (rc == 0)
         rc = mdb_reader_check(s->env, &dead);
-    return rc || stat(path, &s->st) == 0 ? rc : errno;
+    if (rc == 0 && stat(path, &s->st) < 0)
+        rc = errno;
+    return rc ? rc : close_on_exec(&s->st);
 }
 
 /* The lock file lies beside the file itself, by whatever name (a symbolic link) it was opened. */

@@ -77,8 +77,8 @@ int store_begin(struct change *c);
 int store_end(struct change *c, int rc);
 /*
  * Has the file system give the room that the coming changes may take at the end of the file;
- * `bytes` is what they add, 0 when they only take away. Writing to a page that it cannot give would
- * kill the process.
+ * `bytes` is what they add, 0 when they only take away. In memory, writing to a page that it cannot
+ * give would kill the process.
  */
 int store_back(const struct change *c, size_t bytes);
 

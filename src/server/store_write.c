@@ -10,7 +10,8 @@
  *   - In memory the file is written through the map (MDB_WRITEMAP, a fifth of the time), and a page
  *     of the map that the file system cannot give is a SIGBUS. So what a transaction may take is
  *     asked for before, which fails properly: store_back. What adds to the dictionary asks for more
- *     to spare than what takes away, so that there is always enough to make it smaller.
+ *     to spare than what takes away, so that there is always enough to make it smaller, on
+ *     a full disk as well.
  *   - A file whose every page is in use could not even be emptied, as changing a page takes another
  *     one. So an eighth of the file is left free for that: fits.
  *   - Readers that have died hold on to what they saw. They are looked for when there is no room,
@@ -105,8 +106,8 @@ int store_back(const struct change *c, size_t bytes)
 {
     struct store *s = c->s;
     MDB_envinfo info;
-    int rc = s->disk ? 0 : mdb_env_info(s->env, &info);
-    if (rc || s->disk)
+    int rc = mdb_env_info(s->env, &info);
+    if (rc)
         return rc;
     size_t used = (info.me_last_pgno + 1) * s->page, spare = SPARE * s->page;
     size_t must = at_most(used + spare + bytes, info.me_mapsize);

@@ -333,7 +333,9 @@ def _():
     for end, status in (("", 0), ("error 'boom'", 1), ("os.exit(0)", 0)):
         source = 'local d = require("neap.shared").dict "d" assert(d:incr "n" == 1) ' \
             'local f = io.open(arg[1], "w") ' \
-            'f:write((io.popen("ls -l /proc/$PPID/fd"):read "*a")) f:close() ' + end
+            'f:write((io.popen("ls -l /proc/$PPID/fd"):read "*a")) f:close() ' \
+            'f = io.open(arg[1] .. 2, "w") ' \
+            'f:write((io.popen("ls -l /proc/self/fd"):read "*a")) f:close() ' + end
         with tempfile.TemporaryDirectory() as folder:
             app, out = os.path.join(folder, "script.lua"), os.path.join(folder, "out")
             with open(app, "w") as f:
@@ -343,6 +345,9 @@ def _():
             with open(out) as f:
                 files = [line.split(" -> ")[1].strip() for line in f if ".dict" in line]
             need(files, "no file of the dictionary is open")
+            with open(out + "2") as f:
+                inherited = f.read()
+            need("neap-" not in inherited, "a program of the app has it open: " + inherited)
             need(not any(os.path.exists(file) for file in files), "left: %r" % files)
 
 

@@ -306,14 +306,14 @@ static bool mount_small(void)
 
 enum { CANNOT_MOUNT = 77 };
 
-static int fill_the_file_system(void)
+static int fill_the_file_system(bool disk)
 {
     char key[16];
     double sum;
     bool was;
     if (!mount_small())
         return CANNOT_MOUNT;
-    struct store *s = open_store(16 * MIB, false);
+    struct store *s = open_store(16 * MIB, disk);
     int n = fill(s, 1000);
     for (int i = 0; i < n; i++) {
         snprintf(key, sizeof key, "%d", i);
@@ -326,17 +326,24 @@ static int fill_the_file_system(void)
 }
 
 /* The system has no more to give: an error, not a SIGBUS. Needs a namespace of its own. */
-static void no_room_in_the_file_system_is_told(void)
+static void no_room_for(bool disk)
 {
     int status = -1;
     pid_t pid = fork();
     if (pid == 0)
-        _exit(fill_the_file_system());
+        _exit(fill_the_file_system(disk));
     CHECK_INT(waitpid(pid, &status, 0), pid);
     if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_MOUNT)
         fprintf(stderr, "no small file system can be mounted here: not tried\n");
     else
         CHECK_INT(status, 0);
+}
+
+static void no_room_in_the_file_system_is_told(void)
+{
+    no_room_for(false);
+    test_context("on disk");
+    no_room_for(true);
 }
 
 /* --- Several processes ---------------------------------------------------------------------- */
