@@ -16,6 +16,7 @@
 
 local errors = require "neap.error"
 local loader = require "neap.loader"
+local protect = require "neap.protect"
 local source = require "neap.source"
 
 local function newReport()
@@ -110,7 +111,7 @@ local function execute(report, version, chunk)
   errors.collect(function(...)
     add(report, ...)
   end)
-  xpcall(source.run, function(err)
+  protect.rawXpcall(source.run, function(err)
     local text = tostring(err)
     local file, line, message = split(version, text)
     if not file then

@@ -7,8 +7,10 @@ require("neap.interpret").install()
 
 local core = require "neap.core"
 local coroutines = require "neap.coroutine"
+local protect = require "neap.protect"
 
 coroutines.install()
+protect.install()
 
 local convert = require "neap.websocket.convert"
 local loader = require "neap.loader"

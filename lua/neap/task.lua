@@ -10,8 +10,11 @@
 local core = require "neap.core"
 local channel = require "neap.channel"
 local errors = require "neap.error"
+local protect = require "neap.protect"
 local text = require "neap.text"
 local wait = require "neap.wait"
+
+local xpcall = protect.rawXpcall
 
 local MAX_SECONDS = 1e9
 
@@ -67,6 +70,9 @@ local function settle(record, good, ...)
     return finish(record, "returned", ...)
   end
   local failure = ...
+  if type(failure) ~= "table" then -- on_error could not be called, or failed itself
+    failure = { value = failure, trace = tostring(failure) }
+  end
   if record.cancelled and errors.isError(failure.value, "Cancelled") then
     return finish(record, "cancelled")
   end

@@ -134,7 +134,7 @@ static void send_converted(struct ltask *t)
     lua_rawgeti(co, LUA_REGISTRYINDEX, lvm_of_conn(c)->hooks[LVM_CONVERT]);
     lua_pushvalue(co, 1);
     lua_pushboolean(co, t->binary);
-    if (lua_pcall(co, 2, 3, 0) != 0) {
+    if (ltask_call(t, 2, 3) != 0) {
         lerror_log(lvm_of_conn(c), co, t->name, c);
         fail(t);
         return;

@@ -51,6 +51,8 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
     t->name = name;
     t->conn = NULL;
     t->handle = t->pinned = LUA_NOREF;
+    t->loads = false;
+    t->overdue = 0;
     t->waited = t->cancelled = t->stopped = false;
     t->state = LTASK_NEW;
     t->finish = NULL;
@@ -139,14 +141,41 @@ static bool yielded(struct ltask *t)
     return false;
 }
 
-static bool resume(struct ltask *t, int args)
+/* --- Runs, watched by the guard; one inside another is part of it ----------------------------- */
+
+static struct ltask *enter(struct ltask *t)
 {
     struct lvm *vm = t->vm;
     struct ltask *outer = vm->running;
     vm->running = t;
-    t->state = LTASK_RUNNING;
-    int status = lua_resume(t->co, args);
+    if (outer)
+        return outer;
+    lguard_enter(&vm->guard);
+    if (t->overdue)
+        lguard_arm(&vm->guard, t->overdue);
+    return NULL;
+}
+
+static int leave(struct ltask *t, struct ltask *outer, int status)
+{
+    struct lvm *vm = t->vm;
     vm->running = outer;
+    if (!outer && (lguard_leave(&vm->guard) || status == LUA_ERRMEM))
+        return lguard_settle(&vm->guard, t, status);
+    return status;
+}
+
+int ltask_call(struct ltask *t, int args, int results)
+{
+    struct ltask *outer = enter(t);
+    return leave(t, outer, lua_pcall(t->co, args, results, 0));
+}
+
+static bool resume(struct ltask *t, int args)
+{
+    struct ltask *outer = enter(t);
+    t->state = LTASK_RUNNING;
+    int status = leave(t, outer, lua_resume(t->co, args));
     if (status == LUA_YIELD)
         return yielded(t);
     if (status == 0)

@@ -37,6 +37,9 @@ struct ltask {
     uint8_t waits_for; /* what it waits for, for the list's owner: see lcaller.c */
     bool waited;       /* it has yielded at least once */
     bool cancelled;
+    bool loads; /* the app's top level: the guard gives it more time */
+    /* enum lguard_why: the guard raised in it, and it waits instead of leaving */
+    uint8_t overdue;
     bool stopped; /* by ltask_stop */
     /* a callback of a binary message: a returned string goes out as such */
     bool binary;
@@ -71,6 +74,12 @@ void ltask_drop(struct ltask *t);
 
 /* As ltask_start, but later in this turn. */
 void ltask_defer(struct ltask *t, int args);
+
+/*
+ * Calls a function for a task that has ended, protected, with the values at the top of t->co, as
+ * lua_pcall does; it cannot wait. Returns lua_pcall's status.
+ */
+int ltask_call(struct ltask *t, int args, int results);
 
 /*
  * In a C function: `return ltask_wait(L)` suspends the running task; its results are what

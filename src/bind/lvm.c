@@ -83,6 +83,7 @@ static void open_core(struct lvm *vm)
     lua_pushstring(L, vm->check ? "check" : "run");
     lua_setfield(L, core, "mode");
     ltask_open(vm, L);
+    lguard_open(vm, L);
     ltimer_open(vm, L);
     llog_open(vm, L);
     ljson_open(L, core);
@@ -135,6 +136,7 @@ struct lvm *lvm_new(struct loop *loop, const char *library, bool check)
     luaL_openlibs(vm->L);
     loop_job_init(&vm->idle_job, on_idle_job);
     server_init(&vm->server, loop, lconn_hooks());
+    snprintf(vm->guard.spare, sizeof vm->guard.spare, "@%s/neap/", library);
     set_path(vm->L, library);
     open_core(vm);
     require(vm->L, "neap.main");
@@ -145,6 +147,7 @@ struct lvm *lvm_new(struct loop *loop, const char *library, bool check)
 
 void lvm_free(struct lvm *vm)
 {
+    lguard_stop(vm);
     llistener_close_all(vm);
     loop_undefer(&vm->idle_job);
     ltask_close(vm);
@@ -157,6 +160,7 @@ void lvm_free(struct lvm *vm)
 static struct ltask *begin(struct lvm *vm, enum lvm_hook hook, const char *app, char *const *args)
 {
     struct ltask *t = ltask_get(vm, "load");
+    t->loads = true;
     lua_rawgeti(t->co, LUA_REGISTRYINDEX, vm->hooks[hook]);
     lua_pushstring(t->co, app);
     lua_newtable(t->co);

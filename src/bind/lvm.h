@@ -10,6 +10,7 @@
 #ifndef NEAP_BIND_LVM_H
 #define NEAP_BIND_LVM_H
 
+#include "bind/lguard.h"
 #include "net/loop.h"
 #include "server/server.h"
 
@@ -74,6 +75,14 @@ struct lvm {
      */
     void (*on_idle)(struct lvm *vm);
     struct loop_job idle_job;
+    /*
+     * Told in a signal handler, with `last` the second time, that a run can be ended by nothing but
+     * the end of the process, which is to come then. NULL: nobody is told.
+     */
+    void (*on_stuck)(struct lvm *vm, const struct lguard_stuck *report, bool last);
+    /* Told when the Lua heap got to its limit again, so soon that a new worker is better. */
+    void (*on_breach)(struct lvm *vm);
+    struct lguard guard;
 };
 
 /* A listening socket for a listener. */

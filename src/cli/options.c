@@ -69,7 +69,32 @@ static bool set_drain(struct options *o, const char *value)
     return *value && !*end && o->drain >= 0 && o->drain <= 86400;
 }
 
-enum { RUN = 1 << OPTIONS_RUN, CONTROL = 1 << OPTIONS_CONTROL };
+static bool set_handler_timeout(struct options *o, const char *value)
+{
+    char *end;
+    o->handler_timeout = strtod(value, &end);
+    return *value && !*end &&
+           (o->handler_timeout == 0 || (o->handler_timeout >= 0.01 && o->handler_timeout <= 86400));
+}
+
+/* A number of bytes, perhaps with K, M or G for 2^10, 2^20, 2^30. */
+static bool set_memory_limit(struct options *o, const char *value)
+{
+    static const char units[] = "KMG";
+    char *end;
+    double bytes = strtod(value, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (end == value || (*end && (!unit || end[1])))
+        return false;
+    if (unit)
+        bytes *= (double)(1L << (10 * (unit - units + 1)));
+    if (bytes != 0 && !(bytes >= OPTIONS_MEMORY_MIN && bytes <= 0x1p50))
+        return false;
+    o->memory_limit = (size_t)bytes;
+    return true;
+}
+
+enum { RUN = 1 << OPTIONS_RUN, CHECK = 1 << OPTIONS_CHECK, CONTROL = 1 << OPTIONS_CONTROL };
 
 static const struct option table[] = {
     {"--workers", RUN, set_workers, "a number from 1 to 256, or auto"},
@@ -78,6 +103,9 @@ static const struct option table[] = {
     {"--pid-file", RUN, set_pid_file, "a path"},
     {"--control", RUN | CONTROL, set_control, "a path"},
     {"--drain", RUN, set_drain, "seconds, from 0 to 86400"},
+    {"--handler-timeout", RUN | CHECK, set_handler_timeout, "seconds, from 0.01 to 86400, or 0"},
+    {"--memory-limit", RUN | CHECK, set_memory_limit,
+     "bytes, 8M or more (K, M and G are understood), or 0"},
 };
 
 static const struct option *find(const char *name, size_t len, enum options_for command)
@@ -127,7 +155,12 @@ static bool take_app(struct options *o, enum options_for command, const char *wo
 bool options_parse(struct options *o, enum options_for command, char **argv)
 {
     static char *none[] = {NULL};
-    *o = (struct options){.workers = 1, .log_level = LOG_INFO, .drain = 10, .args = none};
+    *o = (struct options){.workers = 1,
+                          .log_level = LOG_INFO,
+                          .drain = 10,
+                          .handler_timeout = 1,
+                          .memory_limit = 1 << 30,
+                          .args = none};
     while (*argv) {
         if (strcmp(*argv, "--") == 0) {
             o->args = argv + 1;

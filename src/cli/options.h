@@ -11,16 +11,22 @@
 #include "base/log.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+
+/* A Lua heap of less holds the library and little more. */
+enum { OPTIONS_MEMORY_MIN = 8 << 20 };
 
 struct options {
     const char *app;
     int workers; /* 1 to 256; "auto" is the number of processors */
     enum log_level log_level;
     bool log_json;
-    const char *pid_file; /* or NULL */
-    const char *control;  /* path of the control socket, or NULL */
-    double drain;         /* seconds */
-    char **args;          /* what follows "--", up to a NULL; never NULL itself */
+    const char *pid_file;   /* or NULL */
+    const char *control;    /* path of the control socket, or NULL */
+    double drain;           /* seconds */
+    double handler_timeout; /* seconds of processor time for a handler; 0: no limit */
+    size_t memory_limit;    /* bytes of a worker's Lua heap; 0: no limit */
+    char **args;            /* what follows "--", up to a NULL; never NULL itself */
 };
 
 /* Which options a command takes. */

@@ -16,9 +16,11 @@
 #include "master/link.h"
 #include "master/master.h"
 #include "master/scratch.h"
+#include "master/watchdog.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -192,6 +194,27 @@ static void watch_master(struct worker *w)
     log_on_wait(on_log_waits, w);
 }
 
+/* In a signal handler: only memory is written. */
+static void on_stuck(struct lvm *vm, const struct lguard_stuck *report, bool last)
+{
+    struct watchdog *page = link_watchdog(worker_of(vm)->link);
+    snprintf(page->handler, sizeof page->handler, "%s", report->handler);
+    memcpy(page->connection, report->connection, sizeof page->connection);
+    memcpy(page->where, report->where, sizeof page->where);
+    page->loading = report->loading;
+    page->told = true;
+    if (last)
+        _exit(WORKER_FAILED);
+}
+
+/* The second time in a minute that a handler needed more memory than there shall be. */
+static void on_breach(struct lvm *vm)
+{
+    struct worker *w = worker_of(vm);
+    log_warn("the memory limit was reached again within a minute: this worker is replaced");
+    drain(w, w->options->drain);
+}
+
 static int work(struct worker_link *link, void *arg)
 {
     struct worker *w = mem_alloc(sizeof *w);
@@ -208,6 +231,9 @@ static int work(struct worker_link *link, void *arg)
     w->vm->unbind_socket = unbind_socket;
     w->vm->on_loaded = on_loaded;
     w->vm->on_idle = on_idle;
+    w->vm->on_stuck = on_stuck;
+    w->vm->on_breach = on_breach;
+    lguard_start(w->vm, w->options->handler_timeout, w->options->memory_limit);
     lvm_load(w->vm, w->options->app, w->options->args);
     loop_run(&w->loop);
     int status = w->status;
@@ -251,6 +277,22 @@ int run_command(const struct options *o)
     return status;
 }
 
+/* In a signal handler. */
+static void on_check_stuck(struct lvm *vm, const struct lguard_stuck *report, bool last)
+{
+    static const char text[] = "the app exceeds its time limit for loading, in a function that "
+                               "cannot be interrupted\n";
+    (void)vm;
+    if (!last)
+        return;
+    if (*report->where) {
+        (void)!write(STDERR_FILENO, report->where, strlen(report->where));
+        (void)!write(STDERR_FILENO, ": ", 2);
+    }
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(1);
+}
+
 int check_command(const struct options *o)
 {
     if (!app_exists(o->app))
@@ -259,6 +301,8 @@ int check_command(const struct options *o)
     struct loop loop;
     loop_init(&loop);
     struct lvm *vm = lvm_new(&loop, library_path(), true);
+    vm->on_stuck = on_check_stuck;
+    lguard_start(vm, o->handler_timeout, o->memory_limit);
     struct scratch *scratch = scratch_open();
     vm->scratch = scratch ? scratch_path(scratch) : NULL;
     int status = lvm_check(vm, o->app, o->args);

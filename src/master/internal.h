@@ -20,6 +20,7 @@
 #include "master/master.h"
 #include "master/scratch.h"
 #include "master/sockets.h"
+#include "master/watchdog.h"
 #include "net/loop.h"
 #include "net/tls.h"
 
@@ -38,8 +39,9 @@ struct worker {
     double delay;          /* waited before this life; 0 for the first, and after a long one */
     int attempts;          /* lives in a row that did not become ready */
     unsigned restarts;
-    bool refused; /* in this life: its app does not load */
-    int outcome;  /* when OVER by itself: its exit status */
+    struct watchdog *watchdog; /* what it has to say at its end */
+    bool refused;              /* in this life: its app does not load */
+    int outcome;               /* when OVER by itself: its exit status */
 };
 
 struct master {

@@ -21,6 +21,7 @@ struct worker_link {
     bool certs, new_tickets; /* kept for link_next */
     struct tls_tickets tickets;
     char *scratch;
+    struct watchdog *watchdog;
 };
 
 struct worker_link *link_new(int fd, int worker, int workers)
@@ -41,6 +42,16 @@ void link_set_scratch(struct worker_link *link, const char *path)
 {
     mem_free(link->scratch);
     link->scratch = path ? mem_strdup(path) : NULL;
+}
+
+void link_set_watchdog(struct worker_link *link, struct watchdog *page)
+{
+    link->watchdog = page;
+}
+
+struct watchdog *link_watchdog(const struct worker_link *link)
+{
+    return link->watchdog;
 }
 
 const char *link_scratch(const struct worker_link *link)

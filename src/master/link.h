@@ -35,6 +35,7 @@ struct link_bound {
     char error[256]; /* when it failed: one line that names the address and says why */
 };
 
+struct watchdog;
 struct worker_link;
 
 /*
@@ -92,11 +93,17 @@ int link_workers(const struct worker_link *link);
 /* The folder for files in memory that all workers share (scratch.h); NULL: there is none. */
 const char *link_scratch(const struct worker_link *link);
 
+/* Where it says why it ends when it cannot send any more. */
+struct watchdog *link_watchdog(const struct worker_link *link);
+
 /* The worker's end, made by the master after the fork; takes the descriptor. And its end. */
 struct worker_link *link_new(int fd, int worker, int workers);
 void link_free(struct worker_link *link);
 
 /* Notes that folder, of which it takes a copy; NULL is allowed. */
 void link_set_scratch(struct worker_link *link, const char *path);
+
+/* Notes that page; it stays the master's. */
+void link_set_watchdog(struct worker_link *link, struct watchdog *page);
 
 #endif

@@ -281,6 +281,8 @@ int master_run(const struct master_config *config)
     int status = run(m);
     sockets_free(m->sockets);
     scratch_close(m->scratch);
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
+        watchdog_free(w->watchdog);
     master_free(m);
     if (config->pid_file)
         pidfile_remove(config->pid_file);

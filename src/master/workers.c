@@ -34,6 +34,7 @@ void worker_init(struct worker *w, struct master *m, int number)
     *w = (struct worker){.master = m, .number = number};
     w->io.ev.fd = -1;
     loop_timer_init(&w->restart, on_restart);
+    w->watchdog = watchdog_new();
 }
 
 static bool listens(const struct worker *w)
@@ -173,6 +174,7 @@ static _Noreturn void live(struct worker *w, int fd)
     const struct master_config *config = w->master->config;
     int number = w->number;
     struct worker_link *link = link_new(fd, number, config->workers);
+    link_set_watchdog(link, w->watchdog);
     log_set_worker(number);
     if (w->master->scratch)
         link_set_scratch(link, scratch_path(w->master->scratch));
@@ -240,6 +242,7 @@ void worker_start(struct worker *w)
     int pair[2];
     pid_t pid = -1;
     sockets_worker_started(m->sockets, w->number);
+    watchdog_clear(w->watchdog);
     if (wire_pair(pair) == 0) {
         pid = fork_worker(w, pair);
         int error = errno;
@@ -320,6 +323,8 @@ void worker_ended(struct worker *w, int status)
     read_link(w); /* its last words */
     close_link(w);
     w->pid = 0;
+    watchdog_log(w->watchdog, w->number);
+    w->refused |= w->watchdog->loading;
     if (m->stopping) {
         if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
             log_death(w, pid, status);

@@ -31,6 +31,7 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
     (void)events;
     struct loop *loop = w->data;
     bool left = false;
+    loop->turns++;
     for (int stage = 0; stage < LOOP_STAGES; stage++)
         run_stage(&loop->jobs[stage]);
     loop->now = 0; /* the wait that follows takes time */

@@ -26,7 +26,8 @@ struct loop {
     ev_idle hurry; /* active while deferred jobs must not wait for events */
     struct link jobs[LOOP_STAGES];
     bool stopped;
-    double now; /* of this turn; 0: not asked for yet */
+    unsigned long turns; /* ended so far */
+    double now;          /* of this turn; 0: not asked for yet */
 };
 
 /* Prepares a loop on epoll; dies when the system has none. */
