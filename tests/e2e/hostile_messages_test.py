@@ -132,7 +132,7 @@ def _():
                 c.send(b"".join(frame(TEXT, '{"event":"go","id":"%064d"}' % i) for i in range(start, start + 500)))
                 for _ in range(500):
                     c.expect(TEXT, "went")
-    target.attack(act, 4 << 20)
+    target.attack(act, 16 << 20)      # what the collector leaves lying about
     target.attack(act, 1 << 20)
 
 
@@ -146,7 +146,7 @@ def _():
                 c.send(b"".join(frame(TEXT, '{"event":"%064d"}' % i) for i in range(start, start + 500)))
                 for _ in range(500):
                     c.expect(TEXT, "fallback")
-    target.attack(act, 4 << 20)
+    target.attack(act, 16 << 20)      # what the collector leaves lying about
     target.attack(act, 1 << 20)
 
 
@@ -190,7 +190,7 @@ def _():
             flood = b"".join(frame(TEXT, '{"event":"go","id":%d}' % i) for i in range(1000))
             pour(c, flood, 48 << 20)
             target.bystander.check()
-    target.attack(act, 4 << 20)
+    target.attack(act, 16 << 20)      # what the collector leaves lying about
 
 
 @suite.case("cost", "no message costs much more than its client's share")
