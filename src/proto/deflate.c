@@ -130,9 +130,10 @@ static bool pack_stream(z_stream *z, struct deflate_shared *s, const uint8_t *by
 
 /* libdeflate. */
 
+/* DEFLATE itself looks back 2^15 bytes at the most. */
 static bool fits_window(const struct deflate *d, size_t len)
 {
-    return len <= (size_t)1 << d->out_bits;
+    return d->out_bits == DEFLATE_BITS_MAX || len <= (size_t)1 << d->out_bits;
 }
 
 /* Output that is not smaller than the message finds no room, so nothing is lost in it. */
