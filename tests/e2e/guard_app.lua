@@ -287,6 +287,18 @@ listener:attach("/good", {
   end,
 })
 
+-- Finalizers that raise, run whenever the collector comes by.
+listener:attach("/finalizers", {
+  onMessage = function(_, _, data)
+    local ffi = require "ffi"
+    for _ = 1, 50 do
+      getmetatable(newproxy(true)).__gc = function() error "in a proxy" end
+      ffi.gc(ffi.new "char[8]", function() error "in a cdata" end)
+    end
+    return data
+  end,
+})
+
 -- For the processor time of a handler: so much at a time, with a wait in between.
 listener:attach("/busy", {
   onMessage = function(_, _, data)

@@ -292,6 +292,25 @@ def stuck_time():
         wait_until(lambda: len(server.workers()) == 1, LATE, "a new worker")
 
 
+@suite.case("L01-finalizer", "a finalizer that raises is logged, wherever the collector ran")
+def raising_finalizer():
+    with guarded(limit=5) as server:
+        watcher = Watcher(server)
+        conn = Raw(server.port, "/finalizers", seconds=LATE)
+        conn.text("go")
+        conn.expect(TEXT, b"go", LATE)
+
+        def collected():
+            for _ in range(50):
+                watcher.conn.text(os.urandom(2500).hex())   # no two alike, so each is a new string
+                watcher.conn.recv_message(LATE)
+            return "in a proxy" in server.log() and "in a cdata" in server.log()
+        wait_until(collected, LATE, "the finalizers")
+        watcher.check()
+        need(all("error in a finalizer" in r.message for r in server.records("error")),
+             server.log()[-1000:])
+
+
 # --- at load
 
 
