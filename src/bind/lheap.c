@@ -64,6 +64,9 @@ static void on_collect(struct loop_job *job)
 {
     struct lheap *h = LIST_ITEM(job, struct lheap, collect);
     collect(h->vm, h->vm->L);
+    if (h->again && h->vm->on_breach)
+        h->vm->on_breach(h->vm);
+    h->again = false;
 }
 
 bool lheap_exceeded(struct lvm *vm, lua_State *L)
@@ -81,8 +84,8 @@ void lheap_breached(struct lvm *vm)
     double before = h->breached;
     h->breached = loop_now(vm->loop);
     loop_defer(vm->loop, LOOP_FREE, &h->collect);
-    if (before > 0 && h->breached - before < AGAIN && vm->on_breach)
-        vm->on_breach(vm);
+    if (before > 0 && h->breached - before < AGAIN)
+        h->again = true;
 }
 
 void lheap_start(struct lvm *vm, size_t limit)

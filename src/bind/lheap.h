@@ -32,6 +32,7 @@ struct lheap {
     size_t alarm; /* look again when `used` gets there */
     bool collecting;
     double breached; /* when a handler was last ended for it; 0: never */
+    bool again;      /* and it was so soon after the one before: to be told */
     struct loop_job collect;
 };
 
@@ -46,7 +47,10 @@ void lheap_stop(struct lvm *vm);
  */
 bool lheap_exceeded(struct lvm *vm, lua_State *L);
 
-/* A handler was ended for its use of memory: collects, and may tell vm->on_breach. */
+/*
+ * A handler was ended for its use of memory: at the end of the turn, collects and may tell
+ * vm->on_breach.
+ */
 void lheap_breached(struct lvm *vm);
 
 #endif

@@ -211,6 +211,8 @@ static void on_stuck(struct lvm *vm, const struct lguard_stuck *report, bool las
 static void on_breach(struct lvm *vm)
 {
     struct worker *w = worker_of(vm);
+    if (w->draining)
+        return;
     log_warn("the memory limit was reached again within a minute: this worker is replaced");
     drain(w, w->options->drain);
 }
