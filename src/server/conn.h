@@ -145,6 +145,9 @@ int conn_pong(struct conn *c, const void *bytes, size_t len);
  */
 int conn_push(struct conn *c, enum ws_type type, const void *bytes, size_t len);
 
+/* The same for a message to many, which is encoded once for all of them. */
+int conn_push_broadcast(struct conn *c, struct ws_broadcast *b);
+
 /*
  * Starts the closing handshake: queues the close frame, waits at most `timeout` seconds for the
  * peer's (-1 for ever; 0: the stream is finished at once and the peer has a moment to answer).

@@ -335,15 +335,32 @@ int conn_pong(struct conn *c, const void *bytes, size_t len)
     return r;
 }
 
-int conn_push(struct conn *c, enum ws_type type, const void *bytes, size_t len)
+/* Whether a push may be queued: 0, ERR_CLOSED, or ERR_POLICY after what the route says was done. */
+static int may_push(struct conn *c)
 {
     if (!conn_writable(c))
         return ERR_CLOSED;
     if (conn_buffered(c) <= c->route->config.max_buffered)
-        return conn_send(c, type, bytes, len);
+        return 0;
     if (!c->route->config.drop_slow)
         conn_fail(c, ERR_POLICY, WS_TRY_AGAIN_LATER, "too slow");
     return ERR_POLICY;
+}
+
+int conn_push(struct conn *c, enum ws_type type, const void *bytes, size_t len)
+{
+    int r = may_push(c);
+    return r < 0 ? r : conn_send(c, type, bytes, len);
+}
+
+int conn_push_broadcast(struct conn *c, struct ws_broadcast *b)
+{
+    int r = may_push(c);
+    if (r < 0)
+        return r;
+    r = ws_send_broadcast(&c->ws, b);
+    conn_dirty(c);
+    return r;
 }
 
 int conn_close(struct conn *c, unsigned code, const char *reason, size_t len, double timeout)
