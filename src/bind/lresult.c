@@ -105,21 +105,40 @@ static void returned_error(struct ltask *t, int index)
     lresult_raised(t, reason);
 }
 
+/* What the handler returned cannot be sent, for the reason at the top: that is for the log only. */
+static void fail_saying(struct ltask *t, const char *what)
+{
+    lua_pushvalue(t->co, -1);
+    log_line(LOG_ERROR, t, what);
+    fail(t);
+}
+
 static void send_string(struct ltask *t, int index, bool binary)
 {
     size_t len;
     const char *bytes = lua_tolstring(t->co, index, &len);
     struct conn *c = t->conn;
-    if (binary) {
-        conn_send(c, WS_BINARY, bytes, len);
-    } else if (utf8_valid((const uint8_t *)bytes, len)) {
-        conn_send(c, WS_TEXT, bytes, len);
-    } else {
+    if (!binary && !utf8_valid((const uint8_t *)bytes, len)) {
         lua_pushliteral(t->co, "returned text that is not valid UTF-8: return websocket.bytes(…) "
                                "for bytes");
-        log_line(LOG_ERROR, t, "");
-        fail(t);
+        fail_saying(t, "");
+    } else if (conn_send(c, binary ? WS_BINARY : WS_TEXT, bytes, len) == ERR_NOMEM) {
+        lua_pushstring(t->co, err_text(ERR_NOMEM));
+        fail_saying(t, "cannot send what it returned: ");
     }
+}
+
+/* What hooks.convert has refused. Its reason names the app's fields: not for the client. */
+static void refused(struct ltask *t)
+{
+    if (lua_isnil(t->co, 3))
+        return; /* a value that sends nothing */
+    if (lerror_is(t->vm, t->co, 1, NULL)) {
+        returned_error(t, 3);
+        return;
+    }
+    lua_settop(t->co, 3);
+    fail_saying(t, "returned what cannot be sent: ");
 }
 
 /*
@@ -143,7 +162,7 @@ static void send_converted(struct ltask *t)
     size_t len = 0;
     const char *bytes = lua_tolstring(co, 2, &len);
     if (!kind)
-        returned_error(t, 3);
+        refused(t);
     else if (strcmp(kind, "stream") == 0)
         lstream_start(t, 2);
     else if (strcmp(kind, "close") == 0)
@@ -158,7 +177,13 @@ static void send_pong(struct ltask *t)
 {
     size_t len;
     const char *bytes = lua_tolstring(t->co, 1, &len);
-    conn_pong(t->conn, bytes, len > 125 ? 125 : len);
+    if (len > 125) {
+        lua_pushfstring(t->co, "a pong carries at most 125 bytes, what it returned has %d",
+                        (int)len);
+        log_line(LOG_WARN, t, "cut its answer: ");
+        len = 125;
+    }
+    conn_pong(t->conn, bytes, len);
 }
 
 static void send_values(struct ltask *t)

@@ -100,9 +100,9 @@ WIRE = {
     "stream.long": [(CLOSED, 1011, "streaming failed: " + LONG[:52])],
     "stream.raised": [(CLOSED, 1011, "streaming failed")],
     "stream.bad": [("stream", "a"), (CLOSED, 1011, "streaming failed: a userdata cannot be sent")],
-    "userdata": [(CLOSED, 1011, "a userdata cannot be sent")],
-    "unfit": [(CLOSED, 1011, None)],
-    "service": [(CLOSED, 1011, "a service cannot be sent")],
+    "userdata": [(CLOSED, 1011, "internal error")],
+    "unfit": [(CLOSED, 1011, "internal error")],
+    "service": [(CLOSED, 1011, "internal error")],
     "closed": [(CLOSED, 4000, "bye")],
     "closed.stream": [(CLOSED, 4000, "bye")],
     "closed.frame": [(CLOSED, 4000, "bye")],
@@ -263,7 +263,7 @@ def _():
 
 
 app.add_finals(suite, r"expected|error object is a table value|returned an error: (no luck|no room|é+"
-                      r"|abc|.*cannot be sent|.*JSON)|text that is not valid UTF-8"
+                      r"|abc|.*cannot be sent|.*JSON)|returned what cannot be sent|onPing cut its answer|text that is not valid UTF-8"
                       r"|onClose returned|onError returned")
 
 if __name__ == "__main__":
