@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The life of a Caller: made with its connection, woken when what its tasks wait for has come, cut
- * loose when the connection is freed. Its methods are in lcaller_methods.c.
+ * loose when the connection is freed. Its methods are in lcaller_methods.c and lcaller_send.c.
  */
 #include "bind/lcaller.h"
 

@@ -1,29 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * The Caller's methods. Each checks its arguments, makes one call into the server, and pushes the
- * result: the Caller itself, or nil and an error object.
- *
- * A write is queued first and waits then, while more than max_buffered is queued: LuaJIT cannot
- * come back into a C function that has yielded, so there is no "after" in which it could be queued.
+ * The Caller's methods that tell about its connection or keep something with it, and the metatable
+ * in which all methods are. Those that send and close are in lcaller_send.c.
  */
-#include "bind/lcaller.h"
+#include "bind/lcaller_send.h"
 
 #include "base/err.h"
 #include "bind/lerror.h"
 #include "bind/lrequest.h"
-#include "bind/ltask.h"
-#include "proto/utf8.h"
 
 #include <lauxlib.h>
-#include <string.h>
 
-#define MAX_TIMEOUT 1e9
-
-/*
- * The Caller at argument 1. The metatable is the second upvalue: comparing it costs no look-up by
- * name.
- */
-static struct lcaller *check(lua_State *L)
+struct lcaller *lcaller_self(lua_State *L)
 {
     struct lcaller *lc = lua_touserdata(L, 1);
     if (lc && lua_getmetatable(L, 1)) {
@@ -39,231 +27,15 @@ static struct lcaller *check(lua_State *L)
     return NULL;
 }
 
-static int gone(lua_State *L)
+int lcaller_gone(lua_State *L)
 {
     return lerror_return(lvm_of(L), L, ERR_CLOSED);
 }
 
-/* The connection behind argument 1, or NULL when it is gone: then `return gone(L)`. */
+/* The connection behind argument 1, or NULL when it is gone: then `return lcaller_gone(L)`. */
 static struct conn *check_conn(lua_State *L)
 {
-    return check(L)->conn;
-}
-
-/* Waits on the connection; lcaller_wake goes on with the results. */
-static int wait_for(lua_State *L, struct conn *c, enum lcaller_wait what)
-{
-    struct lcaller *lc = c->user;
-    struct ltask *t = lvm_of(L)->running;
-    t->waits_for = (uint8_t)what;
-    list_append(&lc->writers, &t->waiting);
-    c->writers_wait = true;
-    return ltask_wait(L);
-}
-
-/* The Caller itself, after waiting for the output to drain where it is over the limit. */
-static int sent(lua_State *L, struct conn *c)
-{
-    lua_settop(L, 1);
-    if (conn_buffered(c) <= c->route->config.max_buffered || !ltask_can_wait(L))
-        return 1;
-    return wait_for(L, c, LCALLER_WAITS_WRITE);
-}
-
-static int result(lua_State *L, struct conn *c, int err)
-{
-    return err == 0 ? sent(L, c) : lerror_return(lvm_of(L), L, err);
-}
-
-static int invalid_text(lua_State *L)
-{
-    lua_pushnil(L);
-    lerror_push(lvm_of(L), L, "Error", "text is not valid UTF-8: use writeBinaryMessage for bytes");
-    return 2;
-}
-
-static int caller_write_text(lua_State *L)
-{
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *text = luaL_checklstring(L, 2, &len);
-    if (!c)
-        return gone(L);
-    if (!utf8_valid((const uint8_t *)text, len))
-        return invalid_text(L);
-    return result(L, c, conn_send(c, WS_TEXT, text, len));
-}
-
-static int caller_write_binary(lua_State *L)
-{
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *bytes = luaL_checklstring(L, 2, &len);
-    return c ? result(L, c, conn_send(c, WS_BINARY, bytes, len)) : gone(L);
-}
-
-/* A push never waits: a peer that does not read is dealt with as the route says. */
-static int caller_push_text(lua_State *L)
-{
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *text = luaL_checklstring(L, 2, &len);
-    if (!c)
-        return gone(L);
-    if (!utf8_valid((const uint8_t *)text, len))
-        return invalid_text(L);
-    int err = conn_push(c, WS_TEXT, text, len);
-    if (err == ERR_POLICY) {
-        lua_pushnil(L);
-        lerror_push(lvm_of(L), L, "ConnectionError", "the client reads too slowly: %s",
-                    c->route->config.drop_slow ? "the message was dropped"
-                                               : "the connection was closed");
-        return 2;
-    }
-    if (err < 0)
-        return lerror_return(lvm_of(L), L, err);
-    lua_settop(L, 1);
-    return 1;
-}
-
-/* Closes with what hooks.convert made of a close frame: reason, "close", status are at the top. */
-static int close_by_value(lua_State *L, struct conn *c)
-{
-    size_t len;
-    const char *reason = lua_tolstring(L, -3, &len);
-    double status = lua_tonumber(L, -1);
-    int err = conn_close(c, (unsigned)status, reason ? reason : "", reason ? len : 0,
-                         c->route->config.close_timeout);
-    if (err < 0)
-        return lerror_return(lvm_of(L), L, err);
-    lua_settop(L, 1);
-    return 1;
-}
-
-/* It would have to wait for the stream's end: who wants that can say so in a loop. */
-static int refuse_stream(lua_State *L)
-{
-    lua_pushnil(L);
-    lerror_push(lvm_of(L), L, "Error",
-                "a stream cannot be written: return it from the callback, or write its values in a "
-                "loop");
-    return 2;
-}
-
-static int caller_write(lua_State *L)
-{
-    struct conn *c = check_conn(L);
-    if (lua_type(L, 2) == LUA_TSTRING)
-        return caller_write_text(L);
-    luaL_checkany(L, 2);
-    if (!c)
-        return gone(L);
-    lua_settop(L, 2);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, lvm_of(L)->hooks[LVM_CONVERT]);
-    lua_pushvalue(L, 2);
-    lua_pushboolean(L, false);
-    lua_call(L, 2, 3);
-    if (lua_isnil(L, 3) && lua_isnil(L, 4)) {
-        lua_settop(L, 1);
-        return 1;
-    }
-    if (lua_isnil(L, 3)) {
-        lua_settop(L, 4);
-        return 2;
-    }
-    const char *kind = luaL_checkstring(L, 4);
-    if (strcmp(kind, "close") == 0)
-        return close_by_value(L, c);
-    if (strcmp(kind, "stream") == 0)
-        return refuse_stream(L);
-    size_t len;
-    const char *bytes = luaL_checklstring(L, 3, &len);
-    bool binary = strcmp(kind, "binary") == 0;
-    if (!binary && !utf8_valid((const uint8_t *)bytes, len))
-        return invalid_text(L);
-    return result(L, c, conn_send(c, binary ? WS_BINARY : WS_TEXT, bytes, len));
-}
-
-static int control(lua_State *L, int (*send)(struct conn *, const void *, size_t))
-{
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *bytes = luaL_optlstring(L, 2, "", &len);
-    if (!c)
-        return gone(L);
-    if (len > 125) { /* RFC 6455 §5.5 */
-        lua_pushnil(L);
-        lerror_push(lvm_of(L), L, "Error", "a ping or pong carries at most 125 bytes, this has %d",
-                    (int)len);
-        return 2;
-    }
-    return result(L, c, send(c, bytes, len));
-}
-
-static int caller_ping(lua_State *L)
-{
-    return control(L, conn_ping);
-}
-
-static int caller_pong(lua_State *L)
-{
-    return control(L, conn_pong);
-}
-
-static int refuse_close(lua_State *L, const char *kind, const char *what, int index)
-{
-    lua_pushnil(L);
-    lua_pushvalue(L, index);
-    lerror_push(lvm_of(L), L, kind, "%s: %s", what, lua_tostring(L, -1));
-    lua_remove(L, -2);
-    return 2;
-}
-
-/* close() on a connection that is closing or gone */
-static int closed_already(lua_State *L)
-{
-    lua_pushnil(L);
-    lerror_push(lvm_of(L), L, "ConnectionClosureError", "the connection is closed already");
-    return 2;
-}
-
-/*
- * Whether an app may close with this code. 1012 to 1014 may travel (peers send them, and a server
- * that cannot keep up uses 1013) but are reserved like the rest up to 2999, as in CloseFrame.
- */
-static bool app_may_send(double code)
-{
-    return code >= 0 && code <= 65535 && code == (double)(unsigned)code &&
-           ws_code_valid((unsigned)code) && !(code >= 1012 && code <= 2999);
-}
-
-/* close([statusCode [, reason [, timeout]]]) */
-static int caller_close(lua_State *L)
-{
-    struct conn *c = check_conn(L);
-    double code = luaL_optnumber(L, 2, WS_NORMAL);
-    size_t len;
-    const char *reason = luaL_optlstring(L, 3, "", &len);
-    if (!c)
-        return closed_already(L);
-    double timeout = luaL_optnumber(L, 4, c->route->config.close_timeout);
-    if (!app_may_send(code))
-        return refuse_close(L, "ConnectionClosureError",
-                            "Failed to execute close. Invalid status code", 2);
-    if ((timeout < 0 && timeout != -1) || timeout > MAX_TIMEOUT || timeout != timeout)
-        return refuse_close(L, "Error", "Invalid timeout value", 4);
-    if (len > 123 || !utf8_valid((const uint8_t *)reason, len)) {
-        lua_pushnil(L);
-        lerror_push(lvm_of(L), L, "ConnectionClosureError",
-                    "Failed to execute close. The reason must be UTF-8 of at most 123 bytes");
-        return 2;
-    }
-    if (conn_close(c, (unsigned)code, reason, len, timeout) < 0)
-        return closed_already(L);
-    lua_settop(L, 1);
-    if (timeout == 0 || !ltask_can_wait(L))
-        return 1;
-    return wait_for(L, c, LCALLER_WAITS_CLOSE);
+    return lcaller_self(L)->conn;
 }
 
 /*
@@ -290,7 +62,7 @@ static int caller_set_attribute(lua_State *L)
     luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "attribute name expected, got nil");
     luaL_checkany(L, 3);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     push_attributes(L, true);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, 3);
@@ -304,7 +76,7 @@ static int caller_get_attribute(lua_State *L)
     struct conn *c = check_conn(L);
     luaL_checkany(L, 2);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     push_attributes(L, false);
     if (lua_istable(L, -1)) {
         lua_pushvalue(L, 2);
@@ -319,7 +91,7 @@ static int caller_remove_attribute(lua_State *L)
     struct conn *c = check_conn(L);
     luaL_checkany(L, 2);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     push_attributes(L, false);
     if (!lua_istable(L, -1))
         return 1;
@@ -335,7 +107,7 @@ static int caller_id(lua_State *L)
 {
     struct conn *c = check_conn(L);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     char id[CONN_ID_SIZE + 1];
     conn_id_text(c, id);
     lua_pushlstring(L, id, CONN_ID_SIZE);
@@ -346,7 +118,7 @@ static int caller_subprotocol(lua_State *L)
 {
     struct conn *c = check_conn(L);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     lua_pushstring(L, conn_subprotocol(c)); /* nil when there is none */
     return 1;
 }
@@ -355,7 +127,7 @@ static int caller_is_secure(lua_State *L)
 {
     struct conn *c = check_conn(L);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     lua_pushboolean(L, c->stream.tls != NULL);
     return 1;
 }
@@ -371,7 +143,7 @@ static int caller_remote_address(lua_State *L)
 {
     struct conn *c = check_conn(L);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     char text[ADDRESS_TEXT];
     address_text(&c->peer, text);
     lua_pushstring(L, text);
@@ -383,7 +155,7 @@ static int caller_request(lua_State *L)
 {
     struct conn *c = check_conn(L);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     lrequest_new(lvm_of(L), L, c);
     return 1;
 }
@@ -392,7 +164,7 @@ static int caller_buffered(lua_State *L)
 {
     struct conn *c = check_conn(L);
     if (!c)
-        return gone(L);
+        return lcaller_gone(L);
     lua_pushinteger(L, (lua_Integer)conn_buffered(c));
     return 1;
 }
@@ -416,13 +188,6 @@ static int core_is_caller(lua_State *L)
 }
 
 static const struct luaL_Reg methods[] = {
-    {"writeTextMessage", caller_write_text},
-    {"writeBinaryMessage", caller_write_binary},
-    {"writeMessage", caller_write},
-    {"pushText", caller_push_text},
-    {"ping", caller_ping},
-    {"pong", caller_pong},
-    {"close", caller_close},
     {"setAttribute", caller_set_attribute},
     {"getAttribute", caller_get_attribute},
     {"removeAttribute", caller_remove_attribute},
@@ -463,6 +228,7 @@ void lcaller_open(struct lvm *vm, lua_State *L)
     add(vm, L, metamethods, meta, attributes);
     lua_newtable(L);
     add(vm, L, methods, meta, attributes);
+    add(vm, L, lcaller_sending(), meta, attributes);
     lua_setfield(L, meta, "__index");
     lua_pushvalue(L, core);
     add(vm, L, functions, meta, attributes);
