@@ -47,6 +47,11 @@ struct conn {
     struct conn_message *queue, *queue_tail;
     size_t queued; /* bytes in it */
 
+    /* Groups; group.c alone writes these. */
+    struct group_member *memberships;
+    struct group *service;
+    uint32_t service_slot, membership_count;
+
     double deadline;       /* head, reply, closing or linger; 0: none */
     double last_input;     /* for idle_timeout */
     double ping_sent;      /* our heartbeat: when the last ping went out */
@@ -98,6 +103,8 @@ void conn_open(struct endpoint *e, int fd, const struct address *peer);
 struct conn_accept {
     const struct http_line *lines;
     size_t line_count;
+    const char *service; /* whose clients it belongs to (GROUP_SERVICE); NULL: to nobody's */
+    size_t service_len;
     bool wants_pings, wants_idle;
 };
 /*

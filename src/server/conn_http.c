@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "proto/deflate_offer.h"
 #include "proto/uri.h"
+#include "server/group.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -231,6 +232,12 @@ static void open_session(struct conn *c)
     conn_dirty(c);
 }
 
+/* Before its first event, so that whoever is told of it finds it among the service's clients. */
+static bool enter_service(struct conn *c, const struct conn_accept *how)
+{
+    return !how->service || group_join_service(c, how->service, how->service_len) == 0;
+}
+
 bool conn_accept(struct conn *c, const struct conn_accept *how)
 {
     c->answer_due = false;
@@ -239,10 +246,11 @@ bool conn_accept(struct conn *c, const struct conn_accept *how)
         c->ws.auto_pong = !how->wants_pings;
         c->wants_pings = how->wants_pings;
         c->wants_idle = how->wants_idle;
-        if (write_accept(c, how)) {
+        if (enter_service(c, how) && write_accept(c, how)) {
             open_session(c);
             return true;
         }
+        group_leave_all(c);
         conn_gone(c);
     }
     loop_defer(server_of(c)->loop, LOOP_FLUSH, &c->job);

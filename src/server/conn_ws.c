@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "server/group.h"
 
 #include <string.h>
 
@@ -91,6 +92,7 @@ static void end_session(struct conn *c, unsigned code, const void *reason, size_
     if (c->over)
         return;
     c->over = c->close_due = true;
+    group_leave_all(c);
     c->error_due = c->ws.error != 0;
     c->code = (uint16_t)code;
     set_reason(c, reason, len > 123 ? 123 : len);
@@ -370,6 +372,7 @@ int conn_close(struct conn *c, unsigned code, const char *reason, size_t len, do
     int r = ws_close(&c->ws, (uint16_t)code, reason, len);
     if (r < 0)
         return r;
+    group_leave_all(c);
     c->muted = true;
     c->close_now = timeout == 0;
     c->deadline = timeout < 0 ? 0 : now_of(c) + (timeout == 0 ? 2 : timeout);

@@ -44,7 +44,7 @@ struct group_key {
 struct groups;
 
 struct groups *groups_new(struct server *s);
-/* No connection may be left. */
+/* No connection may be left, and no question. */
 void groups_free(struct groups *g);
 
 /* From now on there may be others. At most once. */
@@ -54,20 +54,26 @@ void groups_use_bus(struct groups *g, struct bus *bus);
  * Puts the connection into the group; harmless when it is there. For GROUP_STORED: it becomes the
  * holder of the name, in the place of whoever was. Others hear of it at the end of the turn, and
  * before any push of this worker that follows. Returns 0, ERR_CLOSED when conn_writable says no,
- * ERR_ARGUMENT for a name that is empty or too long, ERR_POLICY when it is in GROUP_PER_CONN,
- * ERR_NOMEM.
+ * ERR_ARGUMENT for GROUP_SERVICE and for a name that is empty or too long, ERR_POLICY when it is in
+ * GROUP_PER_CONN, ERR_NOMEM.
  */
 int group_join(struct groups *g, const struct group_key *key, struct conn *c);
 
 /* Takes the connection out; false when it was not in. Not for GROUP_STORED: see group_dissolve. */
 bool group_leave(struct groups *g, const struct group_key *key, struct conn *c);
 
-/* The connection has ended, or is about to: takes it out of everything. */
+/*
+ * For conn.c: the connection opens, as a client of that service; it is in none yet. 0, ERR_ARGUMENT
+ * for a bad name, ERR_NOMEM.
+ */
+int group_join_service(struct conn *c, const char *name, size_t len);
+
+/* For conn.c: the connection has ended, or is about to: takes it out of everything. */
 void group_leave_all(struct conn *c);
 
 /*
  * Empties the group, or takes the name from its holder, in all workers; the connections stay open.
- * False when it had no members as far as is known here.
+ * False when it had no members as far as is known here, and for GROUP_SERVICE.
  */
 bool group_dissolve(struct groups *g, const struct group_key *key);
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "proto/handshake.h"
 #include "server/endpoint.h"
+#include "server/group.h"
 
 #include <errno.h>
 #include <string.h>
@@ -55,6 +56,7 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
     link_init(&s->endpoints);
     loop_job_init(&s->rested, on_rested);
     tls_tickets_rotate(&s->tickets); /* its own, until the master gives others */
+    s->groups = groups_new(s);
     warm_up();
 }
 
@@ -93,6 +95,7 @@ void server_abort(struct server *s)
 
 void server_deinit(struct server *s)
 {
+    groups_free(s->groups);
     ws_shared_deinit(&s->shared);
     mem_free(s->read_buffer);
 }

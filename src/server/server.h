@@ -12,6 +12,7 @@
 
 struct conn;
 struct endpoint;
+struct groups;
 
 /*
  * Calls upwards. Those that return bool run a handler: true means that it has not finished (it
@@ -54,6 +55,7 @@ struct server {
     const struct server_hooks *hooks;
     struct ws_shared shared;
     struct tls_tickets tickets; /* keys of all TLS listeners; from the master */
+    struct groups *groups;      /* of all its connections */
     uint8_t *read_buffer;       /* SERVER_READ_SIZE bytes, for whoever reads now */
     unsigned shakes;            /* steps of TLS handshakes in this turn */
     struct loop_job rested;     /* forgets them at its end */
