@@ -37,11 +37,10 @@ enum { TICKS = 10 };
 /* Seconds past the limit: from then on the library is no longer spared; the process ends. */
 #define INSIST 1.0
 #define STUCK 2.0
-/* Code at load has so many times as long. */
-#define LOAD_FACTOR 10.0
-
 /* Its address is the key in the registry. */
 static char key;
+/* The one of this process, for the master's signal. */
+static struct lguard *watched;
 
 static void set_timer(struct lguard *g, double seconds)
 {
@@ -65,7 +64,7 @@ static bool loading(const struct lguard *g)
 
 static double limit_of(const struct lguard *g)
 {
-    return loading(g) ? g->limit * LOAD_FACTOR : g->limit;
+    return loading(g) || g->pulse->slow ? g->limit * PULSE_SLOW : g->limit;
 }
 
 double lguard_now(void)
@@ -78,6 +77,7 @@ double lguard_now(void)
 void lguard_excuse(struct lguard *g, double seconds)
 {
     g->since += seconds;
+    g->pulse->excused += seconds;
 }
 
 /* --- Raising ---------------------------------------------------------------------------------- */
@@ -252,7 +252,7 @@ static void on_tick(int number, siginfo_t *info, void *context)
     struct lguard *g = info->si_value.sival_ptr;
     int error = errno;
     double now = lguard_now();
-    unsigned long seen = g->runs + g->vm->loop->turns;
+    unsigned long seen = g->pulse->beats;
     if (seen == g->seen) {
         judge(g, now - g->since);
     } else {
@@ -260,6 +260,19 @@ static void on_tick(int number, siginfo_t *info, void *context)
         g->since = now;
     }
     errno = error;
+}
+
+/*
+ * The master has found the worker stuck (master/heartbeat.h). Anybody else's signal, as the kernel's
+ * at the limit that ulimit -t sets, ends the process as it always does.
+ */
+static void on_told(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (info->si_code == SI_USER && info->si_pid == getppid() && watched->vm->on_stuck)
+        stuck(watched);
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 /* --- Starting --------------------------------------------------------------------------------- */
@@ -300,6 +313,9 @@ static void start_timer(struct lguard *g)
     if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &g->timer) < 0)
         die("timer_create");
     set_timer(g, pace(g));
+    watched = g;
+    struct sigaction told = {.sa_sigaction = on_told, .sa_flags = SA_SIGINFO};
+    sigaction(SIGXCPU, &told, NULL);
 }
 
 void lguard_start(struct lvm *vm, double seconds, size_t bytes)
@@ -325,6 +341,7 @@ void lguard_stop(struct lvm *vm)
         luaJIT_profile_stop(vm->L);
     if (g->pull)
         signal(SIGPROF, SIG_IGN);
+    signal(SIGXCPU, SIG_DFL);
     lheap_stop(vm);
 }
 
@@ -349,6 +366,7 @@ static const struct luaL_Reg functions[] = {
 void lguard_open(struct lvm *vm, lua_State *L)
 {
     vm->guard.vm = vm;
+    vm->guard.pulse = vm->loop->pulse;
     lvm_register(vm, L, functions);
     lua_pushlightuserdata(L, &key);
     lua_pushlightuserdata(L, &vm->guard);

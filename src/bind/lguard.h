@@ -6,7 +6,8 @@
  *      CPU timer ─▶ on_tick (a signal handler) ─▶ the same run as before, past its limit?
  *                      │                              └─▶ hook ─▶ error in the app's code,
  *                      └─ 2 s later still the same            again and again until it has left
- *                            └─▶ vm->on_stuck, which ends the process
+ *                            └─▶ vm->on_stuck, which ends the process ◀─ SIGXCPU of the master,
+ *                                                                        where the timer is dead
  *
  * A run is what lies between the resume of a task and its yield or end. The timer counts processor
  * time of this thread: a worker at rest never wakes for it, one that is stopped or starved is not
@@ -17,6 +18,7 @@
 #ifndef NEAP_BIND_LGUARD_H
 #define NEAP_BIND_LGUARD_H
 
+#include "base/pulse.h"
 #include "bind/lheap.h"
 
 #include <lua.h>
@@ -47,12 +49,12 @@ struct lguard {
     void (*pull)(int signal);
     char spare[512]; /* how the names of the library's own chunks begin */
 
-    volatile unsigned long runs;
+    struct pulse *pulse;    /* the loop's; also beats when a run begins */
     volatile bool inside;   /* between lguard_enter and lguard_leave */
     volatile int why;       /* what this run is to be ended for */
     volatile bool armed;    /* the hook is set */
     volatile bool insist;   /* end it even inside the library */
-    unsigned long seen;     /* by the last tick, of runs and turns of the loop */
+    unsigned long seen;     /* beats, by the last tick */
     double since;           /* processor time when they were first seen */
     int raised;             /* what has been raised in this run */
     char text[LGUARD_TEXT]; /* the first of these errors */
@@ -77,7 +79,7 @@ void lguard_open(struct lvm *vm, lua_State *L);
 /* A run of the running task begins. */
 static inline void lguard_enter(struct lguard *g)
 {
-    g->runs++;
+    g->pulse->beats++;
     g->inside = true;
 }
 

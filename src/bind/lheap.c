@@ -50,13 +50,18 @@ static int collect_all(lua_State *L)
 static void collect(struct lvm *vm, lua_State *L)
 {
     struct lheap *h = &vm->guard.heap;
-    h->collecting = true;
+    struct pulse *pulse = vm->guard.pulse;
+    bool slow = pulse->slow;
+    double before = lguard_now();
+    h->collecting = pulse->slow = true;
     if (lua_cpcall(L, collect_all, NULL) != 0) {
         log_error("error in a finalizer: %s",
                   lua_isstring(L, -1) ? lua_tostring(L, -1) : "(no message)");
         lua_pop(L, 1);
     }
+    lguard_excuse(&vm->guard, lguard_now() - before);
     h->collecting = false;
+    pulse->slow = slow;
     h->alarm = h->used < h->limit ? h->limit : h->used + STEP;
 }
 
@@ -72,9 +77,7 @@ static void on_collect(struct loop_job *job)
 bool lheap_exceeded(struct lvm *vm, lua_State *L)
 {
     struct lheap *h = &vm->guard.heap;
-    double before = lguard_now();
     collect(vm, L);
-    lguard_excuse(&vm->guard, lguard_now() - before);
     return h->used > h->limit - h->limit / 16;
 }
 

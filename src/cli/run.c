@@ -83,6 +83,7 @@ static void on_loaded(struct lvm *vm, bool ok)
 {
     struct worker *w = worker_of(vm);
     bool listens = !link_empty(&vm->listeners);
+    w->loop.pulse->slow = false;
     w->failed = !ok;
     if (listens && ok)
         link_ready(w->link);
@@ -225,6 +226,7 @@ static int work(struct worker_link *link, void *arg)
     signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0); /* what an app prints is seen at once, in a pipe too */
     loop_init(&w->loop);
+    w->loop.pulse = &link_watchdog(link)->pulse;
     watch_master(w);
     w->vm = lvm_new(&w->loop, library_path(), false);
     w->vm->arg = w;
@@ -239,6 +241,7 @@ static int work(struct worker_link *link, void *arg)
     lvm_load(w->vm, w->options->app, w->options->args);
     loop_run(&w->loop);
     int status = w->status;
+    w->loop.pulse->slow = true;
     lvm_free(w->vm); /* so that a leak checker sees what the Lua heap owned */
     return status;
 }
@@ -268,6 +271,7 @@ int run_command(const struct options *o)
     struct master_config config = {
         .workers = o->workers,
         .drain = o->drain,
+        .handler_timeout = o->handler_timeout,
         .pid_file = o->pid_file,
         .control_path = o->control,
         .version = version_text(),

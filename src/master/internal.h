@@ -6,6 +6,7 @@
  *      master.c     the process: signals, stopping, the end        commands.c   status, stop
  *      workers.c    one worker's lives: fork, messages, death      control.c    the control socket
  *      sockets.c    the listening sockets                          pidfile.c    the pid file
+ *      heartbeat.c  ends a worker that is stuck
  *
  * A worker's lives:
  *
@@ -17,6 +18,7 @@
 #define NEAP_MASTER_INTERNAL_H
 
 #include "master/control.h"
+#include "master/heartbeat.h"
 #include "master/master.h"
 #include "master/scratch.h"
 #include "master/sockets.h"
@@ -40,6 +42,7 @@ struct worker {
     int attempts;          /* lives in a row that did not become ready */
     unsigned restarts;
     struct watchdog *watchdog; /* what it has to say at its end */
+    struct heartbeat heart;
     bool refused;              /* in this life: its app does not load */
     int outcome;               /* when OVER by itself: its exit status */
 };
@@ -47,7 +50,7 @@ struct worker {
 struct master {
     const struct master_config *config;
     struct loop loop;
-    struct loop_signal sigterm, sigint, sighup, sigchld;
+    struct loop_signal sigterm, sigint, sighup, sigchld, heartbeat;
     struct loop_timer deadline; /* of stopping */
     struct loop_timer log_retry;
     struct loop_timer rotation; /* of the keys of session tickets */

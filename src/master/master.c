@@ -2,7 +2,7 @@
 /*
  * The master process: its loop, its signals, and how it ends. It holds no connection and no Lua
  * state, so that there is little in it that could fail, and a fork of it is cheap. It sleeps until
- * a worker speaks or dies, a signal comes, or somebody asks on the control socket.
+ * a worker speaks, works or dies, a signal comes, or somebody asks on the control socket.
  */
 #include "master/master.h"
 
@@ -158,6 +158,14 @@ static void on_sigchld(struct loop_signal *s)
                 worker_ended(w, status);
 }
 
+/* Some worker has used so much processor time that it is worth a look. */
+static void on_heartbeat(struct loop_signal *s)
+{
+    struct master *m = LIST_ITEM(s, struct master, heartbeat);
+    for (struct worker *w = m->workers; w < workers_end(m); w++)
+        heartbeat_look(&w->heart);
+}
+
 static void start_signals(struct master *m)
 {
     sigset_t none;
@@ -167,6 +175,7 @@ static void start_signals(struct master *m)
     loop_signal_start(&m->loop, &m->sigint, SIGINT, on_sigint);
     loop_signal_start(&m->loop, &m->sighup, SIGHUP, on_sighup);
     loop_signal_start(&m->loop, &m->sigchld, SIGCHLD, on_sigchld);
+    loop_signal_start(&m->loop, &m->heartbeat, HEARTBEAT_SIGNAL, on_heartbeat);
 }
 
 static void stop_signals(struct master *m)
@@ -175,6 +184,7 @@ static void stop_signals(struct master *m)
     loop_signal_stop(&m->loop, &m->sigint);
     loop_signal_stop(&m->loop, &m->sighup);
     loop_signal_stop(&m->loop, &m->sigchld);
+    loop_signal_stop(&m->loop, &m->heartbeat);
 }
 
 /* --- Session tickets ------------------------------------------------------------------------ */

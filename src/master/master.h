@@ -32,6 +32,7 @@ enum worker_exit {
 struct master_config {
     int workers;              /* 1 and up */
     double drain;             /* seconds for draining at SIGTERM/SIGINT; default 10 */
+    double handler_timeout;   /* seconds of processor time; 0: stuck workers are not looked for */
     const char *pid_file;     /* or NULL */
     const char *control_path; /* or NULL: the default place, see control.h */
     const char *version;      /* for `neap status`, or NULL */

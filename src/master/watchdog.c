@@ -31,6 +31,7 @@ void watchdog_free(struct watchdog *page)
 void watchdog_clear(struct watchdog *page)
 {
     memset(page, 0, sizeof *page);
+    page->pulse.slow = true; /* it loads the app */
 }
 
 void watchdog_log(const struct watchdog *page, int worker)
@@ -55,5 +56,6 @@ void watchdog_log(const struct watchdog *page, int worker)
             fields[count++] = (struct log_field){texts[i].key, texts[i].text,
                                                  strnlen(texts[i].text, texts[i].size)};
     log_event(LOG_ERROR, fields, count,
-              "a handler is past its time limit and cannot be interrupted: the worker ends");
+              "%s is past its time limit and cannot be interrupted: the worker ends",
+              *page->handler ? "a handler" : "what runs between two handlers");
 }

@@ -8,14 +8,15 @@
  *
  * It is the worker that judges itself, in a signal handler, which comes even where C code never
  * returns: so neither process has to wake up while nothing goes wrong. In a signal handler nothing
- * may be logged or sent, but memory may be written.
+ * may be logged or sent, but memory may be written. Where it does not, the master does: heartbeat.h.
  */
 #ifndef NEAP_MASTER_WATCHDOG_H
 #define NEAP_MASTER_WATCHDOG_H
 
-#include <stdbool.h>
+#include "base/pulse.h"
 
 struct watchdog {
+    struct pulse pulse; /* for heartbeat.h */
     volatile bool told;
     bool loading;        /* the app was loading: it makes no sense to try again */
     char handler[64];    /* "onMessage", …; empty outside of all handlers */

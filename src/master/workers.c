@@ -35,6 +35,7 @@ void worker_init(struct worker *w, struct master *m, int number)
     w->io.ev.fd = -1;
     loop_timer_init(&w->restart, on_restart);
     w->watchdog = watchdog_new();
+    heartbeat_init(&w->heart, &m->loop, number, m->config->handler_timeout);
 }
 
 static bool listens(const struct worker *w)
@@ -260,6 +261,7 @@ void worker_start(struct worker *w)
     w->life = LIFE_STARTING;
     w->refused = false;
     w->started = loop_now(&m->loop);
+    heartbeat_start(&w->heart, pid, &w->watchdog->pulse);
     loop_io_init(&w->io, pair[0], on_link);
     loop_io_watch(&m->loop, &w->io, LOOP_READ);
     worker_send_tickets(w);
@@ -323,8 +325,9 @@ void worker_ended(struct worker *w, int status)
     read_link(w); /* its last words */
     close_link(w);
     w->pid = 0;
+    heartbeat_stop(&w->heart);
     watchdog_log(w->watchdog, w->number);
-    w->refused |= w->watchdog->loading;
+    w->refused |= w->watchdog->loading || (w->heart.silenced && w->life == LIFE_STARTING);
     if (m->stopping) {
         if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
             log_death(w, pid, status);

@@ -31,7 +31,7 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
     (void)events;
     struct loop *loop = w->data;
     bool left = false;
-    loop->turns++;
+    loop->pulse->beats++;
     for (int stage = 0; stage < LOOP_STAGES; stage++)
         run_stage(&loop->jobs[stage]);
     loop->now = 0; /* the wait that follows takes time */
@@ -45,7 +45,7 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
 
 void loop_init(struct loop *loop)
 {
-    *loop = (struct loop){0};
+    *loop = (struct loop){.pulse = &loop->own};
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!loop->ev) {
         fprintf(stderr, "neap: epoll is not available\n");

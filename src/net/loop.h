@@ -14,6 +14,7 @@
 #define NEAP_NET_LOOP_H
 
 #include "base/list.h"
+#include "base/pulse.h"
 
 #include <ev.h>
 #include <stdbool.h>
@@ -26,8 +27,9 @@ struct loop {
     ev_idle hurry; /* active while deferred jobs must not wait for events */
     struct link jobs[LOOP_STAGES];
     bool stopped;
-    unsigned long turns; /* ended so far */
-    double now;          /* of this turn; 0: not asked for yet */
+    struct pulse *pulse; /* beats at the end of each turn; loop_init sets its own */
+    struct pulse own;
+    double now; /* of this turn; 0: not asked for yet */
 };
 
 /* Prepares a loop on epoll; dies when the system has none. */

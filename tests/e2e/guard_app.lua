@@ -138,6 +138,43 @@ loops["finalizer"] = function()
   collectgarbage()
 end
 
+-- Machine code of `jmp .` or `b .`: a C function that does not return.
+loops["c function"] = function()
+  local ffi = require "ffi"
+  ffi.cdef "void *mmap(void *, size_t, int, int, int, long);"
+  local code = ffi.C.mmap(nil, 4096, 7, 0x22, -1, 0)
+  ffi.copy(code, ffi.arch == "arm64" and "\0\0\0\20" or "\235\254", 4)
+  ffi.cast("void (*)(void)", code)()
+end
+
+-- And these not even the guard's timer.
+
+-- With `all`, no signal whatever.
+local function block(all)
+  local ffi = require "ffi"
+  ffi.cdef [[
+    int sigemptyset(void *);
+    int sigfillset(void *);
+    int sigaddset(void *, int);
+    int pthread_sigmask(int, const void *, void *);
+  ]]
+  local set = ffi.new "char[1024]"
+  ffi.C.sigemptyset(set)
+  ffi.C.sigaddset(set, 27)
+  if all then ffi.C.sigfillset(set) end
+  assert(ffi.C.pthread_sigmask(0, set, nil) == 0)
+end
+
+loops["blind"] = function()
+  block(false)
+  while true do end -- nobody is told
+end
+
+loops["deaf"] = function()
+  block(true)
+  while true do end
+end
+
 if arg[2] then loops[arg[2]]() end
 
 -- ---------------------------------------------------------------------------------------------------
@@ -309,6 +346,26 @@ listener:attach("/busy", {
       task.sleep(0)
     end
     return "done"
+  end,
+})
+
+-- Waits where nobody else can go on: no use of processor time.
+listener:attach("/blocks", {
+  onMessage = function(_, _, data)
+    local ffi = require "ffi"
+    ffi.cdef "int poll(void *, unsigned long, int);"
+    ffi.C.poll(nil, 0, tonumber(data))
+    return "done"
+  end,
+})
+
+-- What is left over is collected when the state is closed.
+local last
+listener:attach("/lasts", {
+  onMessage = function()
+    last = newproxy(true) -- luacheck: ignore 231
+    getmetatable(last).__gc = function() while true do end end
+    return "kept"
   end,
 })
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The guard: handlers that never end or use up the memory, in every place (guard_app.lua).
 
-Faults L02, L04, L05 and L22 (an endless loop at load). NEAP_INTERRUPTIONS is the number of
+Faults L02, L04, L05 and L22 (an endless loop at load), also where only the master can end them. NEAP_INTERRUPTIONS is the number of
 handlers that are interrupted in one worker (300; the full measure is 100000).
 """
 import os
@@ -21,7 +21,7 @@ suite = Suite("guard")
 APP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard_app.lua")
 with open(APP, encoding="utf-8") as source:
     KINDS = re.findall(r'^loops\["(.*)"\]', source.read(), re.M)
-STUCK = ("pattern", "finalizer")
+STUCK = ("pattern", "finalizer", "c function", "blind", "deaf")
 ENDLESS = [kind for kind in KINDS if kind not in STUCK]
 FEW = ("while", "pcall", "coroutines", "sort")
 INTERRUPTIONS = int(os.environ.get("NEAP_INTERRUPTIONS") or 300)
@@ -176,7 +176,7 @@ def default_limit():
 def off():
     with guarded(limit=0) as server:
         conn = Raw(server.port, "/busy", seconds=LATE)
-        conn.text("1.3 1")
+        conn.text("2.5 1")      # longer than any line of defence would wait
         conn.expect(TEXT, b"done", LATE)
 
 
@@ -200,6 +200,11 @@ def starved():
         time.sleep(1.2)
         os.kill(pid, signal.SIGCONT)
         conn.expect(TEXT, b"done", LATE)
+
+
+def used(pid):
+    """Processor time of a process to the microsecond (clock_getcpuclockid)."""
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def switches(pid):
@@ -226,7 +231,7 @@ def rest():
 # --- where no error can be raised
 
 
-def doomed(server, where, begin):
+def doomed(server, words, begin):
     """A worker that is stuck is replaced; connections of the others do not notice."""
     there = {}
     while len(there) < 2:
@@ -235,7 +240,7 @@ def doomed(server, where, begin):
         there.setdefault(conn.recv_message()[1], []).append(conn)
     pids = set(server.workers())
     begin()
-    server.wait_log(r"cannot be interrupted: the worker ends .*handler=%s" % where, LATE)
+    server.wait_log(words, LATE)
     wait_until(lambda: len(server.workers()) == 2 and set(server.workers()) != pids, LATE,
                "a new worker")
     need(len(set(server.workers()) & pids) == 1, "more than one worker was replaced")
@@ -250,16 +255,79 @@ def doomed(server, where, begin):
     need(answers >= min(map(len, there.values())), "connections of the other worker were lost")
 
 
+ENDS = "cannot be interrupted: the worker ends .*handler=%s"
+
+
 @suite.case("L04-pattern", "a string pattern without end: the worker is replaced")
 def stuck_pattern():
     with guarded(workers=2) as server:
         def begin():
             conn = Raw(server.port, "/onMessage/pattern", seconds=LATE)
             conn.text("go")
-        doomed(server, "onMessage", begin)
-        record = next(r for r in server.records("error") if "interrupted" in r.message)
-        need(re.search(r"guard_app\.lua:\d+$", record.fields["at"]), repr(record.fields))
-        need(len(record.fields["connection"]) == 16, repr(record.fields))
+        doomed(server, ENDS % "onMessage", begin)
+        told_where(server, "return found")
+
+
+def told_where(server, line):
+    """The log's line about the worker's end names all that there is to name."""
+    record = next(r for r in server.records("error") if "interrupted" in r.message)
+    with open(APP, encoding="utf-8") as text:
+        number = 1 + next(i for i, s in enumerate(text) if line in s)
+    at = int(re.search(r"guard_app\.lua:(\d+)$", record.fields["at"]).group(1))
+    need(number - 1 <= at <= number, "line %d, expected %d: %r" % (at, number, record.fields))
+    need(len(record.fields["connection"]) == 16, repr(record.fields))
+    need(record.fields["worker"] in "01", repr(record.fields))
+
+
+@suite.case("L04-c", "a C function that never returns: the worker is replaced")
+def stuck_c_function():
+    with guarded(workers=2) as server:
+        def begin():
+            conn = Raw(server.port, "/onMessage/c function".replace(" ", "%20"), seconds=LATE)
+            conn.text("go")
+        doomed(server, ENDS % "onMessage", begin)
+        told_where(server, 'ffi.cast("void (*)(void)", code)()')
+
+
+@suite.case("L04-blind", "where the guard's timer is blocked the master ends it, and it says where it was")
+def stuck_blind():
+    with guarded(workers=2) as server:
+        def begin():
+            conn = Raw(server.port, "/onMessage/blind", seconds=LATE)
+            conn.text("go")
+        doomed(server, ENDS % "onMessage", begin)
+        told_where(server, "nobody is told")
+
+
+@suite.case("L04-deaf", "one that hears no signal at all is killed")
+def stuck_deaf():
+    with guarded(workers=2) as server:
+        def begin():
+            conn = Raw(server.port, "/onMessage/deaf", seconds=LATE)
+            conn.text("go")
+        doomed(server, "event loop does not turn .*: it is killed worker=[01]", begin)
+        server.wait_log("worker died .*signal=SIGKILL", LATE)
+
+
+@suite.case("L04-last", "a finalizer without end when the worker ends: the next one comes all the same")
+def stuck_at_the_end():
+    with guarded() as server:
+        conn = Raw(server.port, "/lasts", seconds=LATE)
+        conn.text("go")
+        conn.expect(TEXT, b"kept", LATE)
+        pids = server.workers()
+        os.kill(pids[0], signal.SIGTERM)
+        wait_until(lambda: server.workers() not in ([], pids), LATE, "a new worker")
+        Watcher(server).check()
+
+
+@suite.case("blocks", "a worker that waits in a blocking call is left alone")
+def blocks():
+    with guarded(limit=0.01) as server:
+        conn, pids = Raw(server.port, "/blocks", seconds=LATE), server.workers()
+        conn.text("4000")
+        conn.expect(TEXT, b"done", LATE)
+        need(server.workers() == pids, "the worker was replaced")
 
 
 @suite.case("L04-finalizer", "a finalizer without end: the worker is replaced")
@@ -268,7 +336,7 @@ def stuck_finalizer():
         def begin():
             conn = Raw(server.port, "/timer/finalizer", seconds=LATE)
             conn.text("go")
-        doomed(server, "timer", begin)
+        doomed(server, ENDS % "timer", begin)
 
 
 @suite.case("L04-time", "it is replaced within 3.5 s of processor time, by default")
@@ -341,6 +409,10 @@ def check():
 def load_stuck():
     text = at_load("run", "pattern")
     need("cannot be interrupted" in text and "handler=load" in text, text)
+    for kind in ("blind", "deaf"):
+        text = at_load("run", kind)
+        need(("cannot be interrupted" if kind == "blind" else "it is killed") in text, text)
+        need("giving up" not in text and text.count("worker died") == 0, text)
     text = at_load("check", "pattern")
     need("in a function that cannot be interrupted" in text, text)
 
@@ -430,12 +502,15 @@ def many():
     chance = random.Random(seed)
     count = INTERRUPTIONS // (5 if INSTRUMENTED else 1)
     kinds = [kind for kind in ENDLESS if kind not in ("recursion",)]
-    with guarded(limit=0.01) as server:
+    limit, worst = 0.01, (0, "")
+    with guarded(limit=limit) as server:
         good, watcher = Raw(server.port, "/good", seconds=LATE), Watcher(server)
-        start, begun = server.rss(server.workers()[0]), time.monotonic()
+        pid = watcher.pids[0]
+        start, begun = server.rss(pid), time.monotonic()
         for i in range(count):
             place = chance.choice(("onMessage", "onMessage", "onMessage", "onOpen", "stream"))
             kind = chance.choice(kinds)
+            before = used(pid)
             try:
                 good.text(str(i))
                 PLACES[place](server, kind)
@@ -443,12 +518,23 @@ def many():
             except Failed as error:
                 raise Failed("seed %d, %d: %s in %s: %s\n%s" % (
                     seed, i, kind, place, error, server.log()[-2000:])) from None
+            worst = max(worst, (used(pid) - before - limit, "%s in %s" % (kind, place)))
             if i % 100 == 99:
                 watcher.check()
-        grown = server.rss(server.workers()[0]) - start
-        print("  %d interruptions, %.0f s, %d KiB more" % (
-            count, time.monotonic() - begun, grown >> 10), flush=True)
+                server.forget_log()
+            if i % 2000 == 1999:
+                progress(i + 1, begun, start, server.rss(pid), worst)
+        grown = server.rss(pid) - start
+        progress(count, begun, start, server.rss(pid), worst)
+        need(server.workers() == [pid], "the worker was replaced")
         need(grown < (48 << 20) * (4 if INSTRUMENTED else 1), "memory grew by %d" % grown)
+
+
+def progress(done, begun, start, now, worst):
+    print("  %d interruptions, %.0f s, resident %d KiB, %d at the start; at most %.1f ms of processor "
+          "time past the limit, the other handlers' counted (%s)" % (
+              done, time.monotonic() - begun, now >> 10, start >> 10, worst[0] * 1000, worst[1]),
+          flush=True)
 
 
 if __name__ == "__main__":
