@@ -263,8 +263,8 @@ static void on_tick(int number, siginfo_t *info, void *context)
 }
 
 /*
- * The master has found the worker stuck (master/heartbeat.h). Anybody else's signal, as the kernel's
- * at the limit that ulimit -t sets, ends the process as it always does.
+ * The master has found the worker stuck (master/heartbeat.h). Anybody else's signal, as the
+ * kernel's at the limit that ulimit -t sets, ends the process as it always does.
  */
 static void on_told(int number, siginfo_t *info, void *context)
 {

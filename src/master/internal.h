@@ -43,8 +43,8 @@ struct worker {
     unsigned restarts;
     struct watchdog *watchdog; /* what it has to say at its end */
     struct heartbeat heart;
-    bool refused;              /* in this life: its app does not load */
-    int outcome;               /* when OVER by itself: its exit status */
+    bool refused; /* in this life: its app does not load */
+    int outcome;  /* when OVER by itself: its exit status */
 };
 
 struct master {

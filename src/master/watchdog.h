@@ -8,7 +8,8 @@
  *
  * It is the worker that judges itself, in a signal handler, which comes even where C code never
  * returns: so neither process has to wake up while nothing goes wrong. In a signal handler nothing
- * may be logged or sent, but memory may be written. Where it does not, the master does: heartbeat.h.
+ * may be logged or sent, but memory may be written. Where it does not, the master does
+ * (heartbeat.h).
  */
 #ifndef NEAP_MASTER_WATCHDOG_H
 #define NEAP_MASTER_WATCHDOG_H

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The guard: handlers that never end or use up the memory, in every place (guard_app.lua).
 
-Faults L02, L04, L05 and L22 (an endless loop at load), also where only the master can end them. NEAP_INTERRUPTIONS is the number of
-handlers that are interrupted in one worker (300; the full measure is 100000).
+Faults L02, L04, L05 and L22 (an endless loop at load), also where only the master can end them.
+NEAP_INTERRUPTIONS is the number of handlers that are interrupted in one worker (300; the full
+measure is 100000).
 """
 import os
 import random

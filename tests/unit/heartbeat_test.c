@@ -158,8 +158,8 @@ static int watch(struct watch *w, enum life life)
 {
     int status = -1;
     *w = (struct watch){.pid = 0};
-    w->pulse = mmap(NULL, sizeof *w->pulse, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                    0);
+    w->pulse =
+        mmap(NULL, sizeof *w->pulse, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     loop_init(&w->loop);
     loop_signal_start(&w->loop, &w->signal, HEARTBEAT_SIGNAL, on_signal);
     loop_timer_init(&w->end, on_end);
@@ -169,8 +169,7 @@ static int watch(struct watch *w, enum life life)
         live(life, w->pulse);
     heartbeat_start(&w->heart, w->pid, w->pulse);
     double begun = loop_wall();
-    while (!gone(w->pid) && used(w->pid) < 3.2 &&
-           (loop_wall() - begun < 3 || used(w->pid) > 0.1)) {
+    while (!gone(w->pid) && used(w->pid) < 3.2 && (loop_wall() - begun < 3 || used(w->pid) > 0.1)) {
         loop_timer_start(&w->loop, &w->end, 0.05);
         w->loop.stopped = false;
         loop_run(&w->loop);
