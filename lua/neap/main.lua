@@ -26,6 +26,7 @@ end
 core.hooks.check = check
 core.hooks.convert = convert.convert
 core.hooks.load = loader.load
+core.hooks.payload = convert.payload
 core.hooks.requestIndex = request.index
 core.hooks.stream = stream.run
 core.hooks.upgrade = upgrade.upgrade

@@ -57,6 +57,36 @@ function Caller:writeBinaryMessage(data) end
 ---@return websocket.Error? err
 function Caller:pushText(text) end
 
+--- Sends a binary message without ever waiting, as pushText does.
+---@param data string
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:pushBinary(data) end
+
+--- Sends a value as writeMessage does, without ever waiting; no close frame.
+---@param value string|number|boolean|table|websocket.Bytes|websocket.Xml
+---@return websocket.Caller? caller
+---@return websocket.Error? err
+function Caller:push(value) end
+
+--- Sends a text message to all clients of the service, this one included, in all workers. Never waits.
+---@param text string valid UTF-8
+---@return websocket.PushResult? result
+---@return websocket.Error? err
+function Caller:broadcastText(text) end
+
+--- Sends a binary message to all clients of the service, this one included, in all workers. Never waits.
+---@param data string
+---@return websocket.PushResult? result
+---@return websocket.Error? err
+function Caller:broadcastBinary(data) end
+
+--- Sends a value to all clients of the service, this one included, in all workers. Never waits.
+---@param value string|number|boolean|table|websocket.Bytes|websocket.Xml
+---@return websocket.PushResult? result
+---@return websocket.Error? err
+function Caller:broadcast(value) end
+
 --- Sends a value: a string as text, websocket.bytes as binary, number, boolean and table as JSON, websocket.xml as XML;
 --- a close frame closes. Yields while too much is queued.
 ---@param value string|number|boolean|table|websocket.Bytes|websocket.Xml|websocket.CloseFrame
@@ -124,6 +154,17 @@ function Caller:request() end
 --- Bytes queued and not yet handed to the kernel.
 ---@return integer
 function Caller:bufferedAmount() end
+
+--- What became of a push. Returned from a callback, it sends nothing. Of members in other workers it says what is known
+--- when the push leaves this worker.
+---@class websocket.PushResult
+---@field members integer to whom it was addressed
+---@field delivered integer for whom it was queued, or given to their worker
+---@field dropped integer who do not get it: they, or their worker, read too slowly
+---@field closed integer of those dropped: connections of this worker that were closed for it
+
+---@class websocket.PushOptions
+---@field except? websocket.Caller who gets none
 
 --- A plain table of callbacks, or what websocket.service takes. Further fields whose names begin with "on" are
 --- callbacks of dispatch, `fun(self, caller, message)`, and their onXError; the rest is the app's own.

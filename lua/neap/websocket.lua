@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- neap.websocket, the module that apps require: listeners, services, close frames, errors.  The parts are in
+-- neap.websocket, the module that apps require: listeners, services, groups, close frames, errors.  The parts are in
 -- neap/websocket/; the methods of a Caller are C's (neap/types.lua describes them).
 
 local bind = require "neap.websocket.bind"
@@ -8,6 +8,7 @@ local closeframe = require "neap.websocket.closeframe"
 local convert = require "neap.websocket.convert"
 local dispatch = require "neap.websocket.dispatch"
 local errors = require "neap.error"
+local group = require "neap.websocket.group"
 local listener = require "neap.websocket.listener"
 local service = require "neap.websocket.service"
 local stream = require "neap.websocket.stream"
@@ -23,6 +24,22 @@ return {
   bytes = convert.bytes,
   xml = convert.xml,
   stream = stream.stream,
+  addConnectionToGroup = group.addConnectionToGroup,
+  removeConnectionFromGroup = group.removeConnectionFromGroup,
+  removeConnectionGroup = group.removeConnectionGroup,
+  pushTextToGroup = group.pushTextToGroup,
+  pushBinaryToGroup = group.pushBinaryToGroup,
+  pushToGroup = group.pushToGroup,
+  groupMembers = group.groupMembers,
+  groupSize = group.groupSize,
+  storeConnection = group.storeConnection,
+  removeStoredConnection = group.removeStoredConnection,
+  pushTextToConnection = group.pushTextToConnection,
+  pushBinaryToConnection = group.pushBinaryToConnection,
+  pushToConnection = group.pushToConnection,
+  broadcast = group.broadcast,
+  broadcastText = group.broadcastText,
+  broadcastBinary = group.broadcastBinary,
   UpgradeError = upgrade.UpgradeError,
   Error = errors.Error,
   isError = errors.isError,

@@ -9,7 +9,9 @@
 #include "bind/lcaller_send.h"
 
 #include "base/err.h"
+#include "bind/lconn.h"
 #include "bind/lerror.h"
+#include "bind/lgroup.h"
 #include "bind/ltask.h"
 #include "proto/utf8.h"
 
@@ -75,17 +77,9 @@ static int caller_write_binary(lua_State *L)
     return c ? result(L, c, conn_send(c, WS_BINARY, bytes, len)) : lcaller_gone(L);
 }
 
-/* A push never waits: a peer that does not read is dealt with as the route says. */
-static int caller_push_text(lua_State *L)
+/* What a push to one client came to: the Caller, or nil and an error. */
+static int pushed(lua_State *L, const struct conn *c, int err)
 {
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *text = luaL_checklstring(L, 2, &len);
-    if (!c)
-        return lcaller_gone(L);
-    if (!utf8_valid((const uint8_t *)text, len))
-        return invalid_text(L);
-    int err = conn_push(c, WS_TEXT, text, len);
     if (err == ERR_POLICY) {
         lua_pushnil(L);
         lerror_push(lvm_of(L), L, "ConnectionError", "the client reads too slowly: %s",
@@ -97,6 +91,27 @@ static int caller_push_text(lua_State *L)
         return lerror_return(lvm_of(L), L, err);
     lua_settop(L, 1);
     return 1;
+}
+
+/* A push never waits: a peer that does not read is dealt with as the route says. */
+static int caller_push_text(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    size_t len;
+    const char *text = luaL_checklstring(L, 2, &len);
+    if (!c)
+        return lcaller_gone(L);
+    if (!utf8_valid((const uint8_t *)text, len))
+        return invalid_text(L);
+    return pushed(L, c, conn_push(c, WS_TEXT, text, len));
+}
+
+static int caller_push_binary(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    return c ? pushed(L, c, conn_push(c, WS_BINARY, bytes, len)) : lcaller_gone(L);
 }
 
 /* Closes with what hooks.convert made of a close frame: reason, "close", status are at the top. */
@@ -123,6 +138,38 @@ static int refuse_stream(lua_State *L)
     return 2;
 }
 
+/* A message of the value at 2, by hooks.convert or hooks.payload, whose results are above it. */
+struct message {
+    enum ws_type type;
+    const char *bytes;
+    size_t len;
+};
+
+/* Has a value at 2 converted by `hook`: bytes or nil, kind or error, status are at 3, 4, 5. */
+static void convert(lua_State *L, enum lvm_hook hook)
+{
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lvm_of(L)->hooks[hook]);
+    lua_pushvalue(L, 2);
+    lua_pushboolean(L, false);
+    lua_call(L, 2, 3);
+}
+
+/* The message at 3, of the kind at 4. */
+static struct message message_at(lua_State *L)
+{
+    struct message m = {.type =
+                            strcmp(luaL_checkstring(L, 4), "binary") == 0 ? WS_BINARY : WS_TEXT};
+    m.bytes = luaL_checklstring(L, 3, &m.len);
+    return m;
+}
+
+static bool sendable(const struct message *m)
+{
+    return m->type == WS_BINARY || utf8_valid((const uint8_t *)m->bytes, m->len);
+}
+
 static int caller_write(lua_State *L)
 {
     struct conn *c = check_conn(L);
@@ -131,11 +178,7 @@ static int caller_write(lua_State *L)
     luaL_checkany(L, 2);
     if (!c)
         return lcaller_gone(L);
-    lua_settop(L, 2);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, lvm_of(L)->hooks[LVM_CONVERT]);
-    lua_pushvalue(L, 2);
-    lua_pushboolean(L, false);
-    lua_call(L, 2, 3);
+    convert(L, LVM_CONVERT);
     if (lua_isnil(L, 3) && lua_isnil(L, 4)) {
         lua_settop(L, 1);
         return 1;
@@ -149,13 +192,75 @@ static int caller_write(lua_State *L)
         return close_by_value(L, c);
     if (strcmp(kind, "stream") == 0)
         return refuse_stream(L);
-    size_t len;
-    const char *bytes = luaL_checklstring(L, 3, &len);
-    bool binary = strcmp(kind, "binary") == 0;
-    if (!binary && !utf8_valid((const uint8_t *)bytes, len))
-        return invalid_text(L);
-    return result(L, c, conn_send(c, binary ? WS_BINARY : WS_TEXT, bytes, len));
+    struct message m = message_at(L);
+    return sendable(&m) ? result(L, c, conn_send(c, m.type, m.bytes, m.len)) : invalid_text(L);
 }
+
+/* A value that a push carries: no close frame, no stream, and never nothing (hooks.payload). */
+static int caller_push(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    if (lua_type(L, 2) == LUA_TSTRING)
+        return caller_push_text(L);
+    luaL_checkany(L, 2);
+    if (!c)
+        return lcaller_gone(L);
+    convert(L, LVM_PAYLOAD);
+    if (lua_isnil(L, 3)) {
+        lua_settop(L, 4);
+        return 2;
+    }
+    struct message m = message_at(L);
+    return sendable(&m) ? pushed(L, c, conn_push(c, m.type, m.bytes, m.len)) : invalid_text(L);
+}
+
+/* --- To all clients of the service ------------------------------------------------------------ */
+
+static int broadcast(lua_State *L, const struct lcaller *lc, const struct message *m)
+{
+    struct group_push push = {
+        .key = lconn_service(lc->conn),
+        .type = m->type,
+        .bytes = (const uint8_t *)m->bytes,
+        .len = m->len,
+    };
+    return lgroup_push(L, lvm_of(L), &push);
+}
+
+static int broadcast_string(lua_State *L, enum ws_type type)
+{
+    const struct lcaller *lc = lcaller_self(L);
+    struct message m = {.type = type};
+    m.bytes = luaL_checklstring(L, 2, &m.len);
+    return lc->conn ? broadcast(L, lc, &m) : lcaller_gone(L);
+}
+
+static int caller_broadcast_text(lua_State *L)
+{
+    return broadcast_string(L, WS_TEXT);
+}
+
+static int caller_broadcast_binary(lua_State *L)
+{
+    return broadcast_string(L, WS_BINARY);
+}
+
+static int caller_broadcast(lua_State *L)
+{
+    const struct lcaller *lc = lcaller_self(L);
+    luaL_checkany(L, 2);
+    if (!lc->conn)
+        return lcaller_gone(L);
+    convert(L, LVM_PAYLOAD);
+    if (lua_isnil(L, 3)) {
+        lua_settop(L, 4);
+        return 2;
+    }
+    struct message m = message_at(L);
+    return broadcast(L, lc, &m);
+}
+
+/* --- Control frames --------------------------------------------------------------------------- */
 
 static int control(lua_State *L, int (*send)(struct conn *, const void *, size_t))
 {
@@ -244,6 +349,11 @@ static const struct luaL_Reg methods[] = {
     {"writeBinaryMessage", caller_write_binary},
     {"writeMessage", caller_write},
     {"pushText", caller_push_text},
+    {"pushBinary", caller_push_binary},
+    {"push", caller_push},
+    {"broadcastText", caller_broadcast_text},
+    {"broadcastBinary", caller_broadcast_binary},
+    {"broadcast", caller_broadcast},
     {"ping", caller_ping},
     {"pong", caller_pong},
     {"close", caller_close},

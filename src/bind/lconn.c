@@ -23,6 +23,7 @@
 #include "bind/ltask.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 /*
  * --- Callbacks
@@ -142,16 +143,28 @@ static void on_free(struct conn *c)
  * -----------------------------------------------------------------------------------------
  */
 
+struct group_key lconn_service(const struct conn *c)
+{
+    const char *name = ((const struct lcaller *)c->user)->service->name;
+    struct http_str group = llistener_route_group(c->route);
+    if (name)
+        group = (struct http_str){name, strlen(name)};
+    return (struct group_key){GROUP_SERVICE, group.s, group.len};
+}
+
 /* hooks.upgrade returned service, self: 101. */
 static void accept(struct ltask *t, struct lservice *service, struct lrequest *r)
 {
+    lcaller_new(t->vm, t->co, t->conn, service, 2);
+    struct group_key group = lconn_service(t->conn);
     struct conn_accept how = {
         .lines = r->lines,
         .line_count = r->line_count,
+        .service = group.name,
+        .service_len = group.len,
         .wants_pings = service->callbacks[LSERVICE_PING] != LUA_NOREF,
         .wants_idle = service->callbacks[LSERVICE_IDLE] != LUA_NOREF,
     };
-    lcaller_new(t->vm, t->co, t->conn, service, 2);
     conn_accept(t->conn, &how);
 }
 

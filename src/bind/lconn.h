@@ -6,8 +6,15 @@
 #define NEAP_BIND_LCONN_H
 
 #include "bind/lvm.h"
+#include "server/group.h"
 
 /* The hooks to be given to server_init of vm->server. */
 const struct server_hooks *lconn_hooks(void);
+
+/*
+ * The group that all clients of the connection's service are in, over all workers: named as the
+ * service, or after the route where that has no name. The connection must have a Caller.
+ */
+struct group_key lconn_service(const struct conn *c);
 
 #endif

@@ -13,8 +13,11 @@
 #include "bind/ltask.h"
 #include "bind/ltls.h"
 #include "server/conn.h"
+#include "server/group.h"
 
+#include <inttypes.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +38,9 @@ struct llistener {
 
 struct lroute {
     struct lvm *vm;
-    int table; /* registry reference of the table given to attach */
+    int table;   /* registry reference of the table given to attach */
+    char *group; /* of clients whose service has no name */
+    size_t group_len;
 };
 
 /* --- Routes ----------------------------------------------------------------------------------- */
@@ -44,6 +49,7 @@ static void on_route_free(struct route *route)
 {
     struct lroute *lr = route->user;
     luaL_unref(lr->vm->L, LUA_REGISTRYINDEX, lr->table);
+    mem_free(lr->group);
     mem_free(lr);
 }
 
@@ -51,6 +57,36 @@ void llistener_push_route(lua_State *L, const struct route *route)
 {
     const struct lroute *lr = route->user;
     lua_rawgeti(L, LUA_REGISTRYINDEX, lr->table);
+}
+
+struct http_str llistener_route_group(const struct route *route)
+{
+    const struct lroute *lr = route->user;
+    return (struct http_str){lr->group, lr->group_len};
+}
+
+/* FNV-1a. What hash.h has is seeded anew in each worker. */
+static uint64_t fingerprint(const char *s)
+{
+    uint64_t h = 0xcbf29ce484222325;
+    for (; *s; s++)
+        h = (h ^ (uint8_t)*s) * 0x100000001b3;
+    return h;
+}
+
+/*
+ * A name for the clients of a route that is the same in all workers, and that no service can have:
+ * a NUL, the listener's address and the port that it got, the path; a hash of them where that is
+ * too long.
+ */
+static void name_group(struct lroute *lr, const struct llistener *ll, const char *path)
+{
+    size_t size = strlen(ll->address) + strlen(path) + 32;
+    lr->group = mem_alloc(size);
+    int len = snprintf(lr->group + 1, size - 1, "%s %d%s", ll->address, ll->port, path);
+    if (len >= GROUP_NAME_MAX)
+        len = snprintf(lr->group + 1, size - 1, "%016" PRIx64, fingerprint(lr->group + 1));
+    lr->group_len = (size_t)len + 1;
 }
 
 static struct llistener *check(lua_State *L)
@@ -89,6 +125,7 @@ static int listener_attach(lua_State *L)
     lr->vm = ll->vm;
     lua_pushvalue(L, 3);
     lr->table = luaL_ref(L, LUA_REGISTRYINDEX);
+    name_group(lr, ll, path);
     route->user = lr;
     route->on_free = on_route_free;
     bool added = router_add(&ll->endpoint->router, route);

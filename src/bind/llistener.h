@@ -7,6 +7,7 @@
 #define NEAP_BIND_LLISTENER_H
 
 #include "bind/lvm.h"
+#include "proto/http.h"
 
 struct route;
 
@@ -18,6 +19,12 @@ void llistener_start_all(struct lvm *vm);
 
 /* Pushes the table that the route was attached with. */
 void llistener_push_route(lua_State *L, const struct route *route);
+
+/*
+ * The group of the route's clients whose service has no name: valid as long as the route, the same
+ * in all workers, and the name of no service.
+ */
+struct http_str llistener_route_group(const struct route *route);
 
 /*
  * Reads the certificates of all TLS listeners again, for new connections. One that cannot be used

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "bind/lcaller.h"
 #include "bind/lerror.h"
+#include "bind/lgroup.h"
 #include "bind/lservice.h"
 #include "bind/lstream.h"
 #include "bind/ltask.h"
@@ -198,8 +199,8 @@ static void send_values(struct ltask *t)
         else if (conn_writable(t->conn))
             send_string(t, 1, t->binary);
         return;
-    default:
-        if (conn_writable(t->conn))
+    default: /* `return websocket.pushTextToGroup(…)` is harmless, and frequent */
+        if (conn_writable(t->conn) && !lgroup_is_result(t->vm, co, 1))
             send_converted(t);
     }
 }

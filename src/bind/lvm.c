@@ -10,6 +10,7 @@
 #include "bind/lcaller.h"
 #include "bind/lconn.h"
 #include "bind/lerror.h"
+#include "bind/lgroup.h"
 #include "bind/lhandler.h"
 #include "bind/ljson.h"
 #include "bind/llistener.h"
@@ -90,6 +91,7 @@ static void open_core(struct lvm *vm)
     lshared_open(vm, L);
     lservice_open(vm, L);
     lcaller_open(vm, L);
+    lgroup_open(vm, L);
     lhandler_open(vm, L);
     lrequest_open(vm, L);
     ltext_open(vm, L);
@@ -111,8 +113,8 @@ static void require(lua_State *L, const char *module)
 
 static void take_hooks(struct lvm *vm)
 {
-    static const char *const names[LVM_HOOKS] = {"upgrade", "convert", "requestIndex",
-                                                 "load",    "check",   "stream"};
+    static const char *const names[LVM_HOOKS] = {"upgrade", "convert", "requestIndex", "load",
+                                                 "check",   "stream",  "payload"};
     lua_State *L = vm->L;
     require(L, "neap.core");
     lua_getfield(L, -1, "hooks");
@@ -152,6 +154,7 @@ void lvm_free(struct lvm *vm)
     loop_undefer(&vm->idle_job);
     ltask_close(vm);
     lua_close(vm->L);
+    lgroup_close(vm);
     server_deinit(&vm->server);
     mem_free(vm);
 }

@@ -28,6 +28,7 @@ enum lvm_hook {
     LVM_LOAD,
     LVM_CHECK,
     LVM_STREAM,
+    LVM_PAYLOAD,
     LVM_HOOKS
 };
 
@@ -49,7 +50,8 @@ struct lvm {
     const char *scratch;
 
     int hooks[LVM_HOOKS];
-    int request_meta, caller_meta, error_meta, task_meta; /* registry references of metatables */
+    /* registry references of metatables */
+    int request_meta, caller_meta, error_meta, task_meta, pushed_meta;
     int attributes; /* and of the table of all callers' attributes, by Caller */
 
     struct ltask *running; /* whose coroutine runs now; NULL in between */
@@ -57,6 +59,7 @@ struct lvm {
     struct link alive;     /* all tasks there are, so that none is lost at the end */
     struct link listeners; /* struct llistener */
     struct link dicts;     /* of lshared.c */
+    struct link asking;    /* of lgroup.c: questions to other workers */
     struct loop_job run_ready;
     struct loop_job start_listeners;
     struct ltask *idle; /* pool of finished coroutines */

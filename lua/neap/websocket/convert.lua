@@ -5,7 +5,8 @@
 --      string            text, or binary where a binary message is answered     number, boolean, table    JSON text
 --      websocket.bytes   binary                                                 close frame               closes
 --      websocket.xml     XML text                                               function, coroutine, stream
---      a Caller          nothing: `return caller:writeMessage(x)` is harmless      its values, one by one
+--      a Caller, or the result of a push: nothing, so that                      its values, one by one
+--      `return caller:writeMessage(x)` is harmless
 --      anything else     an error
 --
 -- C sends plain strings by itself and calls `convert` for the rest.  Whether text is UTF-8 is checked in C.
@@ -91,6 +92,10 @@ local function convertTable(value)
   return encode(value)
 end
 
+local function sendsNothing(value)
+  return type(value) == "userdata" and (core.isCaller(value) or core.isPushResult(value))
+end
+
 --- The hook `convert`.
 ---@param value any
 ---@param binary boolean whether a string is sent as binary
@@ -108,14 +113,34 @@ local function convert(value, binary)
     return value, binary and "binary" or "text"
   elseif kind == "number" or kind == "boolean" or (value ~= nil and value == json.null) then
     return encode(value)
-  elseif kind == "userdata" and core.isCaller(value) then
+  elseif sendsNothing(value) then
     return nil, nil
   end
   return refuse(text.show(value))
 end
 
+local CANNOT_PUSH = {
+  close = "a close frame cannot be pushed; caller:close() closes a connection",
+  stream = "a stream cannot be pushed; push its values in a loop",
+}
+
+--- The hook `payload`: what a push sends for a value, which has to be one message.
+---@param value any
+---@return string? bytes
+---@return string|websocket.Error kind "text" or "binary"; or why not
+local function payload(value)
+  local encoded, kind = convert(value, false)
+  if CANNOT_PUSH[kind] then
+    return nil, errors.new("Error", CANNOT_PUSH[kind])
+  elseif encoded == nil and kind == nil then
+    return refuse(core.isCaller(value) and "a Caller" or "the result of a push")
+  end
+  return encoded, kind
+end
+
 return {
   bytes = bytes,
   convert = convert,
+  payload = payload,
   xml = xml,
 }

@@ -202,6 +202,10 @@ function core.isCaller(v)
   return callerMeta[v] == true
 end
 
+function core.isPushResult()
+  return false
+end
+
 function core.checkPath(path)
   if path:sub(1, 1) ~= "/" then
     return nil, "a path begins with /"
