@@ -123,6 +123,26 @@ describe("docs/guide.md", function()
     end)
   end)
 
+  it("has rooms", function()
+    serve("lounge.lua", function()
+      local ann = assert(testing.connect "/blue/ann")
+      assert.equal("1 in blue", ann:readMessage())
+      local bob = assert(testing.connect "/blue/bob")
+      assert.equal("2 in blue", bob:readMessage())
+      assert.equal("bob has come", ann:readMessage())
+      ann:writeTextMessage "hello"
+      assert.matches('"text":"hello"', (ann:readMessage()))
+      assert.matches('"from":"ann"', (bob:readMessage()))
+      ann:writeTextMessage "@bob psst"
+      assert.equal("ann whispers: psst", bob:readMessage())
+      bob:close()
+      assert.equal("bob has gone", ann:readMessage())
+      ann:writeTextMessage "@bob psst"
+      assert.equal('no connection is stored under "bob"', ann:readMessage())
+      ann:close()
+    end)
+  end)
+
   it("takes messages of a certain shape", function()
     local json = require "nativejson"
     serve("shop.lua", function()
