@@ -129,11 +129,14 @@ cflags:
 
 ##@ Running
 PORT ?= 9090
-run: ## Install what is missing (Debian, as root), build, and serve the echo app on PORT=9090
+run: ## Install what is missing (Debian, as root), build, and serve the chat app on PORT=9090
 	@tests/setup build
 	@$(MAKE) $(TWO) build
-	@echo "Echo server: connect a WebSocket client to ws://127.0.0.1:$(PORT)/echo  (Ctrl-C stops it)"
-	@exec $(BUILD)/neap run apps/echo -- $(PORT)
+	@echo "Chat: ws://127.0.0.1:$(PORT)/chat/ROOM?nick=NICK  (Ctrl-C stops it). From two other windows, for instance with"
+	@echo "Debian's python3-websockets, and then type:"
+	@echo "    /usr/bin/python3 -m websockets 'ws://127.0.0.1:$(PORT)/chat/blue?nick=Ann'"
+	@echo "    /usr/bin/python3 -m websockets 'ws://127.0.0.1:$(PORT)/chat/blue?nick=Bob'"
+	@exec $(BUILD)/neap run apps/chat -- $(PORT)
 
 ##@ Testing (each suite ends with "N passed, N failed")
 SUITES := check unit spec conformance e2e clients fuzz

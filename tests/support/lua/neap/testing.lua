@@ -122,9 +122,15 @@ end
 --- Starts an app and waits until it is ready.
 ---@param app string its file or folder
 ---@param args? string[] what it gets behind `--`; by default a 0, so that it takes any free port
-function testing.start(app, args)
+---@param options? string[] of `neap run`
+function testing.start(app, args, options)
   assert(not server, "testing.start: stop the app before first")
-  local arguments = { "run", app, "--", unpack(args or { "0" }) }
+  local arguments = { "run", app }
+  for _, list in ipairs { options or {}, { "--" }, args or { "0" } } do
+    for _, word in ipairs(list) do
+      table.insert(arguments, word)
+    end
+  end
   server = launch(arguments)
   local state = eventually(SECONDS, function()
     local log = testing.log()
