@@ -172,6 +172,13 @@ uint8_t *outq_extend(struct outq *q, struct outpool *pool, size_t len)
     return room;
 }
 
+void outq_take_back(struct outq *q, struct outpool *pool, size_t len)
+{
+    q->tail->end -= (uint32_t)len;
+    q->len -= len;
+    outq_consume(q, pool, 0); /* the segment, if it is empty and the only one */
+}
+
 int outq_append_chunk(struct outq *q, struct outpool *pool, struct chunk *c)
 {
     struct outseg *s = seg_new(pool, 0);

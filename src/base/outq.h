@@ -54,6 +54,9 @@ struct outq {
  */
 uint8_t *outq_extend(struct outq *q, struct outpool *pool, size_t len);
 
+/* Takes back the last `len` bytes, which the last outq_extend has added. */
+void outq_take_back(struct outq *q, struct outpool *pool, size_t len);
+
 /* Queues a reference to the chunk (takes one of its own). Returns 0 or ERR_NOMEM. */
 int outq_append_chunk(struct outq *q, struct outpool *pool, struct chunk *c);
 

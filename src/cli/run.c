@@ -17,6 +17,7 @@
 #include "master/master.h"
 #include "master/scratch.h"
 #include "master/watchdog.h"
+#include "server/mesh.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ struct worker {
     struct loop loop;
     struct lvm *vm;
     struct worker_link *link;
+    struct mesh *mesh; /* NULL: there is one worker */
     struct loop_io link_io;
     struct loop_job link_job;   /* what came while a socket was asked for */
     struct loop_timer deadline; /* of the drain */
@@ -79,20 +81,6 @@ static void unbind_socket(struct lvm *vm, const char *address, int port)
     link_unbind(worker_of(vm)->link, address, port);
 }
 
-static void on_loaded(struct lvm *vm, bool ok)
-{
-    struct worker *w = worker_of(vm);
-    bool listens = !link_empty(&vm->listeners);
-    w->loop.pulse->slow = false;
-    w->failed = !ok;
-    if (listens && ok)
-        link_ready(w->link);
-    else if (listens)
-        link_refused(w->link);
-    if (!ok)
-        finish(w, WORKER_FAILED);
-}
-
 /* Nothing can ever run again: a script has ended, or the last listener has been stopped. */
 static void on_idle(struct lvm *vm)
 {
@@ -136,6 +124,29 @@ static void drain(struct worker *w, double seconds)
     loop_timer_start(&w->loop, &w->deadline, seconds);
 }
 
+static void add_peer(struct worker *w)
+{
+    int peer, fd = link_take_peer(w->link, &peer);
+    if (w->mesh)
+        mesh_add(w->mesh, (unsigned)peer, fd);
+    else
+        close(fd);
+}
+
+static void on_lost_peer(void *arg, unsigned peer)
+{
+    struct worker *w = arg;
+    link_lost(w->link, (int)peer);
+}
+
+static void open_mesh(struct worker *w)
+{
+    if (link_workers(w->link) == 1)
+        return;
+    w->mesh = mesh_new(&w->vm->server, (unsigned)link_worker(w->link));
+    mesh_on_lost(w->mesh, on_lost_peer, w);
+}
+
 static void read_link(struct worker *w)
 {
     double seconds = w->options->drain;
@@ -143,6 +154,7 @@ static void read_link(struct worker *w)
         switch (link_next(w->link, &seconds)) {
         case LINK_NOTHING: return;
         case LINK_STOP: drain(w, seconds); break;
+        case LINK_PEER: add_peer(w); break;
         case LINK_CERTS: llistener_renew_certificates(w->vm); break;
         case LINK_TICKETS: w->vm->server.tickets = *link_tickets(w->link); break;
         case LINK_GONE:
@@ -152,6 +164,22 @@ static void read_link(struct worker *w)
             return;
         }
     }
+}
+
+static void on_loaded(struct lvm *vm, bool ok)
+{
+    struct worker *w = worker_of(vm);
+    bool listens = !link_empty(&vm->listeners);
+    w->loop.pulse->slow = false;
+    w->failed = !ok;
+    if (ok) /* so that the first client finds the other workers */
+        read_link(w);
+    if (listens && ok)
+        link_ready(w->link);
+    else if (listens)
+        link_refused(w->link);
+    if (!ok)
+        finish(w, WORKER_FAILED);
 }
 
 static void on_link(struct loop_io *io, int events)
@@ -237,12 +265,15 @@ static int work(struct worker_link *link, void *arg)
     w->vm->on_idle = on_idle;
     w->vm->on_stuck = on_stuck;
     w->vm->on_breach = on_breach;
+    open_mesh(w);
     lguard_start(w->vm, w->options->handler_timeout, w->options->memory_limit);
     lvm_load(w->vm, w->options->app, w->options->args);
     loop_run(&w->loop);
     int status = w->status;
     w->loop.pulse->slow = true;
     lvm_free(w->vm); /* so that a leak checker sees what the Lua heap owned */
+    if (w->mesh)
+        mesh_free(w->mesh);
     return status;
 }
 

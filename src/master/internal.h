@@ -6,7 +6,7 @@
  *      master.c     the process: signals, stopping, the end        commands.c   status, stop
  *      workers.c    one worker's lives: fork, messages, death      control.c    the control socket
  *      sockets.c    the listening sockets                          pidfile.c    the pid file
- *      heartbeat.c  ends a worker that is stuck
+ *      heartbeat.c  ends a worker that is stuck                        pairs.c      the lines between workers
  *
  * A worker's lives:
  *
@@ -20,6 +20,7 @@
 #include "master/control.h"
 #include "master/heartbeat.h"
 #include "master/master.h"
+#include "master/pairs.h"
 #include "master/scratch.h"
 #include "master/sockets.h"
 #include "master/watchdog.h"
@@ -58,6 +59,7 @@ struct master {
     struct loop_timer
         keep; /* always active, so that the loop does not run out of things to wait for */
     struct sockets *sockets;
+    struct pairs *pairs;
     struct scratch *scratch; /* or NULL: there is no place for it */
     struct control *control;
     double started;

@@ -2,7 +2,8 @@
 /*
  * The worker's end of the line. A BIND is a question that is waited for. What comes before its
  * answer is kept, because the descriptor would not become readable for it again; but for a STOP: a
- * master that is stopping repeats it after each answer, and link_next tells it once.
+ * master that is stopping repeats it after each answer, and link_next tells it once. Of the lines
+ * to one other worker only the last is kept: those before it ended with earlier lives of it.
  */
 #include "master/link.h"
 
@@ -22,18 +23,28 @@ struct worker_link {
     struct tls_tickets tickets;
     char *scratch;
     struct watchdog *watchdog;
+    int told;    /* the peer that link_next has told of */
+    int waiting; /* peers that it has not */
+    int peers[]; /* a socket to each, or -1 */
 };
 
 struct worker_link *link_new(int fd, int worker, int workers)
 {
-    struct worker_link *link = mem_alloc(sizeof *link);
-    *link = (struct worker_link){.fd = fd, .worker = worker, .workers = workers};
+    struct worker_link *link = mem_alloc(sizeof *link + (size_t)workers * sizeof link->peers[0]);
+    link->fd = fd;
+    link->worker = worker;
+    link->workers = workers;
+    for (int i = 0; i < workers; i++)
+        link->peers[i] = -1;
     return link;
 }
 
 void link_free(struct worker_link *link)
 {
     close(link->fd);
+    for (int i = 0; i < link->workers; i++)
+        if (link->peers[i] >= 0)
+            close(link->peers[i]);
     mem_free(link->scratch);
     mem_free(link);
 }
@@ -66,10 +77,29 @@ static int fail(struct link_bound *bound, const char *address, const char *why)
     return -1;
 }
 
-/* Takes a message that can wait; false when it is of another kind. */
-static bool keep(struct worker_link *link, const struct wire *m)
+/* Without a descriptor this process has reached its limit; there may be one left by and by. */
+static void keep_peer(struct worker_link *link, int peer, int *fd)
 {
-    if (m->kind == WIRE_CERTS) {
+    if (peer < 0 || peer >= link->workers)
+        return;
+    if (*fd < 0) {
+        link_lost(link, peer);
+        return;
+    }
+    if (link->peers[peer] >= 0)
+        close(link->peers[peer]);
+    else
+        link->waiting++;
+    link->peers[peer] = *fd;
+    *fd = -1;
+}
+
+/* Takes a message that can wait, with its descriptor; false when it is of another kind. */
+static bool keep(struct worker_link *link, const struct wire *m, int *fd)
+{
+    if (m->kind == WIRE_PEER) {
+        keep_peer(link, m->number, fd);
+    } else if (m->kind == WIRE_CERTS) {
         link->certs = true;
     } else if (m->kind == WIRE_TICKETS) {
         link->tickets = m->tickets;
@@ -87,7 +117,7 @@ static int answer(struct worker_link *link, struct wire *m, int *fd)
         int got = wire_receive(link->fd, m, fd, true);
         if (got <= 0 || m->kind == WIRE_BOUND)
             return got;
-        keep(link, m);
+        keep(link, m, fd);
         if (*fd >= 0)
             close(*fd);
     }
@@ -143,9 +173,34 @@ int link_fd(const struct worker_link *link)
     return link->fd;
 }
 
+static enum link_what tell_peer(struct worker_link *link)
+{
+    link->told = 0;
+    while (link->peers[link->told] < 0)
+        link->told++;
+    return LINK_PEER;
+}
+
+int link_take_peer(struct worker_link *link, int *peer)
+{
+    *peer = link->told;
+    int fd = link->peers[link->told];
+    link->peers[link->told] = -1;
+    link->waiting--;
+    return fd;
+}
+
+void link_lost(struct worker_link *link, int peer)
+{
+    struct wire m = {.kind = WIRE_LOST, .number = peer};
+    wire_send(link->fd, &m, -1);
+}
+
 /* What has been kept, one thing at a time. */
 static enum link_what take_kept(struct worker_link *link)
 {
+    if (link->waiting)
+        return tell_peer(link);
     bool *flag = link->new_tickets ? &link->new_tickets : &link->certs;
     if (!*flag)
         return LINK_NOTHING;
@@ -155,7 +210,7 @@ static enum link_what take_kept(struct worker_link *link)
 
 bool link_waiting(const struct worker_link *link)
 {
-    return link->certs || link->new_tickets;
+    return link->waiting || link->certs || link->new_tickets;
 }
 
 const struct tls_tickets *link_tickets(const struct worker_link *link)
@@ -172,9 +227,10 @@ enum link_what link_next(struct worker_link *link, double *seconds)
     while ((got = wire_receive(link->fd, &m, &fd, false)) != 0) {
         if (got < 0 && errno != EBADMSG)
             return errno == EAGAIN ? LINK_NOTHING : LINK_GONE;
+        bool kept = got > 0 && keep(link, &m, &fd);
         if (got > 0 && fd >= 0)
             close(fd);
-        if (got > 0 && keep(link, &m))
+        if (kept && link_waiting(link))
             return take_kept(link);
         if (got > 0 && m.kind == WIRE_STOP && !link->stopped) {
             link->stopped = true;

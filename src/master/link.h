@@ -10,6 +10,8 @@
  *        │◀──────────────────────── STOP seconds ──│
  *        │◀──────────────────────── TICKETS keys ──│ at the start, and when they change
  *        │◀─────────────────────────────── CERTS ──│ read certificates again (SIGHUP)
+ *        │◀──────────────────────── PEER fd ───────│ a line to another worker (mesh.h)
+ *        │── LOST peer ───────────────────────────▶│ which is of no use: another, please
  *        │── REFUSED ─────────────────────────────▶│ the app does not load: no use in trying again
  *        │── UNBIND address ──────────────────────▶│ closes its copy: nothing may queue there
  *        │── exit ────────────────────────────────▶│
@@ -70,13 +72,13 @@ void link_refused(struct worker_link *link);
 /* The descriptor to watch for reading. */
 int link_fd(const struct worker_link *link);
 
-enum link_what { LINK_NOTHING, LINK_STOP, LINK_CERTS, LINK_TICKETS, LINK_GONE };
+enum link_what { LINK_NOTHING, LINK_STOP, LINK_CERTS, LINK_TICKETS, LINK_PEER, LINK_GONE };
 
 /*
  * The next message, without waiting: LINK_STOP (then *seconds is the time to drain; told once),
- * LINK_CERTS, LINK_TICKETS (link_tickets has them), LINK_GONE at end of file (each time), or
- * LINK_NOTHING. Call it when link_fd is readable, or link_waiting says so, until it returns
- * LINK_NOTHING or LINK_GONE.
+ * LINK_CERTS, LINK_TICKETS (link_tickets has them), LINK_PEER (link_take_peer has it), LINK_GONE at
+ * end of file (each time), or LINK_NOTHING. Call it when link_fd is readable, or link_waiting says
+ * so, until it returns LINK_NOTHING or LINK_GONE.
  */
 enum link_what link_next(struct worker_link *link, double *seconds);
 
@@ -85,6 +87,16 @@ bool link_waiting(const struct worker_link *link);
 
 /* The newest keys of session tickets. */
 const struct tls_tickets *link_tickets(const struct worker_link *link);
+
+/*
+ * The line that LINK_PEER has told of: a connected socket, the caller's from now on, and in *peer
+ * the number of the worker at its other end. A worker that was started again comes once more, with
+ * a new socket.
+ */
+int link_take_peer(struct worker_link *link, int *peer);
+
+/* The line to that worker is of no use: asks for a new one, which comes within seconds. */
+void link_lost(struct worker_link *link, int peer);
 
 /* This worker's number, from 0; and how many there are. */
 int link_worker(const struct worker_link *link);

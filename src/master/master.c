@@ -240,6 +240,7 @@ static struct master *master_new(const struct master_config *config)
     loop_timer_start(&m->loop, &m->keep, FOREVER);
     m->started = loop_now(&m->loop);
     m->sockets = sockets_new(config->workers);
+    m->pairs = pairs_new(&m->loop, config->workers);
     m->scratch = scratch_open();
     for (int i = 0; i < config->workers; i++)
         worker_init(&m->workers[i], m, i);
@@ -252,6 +253,7 @@ static void master_free(struct master *m)
 {
     log_on_wait(NULL, NULL);
     stop_signals(m);
+    pairs_free(m->pairs);
     loop_deinit(&m->loop);
     mem_free(m);
 }

@@ -3,6 +3,7 @@
 #include "master/wire.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -19,6 +20,18 @@ int wire_pair(int fds[2])
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds);
 }
 
+/* What is sent of a message of that kind. */
+static size_t size_of(enum wire_kind kind)
+{
+    switch (kind) {
+    case WIRE_BIND:
+    case WIRE_BOUND:
+    case WIRE_UNBIND:
+    case WIRE_TICKETS: return sizeof(struct wire);
+    default: return offsetof(struct wire, scheme);
+    }
+}
+
 static void attach(struct msghdr *h, union ancillary *a, int fd)
 {
     memset(a, 0, sizeof *a);
@@ -33,7 +46,7 @@ static void attach(struct msghdr *h, union ancillary *a, int fd)
 int wire_send(int sock, const struct wire *message, int fd)
 {
     struct wire copy = *message;
-    struct iovec iov = {.iov_base = &copy, .iov_len = sizeof copy};
+    struct iovec iov = {.iov_base = &copy, .iov_len = size_of(message->kind)};
     struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
     union ancillary a;
     if (fd >= 0)
@@ -61,7 +74,7 @@ static int ends(const char *text, size_t size)
 
 static int valid(const struct wire *m, size_t len)
 {
-    return len == sizeof *m && (unsigned)m->kind < WIRE_KINDS &&
+    return len >= sizeof m->kind && (unsigned)m->kind < WIRE_KINDS && len == size_of(m->kind) &&
            ends(m->scheme, sizeof m->scheme) && ends(m->address, sizeof m->address) &&
            ends(m->error, sizeof m->error) && m->tickets.count <= TLS_TICKET_KEYS;
 }
@@ -77,6 +90,7 @@ int wire_receive(int sock, struct wire *message, int *fd, int wait)
         .msg_controllen = sizeof a.bytes,
     };
     *fd = -1;
+    memset(message, 0, sizeof *message);
     ssize_t n;
     do
         n = recvmsg(sock, &h, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));

@@ -2,9 +2,10 @@
 /*
  * The messages between master and worker, and how they are sent: one datagram of a SOCK_SEQPACKET
  * pair each, so that a message comes whole or not at all, and end of file is seen. Both ends are
- * one program (a fork), so a message is the struct as it lies in memory. What comes in is checked
- * all the same, because a worker runs other people's code: its kind, its size, and that its texts
- * end.
+ * one program (a fork), so a message is the struct as it lies in memory; without its larger part
+ * where a kind needs only the number, so that a worker that is busy loading its app can be sent the
+ * lines to all others. What comes in is checked all the same, because a worker runs other people's
+ * code: its kind, its size, and that its texts end.
  */
 #ifndef NEAP_MASTER_WIRE_H
 #define NEAP_MASTER_WIRE_H
@@ -26,6 +27,8 @@ enum wire_kind {
     WIRE_STOP,    /* master: seconds */
     WIRE_CERTS,   /* master: read certificates again */
     WIRE_TICKETS, /* master: tickets, at the start and when they change */
+    WIRE_PEER,    /* master: number = another worker, and a descriptor: a line to it */
+    WIRE_LOST,    /* worker: number = another worker, the line to which is of no use */
     WIRE_KINDS
 };
 

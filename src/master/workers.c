@@ -119,6 +119,7 @@ static void on_message(struct worker *w, const struct wire *m)
     case WIRE_BIND: on_bind_request(w, m); break;
     case WIRE_UNBIND: sockets_unbind(w->master->sockets, w->number, m->address, m->number); break;
     case WIRE_READY: on_ready_message(w); break;
+    case WIRE_LOST: pairs_lost(w->master->pairs, w->number, m->number); break;
     case WIRE_REFUSED: w->refused = true; break;
     default: break;
     }
@@ -265,6 +266,7 @@ void worker_start(struct worker *w)
     loop_io_init(&w->io, pair[0], on_link);
     loop_io_watch(&m->loop, &w->io, LOOP_READ);
     worker_send_tickets(w);
+    pairs_worker_started(m->pairs, w->number, pair[0]);
 }
 
 static void on_restart(struct loop_timer *timer)
@@ -323,6 +325,7 @@ void worker_ended(struct worker *w, int status)
     struct master *m = w->master;
     pid_t pid = w->pid;
     read_link(w); /* its last words */
+    pairs_worker_ended(m->pairs, w->number);
     close_link(w);
     w->pid = 0;
     heartbeat_stop(&w->heart);

@@ -8,7 +8,8 @@
  *
  * What is queued in a turn is written at its end, in one system call for each peer that something
  * was queued for. A peer that does not read makes its queue grow to BUS_QUEUE_MAX; after that
- * messages to it are refused, and the log says so once a second.
+ * messages to it are refused, and the log says so once a second. Of what comes in, each peer has
+ * one read a turn, so that a talkative one starves neither clients nor the other peers.
  */
 #ifndef NEAP_SERVER_MESH_H
 #define NEAP_SERVER_MESH_H
@@ -18,7 +19,10 @@
 
 struct mesh;
 
-/* A mesh without peers; `self` is this worker's number. */
+/*
+ * A mesh without peers; `self` is this worker's number. Until somebody uses its bus, messages are
+ * dropped. It lives as long as the loop, and reads into the server's read_buffer.
+ */
 struct mesh *mesh_new(struct server *s, unsigned self);
 /* Closes all lines; nobody is told. */
 void mesh_free(struct mesh *m);
@@ -28,8 +32,15 @@ struct bus *mesh_bus(struct mesh *m);
 
 /*
  * Takes over a connected socket to that worker and tells on_peer, at the end of this turn. A line
- * that the same number had before is read to its end first, and gone.
+ * that the same number had before is read to its end first, and gone: what its peer has written
+ * before it died counts. A socket for a number that cannot be a peer is closed.
  */
 void mesh_add(struct mesh *m, unsigned peer, int fd);
+
+/*
+ * Has `fn` called when a line had to be ended although its peer is alive: a malformed message, or
+ * no memory for one. A new line to that peer is wanted then. At the end of file nobody is told.
+ */
+void mesh_on_lost(struct mesh *m, void (*fn)(void *arg, unsigned peer), void *arg);
 
 #endif

@@ -5,6 +5,8 @@
  *
  *      i   "worker N pid P fds F\n"     u   unbinds and closes its first listener
  *      b   binds the plan's `later` address and answers its port
+ *      p   "worker N peers 1:P 2:P\n", the pid that each other one has said on its line to it
+ *      l   "worker N lost\n", and asks for new lines to all others
  *
  * The master's log goes into a pipe that all its processes hold, so that its end of file means that
  * all of them are gone. All files of a test are in a folder of its own.
@@ -34,7 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ADDRESSES = 3 };
+enum { ADDRESSES = 3, PEERS = 8 };
 #define SECONDS 10.0 /* for anything that should just happen */
 
 enum kind {
@@ -101,10 +103,43 @@ static inline int port_of(int listener)
     return ntohs(in.sin_port);
 }
 
+static int lines[PEERS] = {-1, -1, -1, -1, -1, -1, -1, -1}; /* to other workers */
+
+static inline void take_line(struct worker_link *link)
+{
+    int peer, fd = link_take_peer(link, &peer), pid = (int)getpid();
+    if (send(fd, &pid, sizeof pid, MSG_NOSIGNAL) < 0)
+        log_debug("worker %d is gone already", peer);
+    log_info("worker %d has a new line to %d", link_worker(link), peer);
+    if (lines[peer] >= 0)
+        close(lines[peer]);
+    lines[peer] = fd;
+}
+
+static inline void list_peers(struct worker_link *link, char *text)
+{
+    sprintf(text, "worker %d peers", link_worker(link));
+    for (int i = 0; i < PEERS; i++) {
+        struct pollfd p = {.fd = lines[i], .events = POLLIN};
+        int pid;
+        if (lines[i] >= 0 && poll(&p, 1, 1000) == 1 &&
+            recv(lines[i], &pid, sizeof pid, MSG_PEEK) == sizeof pid)
+            sprintf(text + strlen(text), " %d:%d", i, pid);
+    }
+    strcat(text, "\n");
+}
+
+static inline void lose_peers(struct worker_link *link, char *text)
+{
+    for (int i = -1; i <= link_workers(link); i++)
+        link_lost(link, i);
+    sprintf(text, "worker %d lost\n", link_worker(link));
+}
+
 static inline void answer(struct worker_link *link, const struct plan *plan, int fd, int *listener)
 {
     char letter = 0;
-    char text[80] = "";
+    char text[160] = "";
     int port = 0;
     if (read(fd, &letter, 1) == 1 && letter == 'i')
         snprintf(text, sizeof text, "worker %d pid %d fds %d\n", link_worker(link), (int)getpid(),
@@ -114,6 +149,10 @@ static inline void answer(struct worker_link *link, const struct plan *plan, int
         snprintf(text, sizeof text, "port %d\n", late < 0 ? -1 : port);
         close(late);
     }
+    if (letter == 'p')
+        list_peers(link, text);
+    if (letter == 'l')
+        lose_peers(link, text);
     if (letter == 'u') {
         link_unbind(link, plan->addresses[0], port_of(*listener));
         close(*listener);
@@ -137,21 +176,33 @@ static inline void log_tickets(const struct worker_link *link)
     log_info("worker %d: tickets %s", link_worker(link), names);
 }
 
-static inline int serve(struct worker_link *link, const struct plan *plan, int *fds)
+/* Hears what the master has to say. False when this worker is to end. */
+static inline bool obey(struct worker_link *link)
 {
-    for (;;) {
-        struct pollfd p[1 + ADDRESSES] = {{.fd = link_fd(link), .events = POLLIN}};
-        double seconds;
-        for (int i = 0; i < ADDRESSES; i++)
-            p[1 + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-        poll(p, 1 + ADDRESSES, -1);
-        enum link_what what = p[0].revents ? link_next(link, &seconds) : LINK_NOTHING;
+    double seconds;
+    enum link_what what;
+    while ((what = link_next(link, &seconds)) != LINK_NOTHING) {
+        if (what == LINK_STOP || what == LINK_GONE)
+            return false;
         if (what == LINK_CERTS)
             log_info("worker: read certificates");
         if (what == LINK_TICKETS)
             log_tickets(link);
-        if (what == LINK_STOP || what == LINK_GONE)
+        if (what == LINK_PEER)
+            take_line(link);
+    }
+    return true;
+}
+
+static inline int serve(struct worker_link *link, const struct plan *plan, int *fds)
+{
+    for (;;) {
+        struct pollfd p[1 + ADDRESSES] = {{.fd = link_fd(link), .events = POLLIN}};
+        for (int i = 0; i < ADDRESSES; i++)
+            p[1 + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+        if (!obey(link))
             return WORKER_DONE;
+        poll(p, 1 + ADDRESSES, -1);
         for (int i = 0; i < ADDRESSES; i++) {
             int fd = p[1 + i].revents ? accept4(fds[i], NULL, NULL, SOCK_CLOEXEC) : -1;
             if (fd >= 0)
