@@ -4,13 +4,15 @@
  * of one of two standard sizes that go back to the pool, or made to measure for one big message. A
  * queue begins with a small one, as most answers are small; when that overflows, its bytes move
  * into a large one, so that what was queued in one turn still goes out as one piece.
+ *
+ * The span lies in the queue itself and not in a segment, since a thousand members of a group would
+ * need a thousand of those for every message.
  */
 #include "base/outq.h"
 
 #include "base/err.h"
 #include "base/mem.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -37,6 +39,7 @@ struct chunk *chunk_new(size_t len)
         return NULL;
     c->refs = 1;
     c->len = (uint32_t)len;
+    c->mixed = false;
     return c;
 }
 
@@ -151,7 +154,7 @@ static struct outseg *with_room(struct outq *q, struct outpool *pool, size_t len
     struct outseg *s = q->tail;
     if (s && !s->chunk && s->cap - s->end >= len)
         return s;
-    if (s && s == q->head && s->cap == SMALL && q->len + len <= LARGE)
+    if (s && s == q->head && s->cap == SMALL && len <= LARGE - (s->end - s->off))
         return enlarge(q, pool);
     if (len > UINT32_MAX - LARGE)
         return NULL;
@@ -163,7 +166,7 @@ static struct outseg *with_room(struct outq *q, struct outpool *pool, size_t len
 
 uint8_t *outq_extend(struct outq *q, struct outpool *pool, size_t len)
 {
-    struct outseg *s = with_room(q, pool, len);
+    struct outseg *s = outq_settle(q, pool) == 0 ? with_room(q, pool, len) : NULL;
     if (!s)
         return NULL;
     uint8_t *room = s->bytes + s->end;
@@ -172,22 +175,41 @@ uint8_t *outq_extend(struct outq *q, struct outpool *pool, size_t len)
     return room;
 }
 
-void outq_take_back(struct outq *q, struct outpool *pool, size_t len)
+int outq_append_span(struct outq *q, struct outpool *pool, struct chunk *c, uint32_t from,
+                     uint32_t to)
 {
-    q->tail->end -= (uint32_t)len;
-    q->len -= len;
-    outq_consume(q, pool, 0); /* the segment, if it is empty and the only one */
+    if (from == to)
+        return 0;
+    if (q->chunk != c || q->to != from) {
+        if (outq_settle(q, pool) < 0)
+            return ERR_NOMEM;
+        q->chunk = chunk_ref(c);
+        q->from = from;
+    }
+    q->to = to;
+    q->len += to - from;
+    return 0;
 }
 
-int outq_append_chunk(struct outq *q, struct outpool *pool, struct chunk *c)
+int outq_settle(struct outq *q, struct outpool *pool)
 {
-    struct outseg *s = seg_new(pool, 0);
+    if (!q->chunk)
+        return 0;
+    uint32_t len = q->to - q->from;
+    struct outseg *s = q->chunk->mixed ? with_room(q, pool, len) : seg_new(pool, 0);
     if (!s)
         return ERR_NOMEM;
-    s->chunk = chunk_ref(c);
-    s->end = c->len;
-    append(q, s);
-    q->len += c->len;
+    if (q->chunk->mixed) {
+        memcpy(s->bytes + s->end, q->chunk->bytes + q->from, len);
+        s->end += len;
+        chunk_unref(q->chunk);
+    } else {
+        s->chunk = q->chunk;
+        s->off = q->from;
+        s->end = q->to;
+        append(q, s);
+    }
+    q->chunk = NULL;
     return 0;
 }
 
@@ -197,6 +219,10 @@ int outq_iovec(const struct outq *q, struct iovec *iov, int max)
     for (struct outseg *s = q->head; s && n < max; s = s->next, n++) {
         iov[n].iov_base = (s->chunk ? s->chunk->bytes : s->bytes) + s->off;
         iov[n].iov_len = s->end - s->off;
+    }
+    if (q->chunk && n < max) {
+        iov[n].iov_base = q->chunk->bytes + q->from;
+        iov[n++].iov_len = q->to - q->from;
     }
     return n;
 }
@@ -217,6 +243,13 @@ void outq_consume(struct outq *q, struct outpool *pool, size_t len)
             q->tail = NULL;
         seg_free(s, pool);
     }
+    if (!q->chunk)
+        return;
+    q->from += (uint32_t)len;
+    if (q->from < q->to)
+        return;
+    chunk_unref(q->chunk);
+    q->chunk = NULL;
 }
 
 void outq_clear(struct outq *q, struct outpool *pool)

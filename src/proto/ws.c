@@ -34,6 +34,11 @@ void ws_shared_deinit(struct ws_shared *shared)
     outpool_deinit(&shared->pool);
     deflate_shared_free(shared->deflate);
     shared->deflate = NULL;
+    for (struct ws_reel *r = shared->reels; r < shared->reels + WS_REELS; r++) {
+        if (r->chunk)
+            chunk_unref(r->chunk);
+        *r = (struct ws_reel){0};
+    }
 }
 
 void ws_deinit(struct ws *ws)

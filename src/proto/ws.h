@@ -69,6 +69,18 @@ struct ws_limits {
 };
 
 /*
+ * Broadcasts of one encoding, one behind the other in a mixed chunk. It is wound back when no queue
+ * refers to it any more.
+ */
+struct ws_reel {
+    struct chunk *chunk; /* NULL: none yet */
+    uint32_t used;
+    uint32_t out_frame, kind; /* as in the broadcast's variants */
+};
+
+enum { WS_REELS = 4 };
+
+/*
  * What the sessions of one worker share. `random` fills `len` bytes for masking keys (client role
  * only, RFC 6455 §10.3 wants them unpredictable); randomness is an argument so that tests and
  * fuzzing repeat.
@@ -77,6 +89,7 @@ struct ws_shared {
     struct outpool pool;
     void (*random)(void *out, size_t len);
     struct deflate_shared *deflate; /* made by the first message that is compressed */
+    struct ws_reel reels[WS_REELS]; /* private to ws_send.c: where broadcasts are encoded */
 };
 
 /* Frees what the sessions have put there; they are gone. */
@@ -165,18 +178,12 @@ unsigned ws_assembling(const struct ws *ws);
 int ws_send(struct ws *ws, enum ws_type type, const uint8_t *bytes, size_t len);
 
 /*
- * Encodes one message of the server role into a chunk that any number of sessions can queue by
- * ws_send_chunk: a broadcast is encoded once. `out_frame` as in ws_limits. NULL when memory is
- * short. ws_send_chunk returns as ws_send.
- */
-struct chunk *ws_encode(enum ws_type type, const uint8_t *bytes, size_t len, uint32_t out_frame);
-int ws_send_chunk(struct ws *ws, struct chunk *message);
-
-/*
  * A message for many sessions of the server role that compress, or don't, each in its own way: it
- * is encoded by the first session of each way, which differ in out_frame and deflate_kind. The
- * bytes are borrowed until ws_broadcast_deinit; text is checked by the caller. ws_send_broadcast
- * returns as ws_send.
+ * is encoded by the first session of each way, which differ in out_frame and deflate_kind, and all
+ * others queue the same bytes. Those of small messages stand behind the ones of the message before,
+ * so that a session that gets both has one piece to write (outq.h). The bytes are borrowed until
+ * ws_broadcast_deinit; text is checked by the caller. ws_send_broadcast returns as ws_send, or
+ * ERR_ARGUMENT for a session of the client role.
  *
  *      struct ws_broadcast b = {.type = WS_TEXT, .bytes = bytes, .len = len};
  *      for each session: ws_send_broadcast(ws, &b);

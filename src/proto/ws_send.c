@@ -3,6 +3,13 @@
  * Sending: messages and control frames become bytes at the end of ws->out. A message is encoded in
  * one piece of room, so that it is queued whole or not at all. Nothing follows a close frame
  * (RFC 6455 §5.5.1). Data messages are compressed first where that was agreed upon (RFC 7692 §6.1).
+ *
+ * A broadcast is encoded once for each way of encoding (a variant), and queued by reference. Small
+ * ones of one way are encoded into a reel, one behind the other:
+ *
+ *      reel:      | frame of broadcast 1 | frame of 2 | frame of 3 | free …
+ *      session a    from ───────────────────────────▶ to               got all three: one piece
+ *      session b                           from ────▶ to               joined before the third
  */
 #include "base/err.h"
 #include "base/mem.h"
@@ -104,60 +111,108 @@ int ws_send(struct ws *ws, enum ws_type type, const uint8_t *bytes, size_t len)
     return ws->deflate ? queue_packed(ws, &m) : queue(ws, &m);
 }
 
-static struct chunk *encode(const struct message *m)
-{
-    struct chunk *c = chunk_new(encoded_size(m));
-    if (c)
-        put_message(c->bytes, m);
-    return c;
-}
+/* --- Broadcasts ------------------------------------------------------------------------------- */
 
-struct chunk *ws_encode(enum ws_type type, const uint8_t *bytes, size_t len, uint32_t out_frame)
-{
-    struct message m = {
-        .bytes = bytes, .len = len, .out_frame = out_frame, .opcode = (uint8_t)type};
-    return encode(&m);
-}
-
-int ws_send_chunk(struct ws *ws, struct chunk *message)
-{
-    if (ws->close_sent)
-        return ERR_CLOSED;
-    if (ws->role != WS_SERVER) /* every client frame has a key of its own (§5.3) */
-        return ERR_ARGUMENT;
-    return outq_append_chunk(&ws->out, &ws->shared->pool, message);
-}
-
-/* A broadcast as one way of encoding has it. */
+/* A broadcast as one way of encoding has it: bytes of a chunk. */
 struct ws_variant {
     struct ws_variant *next;
     struct chunk *chunk;
+    uint32_t from, to;
     uint32_t out_frame, kind; /* kind: deflate_kind, 0 when not compressed */
     bool packed;
 };
 
-static struct ws_variant *variant_new(struct ws *ws, const struct ws_broadcast *b, uint32_t kind)
+enum {
+    REEL_SIZE = 16 * 1024 - 64,
+    REEL_MESSAGE = REEL_SIZE / 4, /* larger ones get a chunk of their own */
+};
+
+static bool reel_unused(const struct ws_reel *r)
 {
-    struct message m = {.bytes = b->bytes,
-                        .len = b->len,
-                        .out_frame = ws->limits->out_frame,
-                        .opcode = (uint8_t)b->type};
-    struct deflate_shared *codecs = kind ? ws_codecs(ws) : NULL;
+    return !r->chunk || r->chunk->refs == 1;
+}
+
+/* The reel for this encoding; one that nobody needs is given to a new encoding. */
+static struct ws_reel *reel_for(struct ws_shared *shared, uint32_t out_frame, uint32_t kind)
+{
+    struct ws_reel *r = shared->reels, *unused = NULL;
+    for (; r < shared->reels + WS_REELS; r++) {
+        if (r->chunk && r->out_frame == out_frame && r->kind == kind)
+            return r;
+        if (reel_unused(r))
+            unused = r;
+    }
+    if (unused) {
+        unused->out_frame = out_frame;
+        unused->kind = kind;
+    }
+    return unused;
+}
+
+/* True when the reel has room for so much behind what is in use. */
+static bool reel_ready(struct ws_reel *r, size_t size)
+{
+    if (reel_unused(r))
+        r->used = 0;
+    if (r->chunk && REEL_SIZE - r->used >= size)
+        return true;
+    if (r->chunk)
+        chunk_unref(r->chunk);
+    r->used = 0;
+    r->chunk = chunk_new(REEL_SIZE);
+    if (r->chunk)
+        r->chunk->mixed = true;
+    return r->chunk != NULL;
+}
+
+/* Encodes into the reel or into a new chunk. False when memory is short. */
+static bool encode(struct ws_shared *shared, struct ws_variant *v, const struct message *m)
+{
+    size_t size = encoded_size(m);
+    struct ws_reel *r = size <= REEL_MESSAGE ? reel_for(shared, v->out_frame, v->kind) : NULL;
+    if (r && reel_ready(r, size)) {
+        v->chunk = chunk_ref(r->chunk);
+        v->from = r->used;
+        r->used += (uint32_t)size;
+    } else {
+        v->chunk = chunk_new(size);
+    }
+    if (!v->chunk)
+        return false;
+    v->to = v->from + (uint32_t)size;
+    put_message(v->chunk->bytes + v->from, m);
+    return true;
+}
+
+/* Compresses, where the variant's kind says so and it pays, and encodes. */
+static bool fill(struct ws *ws, struct ws_variant *v, const struct ws_broadcast *b)
+{
+    struct message m = {
+        .bytes = b->bytes, .len = b->len, .out_frame = v->out_frame, .opcode = (uint8_t)b->type};
+    struct deflate_shared *codecs = v->kind ? ws_codecs(ws) : NULL;
     struct deflate_span out;
     if (codecs && deflate_pack_shared(ws->deflate, codecs, b->bytes, b->len, &out)) {
         m.bytes = out.bytes;
         m.len = out.len;
-        m.packed = true;
+        m.packed = v->packed = true;
     }
-    struct ws_variant *v = mem_try(sizeof *v);
-    struct chunk *c = v ? encode(&m) : NULL;
-    if (c)
-        *v = (struct ws_variant){b->variants, c, ws->limits->out_frame, kind, m.packed};
-    else
-        mem_free(v);
+    bool filled = encode(ws->shared, v, &m);
     if (codecs)
         deflate_packed_used(codecs);
-    return c ? v : NULL;
+    return filled;
+}
+
+static struct ws_variant *variant_new(struct ws *ws, const struct ws_broadcast *b, uint32_t kind)
+{
+    struct ws_variant *v = mem_try(sizeof *v);
+    if (!v)
+        return NULL;
+    *v = (struct ws_variant){
+        .next = b->variants, .out_frame = ws->limits->out_frame, .kind = kind};
+    if (fill(ws, v, b))
+        return v;
+    mem_free(v);
+    return NULL;
 }
 
 /* The variant for this session, made when it is the first of its way. */
@@ -172,14 +227,29 @@ static struct ws_variant *variant_for(struct ws *ws, struct ws_broadcast *b)
     return v;
 }
 
+/* What goes to a peer that does not read would be copied later: then better now. */
+static int queue_variant(struct ws *ws, const struct ws_variant *v)
+{
+    struct outpool *pool = &ws->shared->pool;
+    if (!ws->blocked || !v->chunk->mixed)
+        return outq_append_span(&ws->out, pool, v->chunk, v->from, v->to);
+    uint8_t *room = outq_extend(&ws->out, pool, v->to - v->from);
+    if (!room)
+        return ERR_NOMEM;
+    memcpy(room, v->chunk->bytes + v->from, v->to - v->from);
+    return 0;
+}
+
 int ws_send_broadcast(struct ws *ws, struct ws_broadcast *b)
 {
     if (ws->close_sent)
         return ERR_CLOSED;
+    if (ws->role != WS_SERVER) /* every client frame has a key of its own (§5.3) */
+        return ERR_ARGUMENT;
     struct ws_variant *v = variant_for(ws, b);
     if (!v)
         return ERR_NOMEM;
-    int err = ws_send_chunk(ws, v->chunk);
+    int err = queue_variant(ws, v);
     if (err == 0 && v->packed)
         deflate_forget(ws->deflate);
     return err;
@@ -194,6 +264,8 @@ void ws_broadcast_deinit(struct ws_broadcast *b)
         mem_free(v);
     }
 }
+
+/* --- Control frames --------------------------------------------------------------------------- */
 
 static int send_control(struct ws *ws, uint8_t opcode, const uint8_t *bytes, size_t len)
 {

@@ -290,10 +290,9 @@ static int queue(struct line *l, struct chunk *message)
         at[i] = (uint8_t)(len >> 8 * i);
     if (copied)
         memcpy(at + HEAD, message->bytes, copied);
-    if (copied == len || outq_append_chunk(&l->out, pool, message) == 0)
-        return 0;
-    outq_take_back(&l->out, pool, HEAD);
-    return ERR_NOMEM;
+    if (copied < len) /* cannot fail behind bytes of our own */
+        (void)outq_append_span(&l->out, pool, message, 0, message->len);
+    return 0;
 }
 
 static int refuse(struct line *l)
