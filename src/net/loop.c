@@ -15,6 +15,17 @@ static void on_hurry(struct ev_loop *ev, ev_idle *w, int events)
     (void)ev, (void)w, (void)events; /* its being active is all it is for */
 }
 
+/*
+ * Loads what stands around a job into the cache, for when its turn comes: a thousand connections
+ * that are flushed one after the other were last looked at long ago.
+ */
+static void fetch(const struct link *job)
+{
+    enum { LINE = 64, BEFORE = 2, BEHIND = 3 };
+    for (int i = -BEFORE; i <= BEHIND; i++)
+        __builtin_prefetch((const char *)job + i * LINE);
+}
+
 static void run_stage(struct link *jobs)
 {
     struct link now;
@@ -22,6 +33,7 @@ static void run_stage(struct link *jobs)
     while (!link_empty(&now)) {
         struct loop_job *job = LIST_ITEM(now.next, struct loop_job, link);
         list_remove(&job->link);
+        fetch(now.next);
         job->run(job);
     }
 }

@@ -31,36 +31,20 @@ enum { CONN_ID_SIZE = 16 }; /* characters of a connection id */
 
 struct conn_message; /* an event that waits because a handler is running */
 
+/*
+ * What a message or a broadcast to thousands touches stands first, so that it lies in five lines of
+ * the cache; what only some connections have, or need, follows.
+ */
 struct conn {
     struct stream stream;
     struct loop_io io;
     struct loop_job job; /* flush, later free, at the end of the turn */
-    struct link link;    /* in endpoint->conns */
     struct ws ws;        /* its output queue also carries HTTP replies */
     struct endpoint *endpoint;
-    struct route *route;      /* from CONN_UPGRADE on */
-    struct http_head *head;   /* the request */
-    struct conn_setup *setup; /* head parser, early bytes; NULL once open */
-    struct conn_timer *timer; /* one for all deadlines; NULL while there is none */
-    void *user;               /* the layer above's */
-
-    struct conn_message *queue, *queue_tail;
-    size_t queued; /* bytes in it */
-
-    /* Groups; group.c alone writes these. */
-    struct group_member *memberships;
-    struct group *service;
-    uint32_t service_slot, membership_count;
-
-    double deadline;       /* head, reply, closing or linger; 0: none */
-    double last_input;     /* for idle_timeout */
-    double ping_sent;      /* our heartbeat: when the last ping went out */
-    double assembly_since; /* first piece of an unfinished message; 0: none */
-    unsigned assembly;     /* which message that is, as ws_assembling numbers them */
-
-    struct address peer;
-    uint8_t id[12];
-
+    struct route *route; /* from CONN_UPGRADE on */
+    void *user;          /* the layer above's */
+    double last_input;   /* for idle_timeout */
+    struct conn_message *queue;
     uint32_t beside;   /* handlers that run beside: on_close waits for them, messages do not */
     uint8_t state;     /* enum conn_state */
     uint8_t busy;      /* what keeps the next event from being told: a handler, conn_hold */
@@ -90,10 +74,29 @@ struct conn {
     bool telling : 1;      /* inside conn_ws_dispatch */
     bool freed : 1;        /* deferred to the end of the turn */
     bool excused : 1;      /* its handler waits for the drain, which cannot wait for it */
-
-    uint16_t code; /* what on_close will tell, once over */
+    uint16_t code;         /* what on_close will tell, once over */
     uint8_t reason_len;
-    char *reason; /* the peer's or ours; owned, NULL when empty */
+
+    char *reason;             /* the peer's or ours; owned, NULL when empty */
+    struct link link;         /* in endpoint->conns */
+    struct http_head *head;   /* the request */
+    struct conn_setup *setup; /* head parser, early bytes; NULL once open */
+    struct conn_timer *timer; /* one for all deadlines; NULL while there is none */
+    struct conn_message *queue_tail;
+    size_t queued; /* bytes in the queue */
+
+    /* Groups; group.c alone writes these. */
+    struct group_member *memberships;
+    struct group *service;
+    uint32_t service_slot, membership_count;
+
+    double deadline;       /* head, reply, closing or linger; 0: none */
+    double ping_sent;      /* our heartbeat: when the last ping went out */
+    double assembly_since; /* first piece of an unfinished message; 0: none */
+    unsigned assembly;     /* which message that is, as ws_assembling numbers them */
+
+    struct address peer;
+    uint8_t id[12];
 };
 
 /* Takes over an accepted socket. Frees itself. */
