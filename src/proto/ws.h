@@ -218,7 +218,9 @@ void ws_fail(struct ws *ws, int err, uint16_t code, const char *reason);
 
 /*
  * Tells whether output is stuck in the kernel. While blocked, an automatic pong waits in one slot,
- * a newer ping replacing it; unblocking queues it. Keeps a flood of pings from filling memory.
+ * a newer ping replacing it; unblocking queues it. Keeps a flood of pings from filling memory. And
+ * small broadcasts are copied, those that wait already at once: what a peer that does not read
+ * keeps in memory is what counts for it, however many others got the same.
  */
 void ws_set_blocked(struct ws *ws, bool blocked);
 

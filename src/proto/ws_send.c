@@ -322,6 +322,8 @@ int ws_close(struct ws *ws, uint16_t code, const char *reason, size_t reason_len
 void ws_set_blocked(struct ws *ws, bool blocked)
 {
     ws->blocked = blocked;
+    if (blocked)
+        (void)outq_settle(&ws->out, &ws->shared->pool); /* without memory it stays as it is */
     if (blocked || !ws->pong)
         return;
     if (!ws->close_sent && ws_pong(ws, ws->pong + 1, ws->pong[0]) < 0)

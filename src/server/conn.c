@@ -123,8 +123,6 @@ static void flush(struct conn *c)
         c->blocked = n < 0 || (size_t)n < asked;
         c->write_reads = n == STREAM_WANT_READ;
     }
-    if (c->blocked)
-        (void)outq_settle(&c->ws.out, pool); /* without memory it stays as it is */
     if (c->opened)
         ws_set_blocked(&c->ws, c->blocked);
     if (c->ws.out.len && !c->blocked) /* the pong that waited */

@@ -291,6 +291,63 @@ static void error_lets_go_of_memory(void)
     stop();
 }
 
+static void broadcast_to(struct ws *to, int count, size_t len)
+{
+    struct ws_broadcast b = {.type = WS_TEXT, .bytes = wire, .len = len};
+    for (int i = 0; i < count; i++)
+        CHECK_INT(ws_send_broadcast(&to[i], &b), 0);
+    ws_broadcast_deinit(&b);
+}
+
+/*
+ * Some members of a group do not read. What is kept for them is a small multiple of what counts for
+ * them, whether it came before or after that was known, and not what the others got, too.
+ */
+static void slow_members_keep_their_own(void)
+{
+    enum { MEMBERS = 100, SLOW = 10 };
+    static struct ws members[MEMBERS];
+    memset(wire, 'a', 10000);
+    for (int i = 0; i < MEMBERS; i++)
+        ws_init(&members[i], WS_SERVER, &limits, &shared);
+    alloc_watch(0, false);
+    for (int turn = 0; turn < 100; turn++) {
+        broadcast_to(members, turn < 3 ? MEMBERS : SLOW + 1, 64);
+        broadcast_to(members + SLOW, MEMBERS - SLOW, 1000);
+        for (int i = 0; i < MEMBERS; i++) {
+            if (i >= SLOW)
+                outq_clear(&members[i].out, &shared.pool);
+            ws_set_blocked(&members[i], i < SLOW);
+        }
+    }
+    struct alloc_stats stats = alloc_end();
+    CHECK_INT(members[0].out.len, 100 * 66);
+    CHECK_INT(shared.reels[0].chunk->refs, 1);
+    CHECK(stats.bytes < SLOW * (16 * 1024 + 1024) + 2 * 16 * 1024 + 200 * 64);
+    for (int i = 0; i < MEMBERS; i++)
+        ws_deinit(&members[i]);
+    ws_shared_deinit(&shared);
+}
+
+/* A large one is kept once for all of them. */
+static void slow_members_share_large_messages(void)
+{
+    enum { MEMBERS = 100 };
+    static struct ws members[MEMBERS];
+    memset(wire, 'a', MIB);
+    for (int i = 0; i < MEMBERS; i++)
+        ws_init(&members[i], WS_SERVER, &limits, &shared);
+    alloc_watch(0, false);
+    broadcast_to(members, MEMBERS, MIB);
+    for (int i = 0; i < MEMBERS; i++)
+        ws_set_blocked(&members[i], true);
+    broadcast_to(members, MEMBERS, 8000);
+    CHECK(alloc_end().bytes < MIB + 16 * 1024 + MEMBERS * 200);
+    for (int i = 0; i < MEMBERS; i++)
+        ws_deinit(&members[i]);
+    ws_shared_deinit(&shared);
+}
+
 int main(void)
 {
     test("the struct is small", the_struct_is_small);
@@ -303,6 +360,8 @@ int main(void)
     test("a message outlives keeping", a_message_outlives_keeping);
     test("assembling is told", assembling_is_told);
     test("assemblies are told apart", assemblies_are_told_apart);
+    test("slow members keep their own", slow_members_keep_their_own);
+    test("slow members share large messages", slow_members_share_large_messages);
     test("an error lets go of memory", error_lets_go_of_memory);
     return test_end();
 }

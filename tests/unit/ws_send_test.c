@@ -22,7 +22,7 @@ static void start(enum ws_role role, const struct ws_limits *l)
 static void stop(void)
 {
     ws_deinit(&ws);
-    outpool_deinit(&shared.pool);
+    ws_shared_deinit(&shared);
 }
 
 static void check_output(const char *hex)
@@ -96,30 +96,84 @@ static void cut_into_frames(void)
     stop();
 }
 
-static void chunks_are_shared(void)
+/* One session's output, and whether it is written from where it is all others' as well. */
+static void broadcasts_are_shared(void)
 {
-    struct chunk *c = ws_encode(WS_TEXT, (const uint8_t *)"abcd", 4, 3);
-    if (!CHECK(c != NULL))
-        return;
-    CHECK_BYTES(c->bytes, c->len,
-                "\x01\x03"
-                "abc\x80\x01"
-                "d",
-                8);
-    start(WS_SERVER, &limits);
-    CHECK_INT(send_text("x"), 0);
-    CHECK_INT(ws_send_chunk(&ws, c), 0);
+    struct ws_broadcast b = {.type = WS_TEXT, .bytes = (const uint8_t *)"abcd", .len = 4};
+    struct ws other;
+    struct iovec iov[4], theirs[4];
+    start(WS_SERVER, &narrow);
+    ws_init(&other, WS_SERVER, &narrow, &shared);
+    CHECK_INT(ws_send_broadcast(&ws, &b), 0);
+    CHECK_INT(ws_send_broadcast(&other, &b), 0);
+    CHECK_INT(outq_iovec(&ws.out, iov, 4), 1);
+    CHECK_INT(outq_iovec(&other.out, theirs, 4), 1);
+    CHECK(iov[0].iov_base == theirs[0].iov_base);
     CHECK_INT(send_text("y"), 0);
-    CHECK_INT(c->refs, 2);
-    CHECK_TEXT(feed(""), " > T\"x\" T~\"abc\" K\"d\" T\"y\"");
+    CHECK_TEXT(feed(""), " > T~\"abc\" K\"d\" T\"y\"");
     CHECK_INT(ws_close(&ws, 1000, NULL, 0), 0);
-    CHECK_INT(ws_send_chunk(&ws, c), ERR_CLOSED);
+    CHECK_INT(ws_send_broadcast(&ws, &b), ERR_CLOSED);
     stop();
-    CHECK_INT(c->refs, 1);
+    ws_deinit(&other);
     start(WS_CLIENT, &limits);
-    CHECK_INT(ws_send_chunk(&ws, c), ERR_ARGUMENT);
+    CHECK_INT(ws_send_broadcast(&ws, &b), ERR_ARGUMENT);
     stop();
-    chunk_unref(c);
+    ws_broadcast_deinit(&b);
+}
+
+static int broadcast(struct ws *to, const void *bytes, size_t len)
+{
+    struct ws_broadcast b = {.type = WS_TEXT, .bytes = bytes, .len = len};
+    int err = ws_send_broadcast(to, &b);
+    ws_broadcast_deinit(&b);
+    return err;
+}
+
+/* What comes one behind the other is one piece to write; what has been written costs nothing. */
+static void broadcasts_follow_each_other(void)
+{
+    struct iovec iov[4];
+    start(WS_SERVER, &limits);
+    CHECK_INT(broadcast(&ws, "one", 3), 0);
+    CHECK_INT(broadcast(&ws, "two", 3), 0);
+    CHECK_INT(outq_iovec(&ws.out, iov, 4), 1);
+    CHECK_BYTES(iov[0].iov_base, iov[0].iov_len, "\x81\x03one\x81\x03two", 10);
+    const void *first = iov[0].iov_base;
+    CHECK_TEXT(feed(""), " > T\"one\" T\"two\"");
+    outq_clear(&ws.out, &shared.pool);
+    CHECK_INT(broadcast(&ws, "three", 5), 0); /* nobody needs the first two any more */
+    CHECK_INT(outq_iovec(&ws.out, iov, 4), 1);
+    CHECK(iov[0].iov_base == first);
+    stop();
+}
+
+/* Sizes around those of a reel, until several are full; a session that joins in the middle. */
+static void broadcasts_fill_reels(void)
+{
+    static uint8_t bytes[9000], got[2 << 20], expected[2 << 20];
+    struct ws late;
+    uint64_t seed = 3;
+    size_t len = 0, from = 0;
+    start(WS_SERVER, &limits);
+    ws_init(&late, WS_SERVER, &limits, &shared);
+    for (int i = 0; i < 300; i++) {
+        size_t n = random_next(&seed) % (i % 7 ? 400 : sizeof bytes);
+        memset(bytes, 'a' + i % 26, n);
+        CHECK_INT(broadcast(&ws, bytes, n), 0);
+        struct frame f = {.length = n, .opcode = FRAME_TEXT, .fin = true};
+        len += frame_encode(&f, expected + len);
+        memcpy(expected + len, bytes, n);
+        len += n;
+        if (i < 100)
+            from = len;
+        else
+            CHECK_INT(broadcast(&late, bytes, n), 0);
+    }
+    CHECK_INT(ws.out.len, len);
+    CHECK_BYTES(got, wsrun_output(&ws, got, sizeof got), expected, len);
+    CHECK_BYTES(got, wsrun_output(&late, got, sizeof got), expected + from, len - from);
+    ws_deinit(&late);
+    stop();
 }
 
 static void control_payloads(void)
@@ -297,6 +351,15 @@ static void pings_as_events(void)
     stop();
 }
 
+static int complete(const char *line)
+{
+    static const char *const what[] = {"K\"def\"", "P\"p\"", "T\"xyz\"", "T\"uvw\""};
+    int n = 0;
+    for (int i = 0; i < 4; i++)
+        n += strstr(line, what[i]) != NULL;
+    return n;
+}
+
 /* A flood of sends from scarce memory: each message whole or not at all. */
 static void send_starved(void *arg)
 {
@@ -305,17 +368,15 @@ static void send_starved(void *arg)
     start(WS_SERVER, &narrow);
     *sent = send_text("abcdef") == 0;
     *sent += ws_ping(&ws, (const uint8_t *)"p", 1) == 0;
-    struct chunk *c = ws_encode(WS_TEXT, (const uint8_t *)"xyz", 3, 100);
-    if (c) {
-        *sent += ws_send_chunk(&ws, c) == 0;
-        chunk_unref(c);
-    }
+    *sent += broadcast(&ws, "xyz", 3) == 0;
+    *sent += broadcast(&ws, "uvw", 3) == 0;
     *sent += ws_close(&ws, 1000, NULL, 0) == 0;
     line = (struct line){0};
     line_output(&line, &ws);
     CHECK(strstr(line.text, "broken") == NULL);
     CHECK_INT(ws.close_sent, strstr(line.text, "C1000") != NULL);
     CHECK_INT(strstr(line.text, "abc") != NULL, strstr(line.text, "K\"def\"") != NULL);
+    CHECK_INT(*sent - ws.close_sent, complete(line.text));
     stop();
 }
 
@@ -323,7 +384,7 @@ static void sending_starved(void)
 {
     int sent = 0;
     each_alloc_failure(send_starved, &sent);
-    CHECK_INT(sent, 4);
+    CHECK_INT(sent, 5);
 }
 
 static void starved_pong_slot(void)
@@ -374,7 +435,9 @@ int main(void)
     test("exact bytes", exact_bytes);
     test("lengths at the borders", lengths);
     test("messages are cut into frames", cut_into_frames);
-    test("chunks are shared", chunks_are_shared);
+    test("broadcasts are shared", broadcasts_are_shared);
+    test("broadcasts follow each other", broadcasts_follow_each_other);
+    test("broadcasts fill reels", broadcasts_fill_reels);
     test("control payloads are limited", control_payloads);
     test("nothing follows a close", nothing_follows_a_close);
     test("close codes and reasons", close_codes_and_reasons);
