@@ -139,7 +139,7 @@ static struct ws_reel *reel_for(struct ws_shared *shared, uint32_t out_frame, ui
     for (; r < shared->reels + WS_REELS; r++) {
         if (r->chunk && r->out_frame == out_frame && r->kind == kind)
             return r;
-        if (reel_unused(r))
+        if (!unused && reel_unused(r))
             unused = r;
     }
     if (unused) {
