@@ -207,8 +207,7 @@ static struct ws_variant *variant_new(struct ws *ws, const struct ws_broadcast *
     struct ws_variant *v = mem_try(sizeof *v);
     if (!v)
         return NULL;
-    *v = (struct ws_variant){
-        .next = b->variants, .out_frame = ws->limits->out_frame, .kind = kind};
+    *v = (struct ws_variant){.next = b->variants, .out_frame = ws->limits->out_frame, .kind = kind};
     if (fill(ws, v, b))
         return v;
     mem_free(v);
