@@ -4,7 +4,7 @@
  * either holds copied bytes and takes more until it is full, or refers to a chunk: bytes with a
  * reference count, so that one encoded broadcast waits in thousands of queues and exists once.
  *
- *      head ──▶ [copied: frames of this turn] ──▶ [chunk: a broadcast] ──▶ span: from..to of a chunk
+ *      head ──▶ [copied: frames of this turn] ──▶ [chunk: a broadcast] ──▶ span: part of a chunk
  *
  * The span is for broadcasts that follow each other. Their frames stand one behind the other in the
  * same chunk, so that a queue that has all of them only moves the end of its span: it allocates
