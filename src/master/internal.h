@@ -6,7 +6,7 @@
  *      master.c     the process: signals, stopping, the end        commands.c   status, stop
  *      workers.c    one worker's lives: fork, messages, death      control.c    the control socket
  *      sockets.c    the listening sockets                          pidfile.c    the pid file
- *      heartbeat.c  ends a worker that is stuck                    pairs.c      lines between workers
+ *      heartbeat.c  ends a worker that is stuck                    pairs.c      lines of workers
  *
  * A worker's lives:
  *

@@ -52,7 +52,8 @@ struct line {
     struct buf in; /* the part of it that has come */
     struct outq out;
     uint64_t refused; /* since it became full */
-    double logged;    /* when that was last told */
+    bool told;        /* the log knows */
+    double logged;    /* when it was last told */
 };
 
 struct mesh {
@@ -225,13 +226,23 @@ static void watch(struct line *l)
     loop_io_watch(l->mesh->loop, &l->io, l->blocked ? LOOP_READ | LOOP_WRITE : LOOP_READ);
 }
 
+static void log_refused(const struct line *l, enum log_level level, const char *what)
+{
+    char count[24];
+    snprintf(count, sizeof count, "%llu", (unsigned long long)l->refused);
+    struct log_field field = {.key = "dropped", .value = count};
+    log_event(level, &field, 1, "messages to worker %u %s", l->peer, what);
+}
+
 static void tell_room(struct line *l)
 {
     struct bus *bus = &l->mesh->bus;
     if (!l->full || l->out.len > BUS_QUEUE_MAX / 2)
         return;
     l->full = false;
-    log_info("messages to worker %u are taken again", l->peer);
+    if (l->told)
+        log_refused(l, LOG_INFO, "are taken again");
+    l->told = false;
     bus->hooks->on_room(bus->arg, l->peer);
 }
 
@@ -304,12 +315,9 @@ static int refuse(struct line *l)
     if (l->out.len <= BUS_QUEUE_MAX / 2 && !loop_timer_active(&m->retry))
         loop_timer_start(m->loop, &m->retry, ROOM_RETRY);
     if (now - l->logged >= LOG_PERIOD) {
-        char count[24];
         l->logged = now;
-        snprintf(count, sizeof count, "%llu", (unsigned long long)l->refused);
-        struct log_field field = {.key = "dropped", .value = count};
-        log_event(LOG_WARN, &field, 1, "messages to worker %u are dropped: its queue is full",
-                  l->peer);
+        l->told = true;
+        log_refused(l, LOG_WARN, "are dropped: its queue is full");
     }
     return ERR_POLICY;
 }
