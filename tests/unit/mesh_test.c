@@ -477,16 +477,16 @@ static void no_memory_to_queue(void)
     CHECK_INT(bus_send(nodes[0].bus, 1, small), ERR_POLICY);
     CHECK(run_until(&nodes[0].rooms, 1));
     CHECK_INT(bus_send(nodes[0].bus, 1, small), 0);
-    alloc_watch(1, true); /* the large one's head has room, the reference to it has not */
-    CHECK_INT(bus_send(nodes[0].bus, 1, large), ERR_POLICY);
-    CHECK(alloc_end().failed);
-    CHECK_INT(large->refs, 1);
-    CHECK(run_until(&nodes[0].rooms, 2));
     CHECK_INT(bus_send(nodes[0].bus, 1, large), 0);
+    alloc_watch(1, true); /* the reference to the large one has to become a segment */
+    CHECK_INT(bus_send(nodes[0].bus, 1, small), ERR_POLICY);
+    CHECK(alloc_end().failed);
+    CHECK(run_until(&nodes[0].rooms, 2));
     CHECK_INT(bus_send(nodes[0].bus, 1, small), 0);
     CHECK(run_until(&nodes[1].messages, 3));
     CHECK_INT(nodes[1].bytes, 50020);
     CHECK_INT(nodes[1].gone, 0);
+    CHECK_INT(large->refs, 1);
     chunk_unref(small);
     chunk_unref(large);
     finish();
