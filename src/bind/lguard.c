@@ -178,8 +178,8 @@ static int settled(const struct lguard *g, struct ltask *t, int status)
             (uint8_t)g->raised; /* it waits instead of leaving: its next run ends at once */
         return status;
     }
-    if (status == 0 && !t->conn)
-        return 0; /* neap.task has told and logged it */
+    if (status == 0 && (g->told || !t->conn))
+        return 0; /* it has been told and logged, by the run inside or by neap.task */
     if (status == 0 || !lua_isstring(t->co, -1) || !strstr(lua_tostring(t->co, -1), " limit of "))
         lua_pushstring(t->co, g->text);
     return LUA_ERRRUN;
@@ -197,6 +197,7 @@ int lguard_settle(struct lguard *g, struct ltask *t, int status)
                         (int)(g->heap.limit >> 20));
     }
     g->raised = 0;
+    g->told = false;
     return status;
 }
 

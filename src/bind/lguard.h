@@ -57,6 +57,7 @@ struct lguard {
     unsigned long seen;     /* beats, by the last tick */
     double since;           /* processor time when they were first seen */
     int raised;             /* what has been raised in this run */
+    bool told;              /* a run within this one has failed by it */
     char text[LGUARD_TEXT]; /* the first of these errors */
 
     lua_Hook app_hook; /* what debug.sethook had set */
@@ -91,6 +92,12 @@ static inline bool lguard_leave(struct lguard *g)
 {
     g->inside = false;
     return __builtin_expect(g->why != 0, 0) && lguard_end(g);
+}
+
+/* A run inside of the one that is watched has ended, with lua_resume's status. */
+static inline void lguard_inner(struct lguard *g, int status)
+{
+    g->told |= g->raised && status > LUA_YIELD;
 }
 
 /*

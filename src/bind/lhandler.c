@@ -9,6 +9,8 @@
  *      fail(caller, status, reason, err)   ends the session for an error
  *      handlers(caller)             how many were started and have not ended
  *      awaitHandler(caller)         waits until one of them ends
+ *      handlerName(name)            → what nameHandler takes; kept for ever: for names in code only
+ *      nameHandler(that)            what runs is called so from now on, in the log
  *
  * How many there may be is the caller's business: each is a coroutine in memory, so a counter of 32
  * bits cannot overflow.
@@ -21,6 +23,7 @@
 #include "bind/ltask.h"
 
 #include <lauxlib.h>
+#include <stdint.h>
 
 static void handler_finished(struct ltask *t, bool ok)
 {
@@ -121,12 +124,45 @@ static int core_await_handler(lua_State *L)
     return ltask_wait(L);
 }
 
+/* Its address is the key of the names in the registry. */
+static char names;
+
+/* handlerName(name) → a light userdata */
+static int core_handler_name(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    lua_settop(L, 1);
+    lua_pushlightuserdata(L, &names);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, 1);
+    lua_pushboolean(L, true);
+    lua_rawset(L, -3); /* so the string stays where it is */
+    lua_pushlightuserdata(L, (void *)(uintptr_t)name);
+    return 1;
+}
+
+/* nameHandler(name): of handlerName */
+static int core_name_handler(lua_State *L)
+{
+    lvm_of(L)->running->name = lua_touserdata(L, 1);
+    return 0;
+}
+
 static const struct luaL_Reg functions[] = {
-    {"start", core_start},       {"startNow", core_start_now},         {"fail", core_fail},
-    {"handlers", core_handlers}, {"awaitHandler", core_await_handler}, {NULL, NULL},
+    {"start", core_start},
+    {"startNow", core_start_now},
+    {"fail", core_fail},
+    {"handlers", core_handlers},
+    {"awaitHandler", core_await_handler},
+    {"handlerName", core_handler_name},
+    {"nameHandler", core_name_handler},
+    {NULL, NULL},
 };
 
 void lhandler_open(struct lvm *vm, lua_State *L)
 {
+    lua_pushlightuserdata(L, &names);
+    lua_newtable(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
     lvm_register(vm, L, functions);
 }

@@ -160,7 +160,9 @@ static int leave(struct ltask *t, struct ltask *outer, int status)
 {
     struct lvm *vm = t->vm;
     vm->running = outer;
-    if (!outer && (lguard_leave(&vm->guard) || status == LUA_ERRMEM))
+    if (outer)
+        lguard_inner(&vm->guard, status);
+    else if ((lguard_leave(&vm->guard) || status == LUA_ERRMEM))
         return lguard_settle(&vm->guard, t, status);
     return status;
 }

@@ -2,7 +2,7 @@
 --
 -- Handlers that never end, in every place an app's code runs at: guard_test.py tells which.
 --
---      /PLACE/KIND     onOpen, onMessage, onBinary, onClose, upgrade, task, timer, beside
+--      /PLACE/KIND     onOpen, onMessage, …, upgrade, task, timer, stream, bound, dispatched, beside
 --      /good           handlers that do end, with results that are checked
 --      /memory/KIND    handlers that use up the heap
 --      arg[2]          a kind to loop in right here, at load
@@ -205,12 +205,32 @@ function places.onMessage(loop)
   return { onMessage = loop }
 end
 
-function places.onBinary(loop)
-  return { onBinaryMessage = loop }
+for place, callback in pairs {
+  onText = "onTextMessage", onBinary = "onBinaryMessage", onPing = "onPing", onPong = "onPong",
+  onClose = "onClose",
+} do
+  places[place] = function(loop) return { [callback] = loop } end
 end
 
-function places.onClose(loop)
-  return { onClose = loop }
+function places.onIdle(loop)
+  return { onIdleTimeout = loop }, { idleTimeout = 0.05 }
+end
+
+function places.onError(loop)
+  return { onError = loop, onMessage = function() error "to be told to onError" end }
+end
+
+function places.bound(loop)
+  return { onMessage = websocket.bind("json", loop) }
+end
+
+-- One of its own name, and one that runs beside others of its connection.
+function places.dispatched(loop)
+  return { onGo = loop }, { dispatcherKey = "event" }
+end
+
+function places.beside(loop)
+  return { onGo = loop }, { dispatcherKey = "event", dispatcherStreamId = "id" }
 end
 
 function places.task(loop)
@@ -237,8 +257,9 @@ function places.stream(loop)
 end
 
 for name, place in pairs(places) do
-  listener:attach("/" .. name .. "/:kind", function(request)
-    return service(place(loops[request.params.kind]))
+  local _, config = place(loops["while"])
+  listener:attach("/" .. name .. "/:kind", config or {}, function(request)
+    return service((place(loops[request.params.kind])))
   end)
 end
 

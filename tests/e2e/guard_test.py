@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from neaptest import (  # noqa: E402
-    BINARY, CLOSE, INSTRUMENTED, SECONDS, SLACK, TEXT, Failed, Raw, Server, Suite, alive, cpu,
+    BINARY, CLOSE, INSTRUMENTED, PING, PONG, SECONDS, SLACK, TEXT, Failed, Raw, Server, Suite, alive, cpu,
     request, run_neap, wait_until)
 
 suite = Suite("guard")
@@ -66,35 +66,32 @@ def ended(server, conn):
     conn.close()
 
 
-def loop_in_open(server, kind):
-    ended(server, Raw(server.port, path("onOpen", kind), seconds=LATE))
+def loop_in(place, op=TEXT, payload=b"go"):
+    """A callback that is ended by an error ends its connection; `op` None: nothing is sent."""
+    def run(server, kind):
+        conn = Raw(server.port, path(place, kind), seconds=LATE)
+        if op is not None:
+            conn.send_frame(op, payload)
+        ended(server, conn)
+    return run
 
 
-def loop_in_message(server, kind):
-    conn = Raw(server.port, path("onMessage", kind), seconds=LATE)
-    conn.text("go")
-    ended(server, conn)
-
-
-def loop_in_binary(server, kind):
-    conn = Raw(server.port, path("onBinary", kind), seconds=LATE)
-    conn.send_frame(BINARY, b"go")
-    ended(server, conn)
-
-
-def loop_in_stream(server, kind):
-    conn = Raw(server.port, path("stream", kind), seconds=LATE)
-    conn.text("go")
-    ended(server, conn)
+def logged_times(server, what):
+    return len(re.findall(r"error in %s:.*%s" % (what, PAST), server.log()))
 
 
 def loop_in_close(server, kind):
-    before = len(re.findall(r"error in onClose.*" + PAST, server.log()))
+    before = logged_times(server, "onClose")
     conn = Raw(server.port, path("onClose", kind), seconds=LATE)
     conn.send_frame(CLOSE, b"\x03\xe8")
     conn.expect_close(1000, seconds=LATE)
-    wait_until(lambda: len(re.findall(r"error in onClose.*" + PAST, server.log())) > before,
-               LATE, "an onClose that was ended")
+    wait_until(lambda: logged_times(server, "onClose") > before, LATE, "an onClose that was ended")
+
+
+def loop_in_error(server, kind):
+    before = logged_times(server, "onError")
+    loop_in("onError")(server, kind)
+    wait_until(lambda: logged_times(server, "onError") > before, LATE, "an onError that was ended")
 
 
 def loop_in_upgrade(server, kind):
@@ -113,30 +110,50 @@ def loop_in_task(server, kind):
 
 
 def loop_in_timer(server, kind):
-    before = len(re.findall(r"error in timer.*" + PAST, server.log()))
+    before = logged_times(server, "timer")
     conn = Raw(server.port, path("timer", kind), seconds=LATE)
     conn.text("go")
     conn.expect(TEXT, b"set", LATE)
-    wait_until(lambda: len(re.findall(r"error in timer.*" + PAST, server.log())) > before,
-               LATE, "a timer that was ended")
+    wait_until(lambda: logged_times(server, "timer") > before, LATE, "a timer that was ended")
     conn.close()
 
 
 PLACES = {
-    "onOpen": loop_in_open, "onMessage": loop_in_message, "onBinary": loop_in_binary,
-    "onClose": loop_in_close, "upgrade": loop_in_upgrade, "task": loop_in_task,
-    "timer": loop_in_timer, "stream": loop_in_stream,
+    "onOpen": loop_in("onOpen", None), "onMessage": loop_in("onMessage"), "onText": loop_in("onText"),
+    "onBinary": loop_in("onBinary", BINARY), "onPing": loop_in("onPing", PING),
+    "onPong": loop_in("onPong", PONG), "onIdle": loop_in("onIdle", None), "onClose": loop_in_close,
+    "onError": loop_in_error, "upgrade": loop_in_upgrade, "task": loop_in_task,
+    "timer": loop_in_timer, "stream": loop_in("stream"), "bound": loop_in("bound", TEXT, b"{}"),
+    "dispatched": loop_in("dispatched", TEXT, b'{"event":"go"}'),
+    "beside": loop_in("beside", TEXT, b'{"event":"go","id":1}'),
 }
+# As the log calls them, where it is not their own name; and those that belong to no connection.
+CALLED = {"onText": "onTextMessage", "onBinary": "onBinaryMessage", "onIdle": "onIdleTimeout",
+          "stream": "stream of onMessage", "bound": "onMessage", "dispatched": "onGo", "beside": "onGo"}
+OF_NOBODY = ("task", "timer")
+
+
+def told(server, place, times):
+    """The log says which handler it was, in which line and of which connection: once each time."""
+    def records():
+        return [r for r in server.records("error") if "exceeded its time limit" in r.message]
+    wait_until(lambda: len(records()) >= times, LATE, "a line in the log")
+    need(len(records()) == times, "logged twice: %r" % records()[-2:])
+    record = records()[-1]
+    need(record.message.startswith("error in %s: " % CALLED.get(place, place)), record.message)
+    need(re.search(r"guard_app\.lua:\d+: " + PAST, record.message), record.message)
+    need(place in OF_NOBODY or len(record.fields.get("connection", "")) == 16, repr(record))
 
 
 def in_place(place, kinds):
     def run():
         with guarded() as server:
             watcher = Watcher(server)
-            for kind in kinds:
+            for times, kind in enumerate(kinds):
                 try:
                     PLACES[place](server, kind)
                     watcher.check()
+                    told(server, place, times + 1)
                 except Failed as error:
                     raise Failed("%s: %s\n%s" % (kind, error, server.log()[-1500:])) from None
     return run
@@ -154,6 +171,7 @@ def logged():
         conn = Raw(server.port, "/onMessage/while", seconds=LATE)
         conn.text("go")
         conn.expect_close(1011, seconds=LATE)
+        server.wait_log("exceeded its time limit", LATE)
         record = next(r for r in server.records("error") if "exceeded" in r.message)
         with open(APP, encoding="utf-8") as text:
             line = 1 + [s.strip() for s in text].index("while true do end")
@@ -435,6 +453,10 @@ def memory():
             eat(server, kind).expect_close(1011, seconds=LATE)
             watcher.check()
             server.wait_log("not enough memory: .* limit of 64 MiB", LATE)
+            record = next(r for r in server.records("error") if "not enough memory" in r.message)
+            need(record.message.startswith("error in onMessage: "), record.message)
+            need(re.search(r"guard_app\.lua:\d+: ", record.message), record.message)
+            need(len(record.fields.get("connection", "")) == 16, repr(record))
             rss = server.rss(server.workers()[0])
             need(rss < (110 << 20) * (3 if INSTRUMENTED else 1), "%s: %d MiB" % (kind, rss >> 20))
 

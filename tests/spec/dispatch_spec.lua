@@ -52,6 +52,14 @@ local function event(value)
 end
 
 describe("a dispatched message", function()
+  it("is called by its callback's name in the log, bound or not", function()
+    local conn = connect { onGo = named "go", onRun = websocket.bind("json", named "run"), onMessage = named "all" }
+    conn:text(event "go")
+    assert.equal("onGo", fake.handler)
+    conn:text(event "run")
+    assert.equal("onRun", fake.handler)
+  end)
+
   it("goes to the callback that its value names", function()
     local conn = connect { onUnSubscribe = named "un", onSubscribe = named "sub", ["on2fa"] = named "2fa" }
     for _, value in ipairs { "un subscribe", "un_subscribe", "un-subscribe", "unSubscribe", "UnSubscribe",

@@ -97,11 +97,17 @@ local function spellings(name)
 end
 
 -- Runs a callback that dispatch leads to, from (self, caller, message, text).
-local function runner(callback, onError, limits)
+local function runner(target, onError, limits)
+  local callback, name, nameHandler = target.callback, core.handlerName(target.name), core.nameHandler
   if bind.isBound(callback) then
-    return bind.decoded(callback, onError, limits)
+    local run = bind.decoded(callback, onError, limits)
+    return function(self, caller, message, data)
+      nameHandler(name)
+      return run(self, caller, message, data)
+    end
   end
   return function(self, caller, message)
+    nameHandler(name)
     return callback(self, caller, message)
   end
 end
@@ -134,7 +140,7 @@ end
 local function tables(plan, settings)
   local byValue, byName = {}, {}
   for _, target in ipairs(plan.targets) do
-    local run = runner(target.callback, plan.failures[target.name], settings.limits)
+    local run = runner(target, plan.failures[target.name], settings.limits)
     if settings.streamId then
       run = multiplex.runner(target.name, run, settings.streamId)
     end

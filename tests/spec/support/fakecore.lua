@@ -187,6 +187,15 @@ function core.service(name, callbacks)
   return setmetatable({ name = name, callbacks = callbacks }, serviceMeta)
 end
 
+function core.handlerName(name)
+  return name
+end
+
+-- What the log calls the handler that runs.
+function core.nameHandler(name)
+  fake.handler = name
+end
+
 function core.isService(v)
   return getmetatable(v) == serviceMeta
 end
