@@ -205,14 +205,11 @@ function places.onMessage(loop)
   return { onMessage = loop }
 end
 
-for place, callback in pairs {
-  onText = "onTextMessage", onBinary = "onBinaryMessage", onPing = "onPing", onPong = "onPong",
-  onClose = "onClose",
-} do
-  places[place] = function(loop) return { [callback] = loop } end
+for _, callback in ipairs { "onTextMessage", "onBinaryMessage", "onPing", "onPong", "onClose" } do
+  places[callback] = function(loop) return { [callback] = loop } end
 end
 
-function places.onIdle(loop)
+function places.onIdleTimeout(loop)
   return { onIdleTimeout = loop }, { idleTimeout = 0.05 }
 end
 

@@ -119,17 +119,16 @@ def loop_in_timer(server, kind):
 
 
 PLACES = {
-    "onOpen": loop_in("onOpen", None), "onMessage": loop_in("onMessage"), "onText": loop_in("onText"),
-    "onBinary": loop_in("onBinary", BINARY), "onPing": loop_in("onPing", PING),
-    "onPong": loop_in("onPong", PONG), "onIdle": loop_in("onIdle", None), "onClose": loop_in_close,
+    "onOpen": loop_in("onOpen", None), "onMessage": loop_in("onMessage"), "onTextMessage": loop_in("onTextMessage"),
+    "onBinaryMessage": loop_in("onBinaryMessage", BINARY), "onPing": loop_in("onPing", PING),
+    "onPong": loop_in("onPong", PONG), "onIdleTimeout": loop_in("onIdleTimeout", None), "onClose": loop_in_close,
     "onError": loop_in_error, "upgrade": loop_in_upgrade, "task": loop_in_task,
     "timer": loop_in_timer, "stream": loop_in("stream"), "bound": loop_in("bound", TEXT, b"{}"),
     "dispatched": loop_in("dispatched", TEXT, b'{"event":"go"}'),
     "beside": loop_in("beside", TEXT, b'{"event":"go","id":1}'),
 }
 # As the log calls them, where it is not their own name; and those that belong to no connection.
-CALLED = {"onText": "onTextMessage", "onBinary": "onBinaryMessage", "onIdle": "onIdleTimeout",
-          "stream": "stream of onMessage", "bound": "onMessage", "dispatched": "onGo", "beside": "onGo"}
+CALLED = {"stream": "stream of onMessage", "bound": "onMessage", "dispatched": "onGo", "beside": "onGo"}
 OF_NOBODY = ("task", "timer")
 
 
