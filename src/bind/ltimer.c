@@ -13,6 +13,7 @@
 static const char class_name[] = "neap.Timer";
 
 struct ltimer {
+    struct link link; /* in vm->ticking while it is active */
     struct lvm *vm;
     struct loop_timer timer;
     double every;
@@ -27,6 +28,7 @@ static void stop(struct ltimer *lt)
     if (lt->anchor == LUA_NOREF)
         return;
     loop_timer_stop(vm->loop, &lt->timer);
+    list_remove(&lt->link);
     luaL_unref(vm->L, LUA_REGISTRYINDEX, lt->function);
     luaL_unref(vm->L, LUA_REGISTRYINDEX, lt->anchor);
     lt->function = lt->anchor = LUA_NOREF;
@@ -79,6 +81,7 @@ static int core_timer(lua_State *L)
     lua_pushvalue(L, -1);
     lt->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->timers++;
+    list_append(&vm->ticking, &lt->link);
     loop_timer_start(vm->loop, &lt->timer, seconds);
     return 1;
 }
@@ -111,7 +114,17 @@ static const struct luaL_Reg functions[] = {{"timer", core_timer},
 
 void ltimer_open(struct lvm *vm, lua_State *L)
 {
+    link_init(&vm->ticking);
     lvm_register(vm, L, functions);
     luaL_newmetatable(L, class_name);
     lua_pop(L, 1);
+}
+
+void ltimer_close(struct lvm *vm)
+{
+    while (!link_empty(&vm->ticking)) {
+        struct ltimer *lt = LIST_ITEM(vm->ticking.next, struct ltimer, link);
+        loop_timer_stop(vm->loop, &lt->timer);
+        list_remove(&lt->link);
+    }
 }

@@ -7,4 +7,10 @@
 
 void ltimer_open(struct lvm *vm, lua_State *L);
 
+/*
+ * Stops all timers, when the state ends: their memory is the state's, and the loop must not find
+ * them afterwards.
+ */
+void ltimer_close(struct lvm *vm);
+
 #endif

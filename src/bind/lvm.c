@@ -153,8 +153,9 @@ void lvm_free(struct lvm *vm)
     llistener_close_all(vm);
     loop_undefer(&vm->idle_job);
     ltask_close(vm);
-    lua_close(vm->L);
+    ltimer_close(vm);
     lgroup_close(vm);
+    lua_close(vm->L);
     server_deinit(&vm->server);
     mem_free(vm);
 }

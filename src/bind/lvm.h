@@ -59,6 +59,7 @@ struct lvm {
     struct link alive;     /* all tasks there are, so that none is lost at the end */
     struct link listeners; /* struct llistener */
     struct link dicts;     /* of lshared.c */
+    struct link ticking;   /* active timers, of ltimer.c */
     struct link asking;    /* of lgroup.c: questions to other workers */
     struct loop_job run_ready;
     struct loop_job start_listeners;
