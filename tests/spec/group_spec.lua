@@ -513,6 +513,59 @@ describe("groups", function()
     end)
   end)
 
+  describe("given anything at all", function()
+    local names = [[
+      local functions = {}
+      for _, name in ipairs {
+        "addConnectionToGroup", "removeConnectionFromGroup", "removeConnectionGroup", "pushTextToGroup",
+        "pushBinaryToGroup", "pushToGroup", "groupMembers", "groupSize", "storeConnection", "removeStoredConnection",
+        "pushTextToConnection", "pushBinaryToConnection", "pushToConnection", "broadcast", "broadcastText",
+        "broadcastBinary",
+      } do
+        functions[#functions + 1] = { name = name, fn = websocket[name], ours = true }
+      end
+      for _, name in ipairs { "push", "pushText", "pushBinary", "broadcast", "broadcastText", "broadcastBinary" } do
+        functions[#functions + 1] = { name = name, fn = caller[name] }
+      end
+      for name, fn in pairs(require "neap.core") do
+        if name:find "^group" or name == "isPushResult" then
+          functions[#functions + 1] = { name = name, fn = fn }
+        end
+      end
+      local result = websocket.pushTextToGroup("g", "x")
+      for _, name in ipairs { "__index", "__tostring" } do
+        functions[#functions + 1] = { name = name, fn = getmetatable(result)[name] }
+      end
+      local values = {
+        true, false, 0, 1, 2, 3, -1, 0.5, 1e300, -1e300, 0 / 0, 1 / 0, "", "g", "Play", ("x"):rep(255), ("x"):rep(256),
+        "\0", "\255", "members", {}, { 1 }, { except = caller }, { except = kept.gone }, { except = 1 },
+        { 1, except = caller }, { unknown = 1 }, caller, kept.gone, result, print, coroutine.create(print), io.stdout,
+        newproxy(true), require("ffi").new "int[4]", websocket.NORMAL_CLOSURE, websocket.bytes "x",
+        websocket.xml { tag = "x" },
+        websocket.Error("Error", "x"), websocket, caller, caller, "g", "g",
+      }
+      local function pick() return values[math.random(#values + 3)] end
+      local bad = 0
+      for _ = 1, 300 do
+        local f = functions[math.random(#functions)]
+        local ok, err = pcall(f.fn, unpack({ pick(), pick(), pick(), pick(), pick() }, 1, math.random(0, 5)))
+        err = tostring(err)
+        if not ok and f.ours and not err:find("websocket." .. f.name, 1, true) or err:find "neap/" then
+          return f.name, err
+        end
+      end
+      return "fine"]]
+
+    it("functions do their work or say what is wrong, and never more", function()
+      c:ask "kept.gone = caller"
+      c:close()
+      for seed = 1, 20 do
+        assert.equal("fine", a:ask(("math.randomseed(%d) "):format(seed) .. names:gsub("%%", "%%%%")))
+        b:all()
+      end
+    end)
+  end)
+
   describe("pushes to one's own client", function()
     it("send text, binary and values", function()
       assert.equal("true, true, true, true, true", a:ask [[
