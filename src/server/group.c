@@ -44,31 +44,51 @@ struct group *group_find(struct groups *g, const struct group_key *key)
     return valid(key) ? find(g, key, key_hash(g, key)) : NULL;
 }
 
-/* The group, which is made when there is none; NULL when memory is short. */
-static struct group *get(struct groups *g, const struct group_key *key)
+static struct group *group_new(struct groups *g, const struct group_key *key, uint32_t hash)
 {
-    uint32_t hash = key_hash(g, key);
-    struct group *group = find(g, key, hash);
-    if (group)
-        return group;
-    group = mem_try(sizeof *group + key->len);
+    struct group *group = mem_try(offsetof(struct group, name) + key->len);
     if (!group)
         return NULL;
-    *group = (struct group){.kind = (uint8_t)key->kind, .len = (uint8_t)key->len};
+    memset(group, 0, offsetof(struct group, name));
+    group->kind = (uint8_t)key->kind;
+    group->len = (uint8_t)key->len;
     memcpy(group->name, key->name, key->len);
-    if (map_add(&g->names, &group->node, hash) == 0)
-        return group;
+    link_init(&group->link);
+    if (map_add(&g->names, &group->node, hash) < 0) {
+        mem_free(group);
+        return NULL;
+    }
+    list_append(&g->silent, &group->link);
+    return group;
+}
+
+struct group *group_get(struct groups *g, const struct group_key *key)
+{
+    if (!valid(key))
+        return NULL;
+    uint32_t hash = key_hash(g, key);
+    struct group *group = find(g, key, hash);
+    return group ? group : group_new(g, key, hash);
+}
+
+static void group_free(struct groups *g, struct group *group)
+{
+    map_remove(&g->names, &group->node);
+    list_remove(&group->link);
+    mem_free(group->slots);
+    mem_free(group->shares);
     mem_free(group);
-    return NULL;
 }
 
 void group_settle(struct groups *g, struct group *group)
 {
-    if (group->count || group->held)
-        return;
-    map_remove(&g->names, &group->node);
-    mem_free(group->slots);
-    mem_free(group);
+    if (!group->count && !group->share_count && !group->seq && !group->held)
+        group_free(g, group);
+}
+
+struct group_key group_key_of(const struct group *group)
+{
+    return (struct group_key){(enum group_kind)group->kind, group->name, group->len};
 }
 
 /*
@@ -104,10 +124,11 @@ static void note_slot(struct group *group, uint32_t slot)
 }
 
 /* At the end; there must be room. */
-static void put(struct group *group, struct conn *c, struct group_member *member)
+static void put(struct groups *g, struct group *group, struct conn *c, struct group_member *member)
 {
     group->slots[group->count] = (struct group_slot){c, member};
     note_slot(group, group->count++);
+    group_changed(g, group, group->count == 1);
 }
 
 /* The last one takes the place of who leaves. */
@@ -120,6 +141,7 @@ static void vacate(struct groups *g, struct group *group, uint32_t slot)
     }
     if (group->room > ROOM_MIN && group->count < group->room / 4)
         (void)resize(group, group->room / 2); /* else it stays as large as it is */
+    group_changed(g, group, group->count == 0);
     group_settle(g, group);
 }
 
@@ -159,7 +181,7 @@ static int add_member(struct groups *g, struct group *group, struct conn *c)
         m->next->at = &m->next;
     c->memberships = m;
     c->membership_count++;
-    put(group, c, m);
+    put(g, group, c, m);
     return 0;
 }
 
@@ -176,27 +198,32 @@ static void remove_member(struct groups *g, struct group_member *m)
     vacate(g, group, slot);
 }
 
-/* Takes out who is in; the group may be freed by that. */
-static void clear(struct groups *g, struct group *group)
+void group_clear(struct groups *g, struct group *group)
 {
     group->held = true;
     while (group->count)
         remove_member(g, group->slots[group->count - 1].member);
     group->held = false;
-    group_settle(g, group);
 }
 
 static int join(struct groups *g, struct group *group, struct conn *c)
 {
-    bool single = group->kind == GROUP_STORED && group->count;
     if (find_member(g, group, c))
         return 0;
-    if (c->membership_count >= GROUP_PER_CONN)
-        return ERR_POLICY;
-    int err = add_member(g, group, c);
-    if (err == 0 && single)
+    return c->membership_count < GROUP_PER_CONN ? add_member(g, group, c) : ERR_POLICY;
+}
+
+/* It is the holder now, and nobody else. */
+static int claim(struct groups *g, struct group *group, struct conn *c)
+{
+    int err = join(g, group, c);
+    if (err < 0)
+        return err;
+    if (group->count > 1)
         remove_member(g, group->slots[0].member);
-    return err;
+    group->claim = group_stamp(g);
+    group_changed(g, group, true);
+    return 0;
 }
 
 int group_join(struct groups *g, const struct group_key *key, struct conn *c)
@@ -205,10 +232,10 @@ int group_join(struct groups *g, const struct group_key *key, struct conn *c)
         return ERR_ARGUMENT;
     if (!conn_writable(c))
         return ERR_CLOSED;
-    struct group *group = get(g, key);
+    struct group *group = group_get(g, key);
     if (!group)
         return ERR_NOMEM;
-    int err = join(g, group, c);
+    int err = key->kind == GROUP_STORED ? claim(g, group, c) : join(g, group, c);
     group_settle(g, group);
     return err;
 }
@@ -219,12 +246,12 @@ int group_join_service(struct conn *c, const char *name, size_t len)
     const struct group_key key = {GROUP_SERVICE, name, len};
     if (!valid(&key))
         return ERR_ARGUMENT;
-    struct group *group = get(g, &key);
+    struct group *group = group_get(g, &key);
     if (!group)
         return ERR_NOMEM;
     int err = make_room(group);
     if (err == 0) {
-        put(group, c, NULL);
+        put(g, group, c, NULL);
         c->service = group;
     }
     group_settle(g, group);
@@ -251,13 +278,25 @@ void group_leave_all(struct conn *c)
         remove_member(g, c->memberships);
 }
 
+/* Others hear of it even when it is not known here: their news may be on the way. */
 bool group_dissolve(struct groups *g, const struct group_key *key)
 {
-    struct group *group = key->kind == GROUP_SERVICE ? NULL : group_find(g, key);
+    if (key->kind == GROUP_SERVICE)
+        return false;
+    bool others = g->bus && g->bus->there;
+    struct group *group = others ? group_get(g, key) : group_find(g, key);
     if (!group)
         return false;
-    clear(g, group);
-    return true;
+    bool had = group->count || group->share_count;
+    group_clear(g, group);
+    group_forget_shares(group);
+    if (others) {
+        group->dissolved = group_stamp(g);
+        group_changed(g, group, true);
+        group->dissolved_seq = group->seq;
+    }
+    group_settle(g, group);
+    return had;
 }
 
 struct groups *groups_new(struct server *s)
@@ -265,13 +304,24 @@ struct groups *groups_new(struct server *s)
     struct groups *g = mem_alloc(sizeof *g);
     g->server = s;
     server_random(s, &g->seed, sizeof g->seed);
+    link_init(&g->told);
+    link_init(&g->silent);
     group_trouble_init(g);
     return g;
+}
+
+static void free_list(struct groups *g, struct link *list)
+{
+    while (!link_empty(list))
+        group_free(g, LIST_ITEM(list->next, struct group, link));
 }
 
 void groups_free(struct groups *g)
 {
     group_trouble_deinit(g);
+    group_bus_deinit(g);
+    free_list(g, &g->told);
+    free_list(g, &g->silent);
     map_deinit(&g->names);
     map_deinit(&g->members);
     mem_free(g);

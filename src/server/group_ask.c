@@ -1,37 +1,230 @@
 // SPDX-License-Identifier: MIT
-/* How many members a group has, or who they are. */
+/*
+ * Questions to all workers: how many members a group has, or who they are. Every worker that is
+ * there is asked, whatever it has told before, and each has GROUP_ASK_SECONDS. One that dies before
+ * it has answered had no members that are left.
+ */
 #include "server/group_private.h"
 
 #include "base/err.h"
+#include "base/mem.h"
+#include "server/group_wire.h"
+
+#include <string.h>
+
+struct group_asking {
+    struct map_node node; /* in bus->asks, by id */
+    struct link link;     /* in bus->asking */
+    struct groups *groups;
+    struct group_ask *ask;
+    struct loop_timer timer;
+    uint32_t id;
+    int err;
+    unsigned waiting;        /* how many have not answered */
+    bool awaited[BUS_PEERS]; /* which ones */
+};
 
 static int append_ids(struct buf *ids, const struct group *group)
 {
+    if (buf_reserve(ids, (size_t)group->count * CONN_ID_SIZE) < 0)
+        return ERR_NOMEM;
     for (uint32_t i = 0; i < group->count; i++) {
         char text[CONN_ID_SIZE + 1];
         conn_id_text(group->slots[i].conn, text);
-        if (buf_append(ids, text, CONN_ID_SIZE) < 0)
-            return ERR_NOMEM;
+        memcpy(buf_room(ids), text, CONN_ID_SIZE);
+        buf_added(ids, CONN_ID_SIZE);
     }
+    return 0;
+}
+
+/* What is known here. */
+static int ask_here(struct groups *g, struct group_ask *ask)
+{
+    const struct group *group = group_find(g, &ask->key);
+    ask->count = group ? group->count : 0;
+    ask->ids = (struct buf){0};
+    ask->asking = NULL;
+    return group && ask->want_ids ? append_ids(&ask->ids, group) : 0;
+}
+
+static void asking_free(struct group_asking *a)
+{
+    map_remove(&a->groups->bus->asks, &a->node);
+    list_remove(&a->link);
+    loop_timer_stop(a->groups->server->loop, &a->timer);
+    mem_free(a);
+}
+
+static void finish(struct group_asking *a)
+{
+    struct group_ask *ask = a->ask;
+    int err = a->err;
+    ask->asking = NULL;
+    asking_free(a);
+    ask->told(ask, err);
+}
+
+static void on_time(struct loop_timer *timer)
+{
+    struct group_asking *a = LIST_ITEM(timer, struct group_asking, timer);
+    a->err = ERR_IO;
+    finish(a);
+}
+
+static struct group_asking *asking_new(struct groups *g, struct group_ask *ask)
+{
+    struct group_asking *a = mem_try(sizeof *a);
+    uint32_t id = ++g->bus->next_ask;
+    if (!a || map_add(&g->bus->asks, &a->node, id) < 0) {
+        mem_free(a);
+        return NULL;
+    }
+    a->groups = g;
+    a->ask = ask;
+    a->id = id;
+    a->err = 0;
+    a->waiting = 0;
+    memset(a->awaited, 0, sizeof a->awaited);
+    link_init(&a->link);
+    list_append(&g->bus->asking, &a->link);
+    loop_timer_init(&a->timer, on_time);
+    return a;
+}
+
+static void send_all(struct groups *g, struct group_asking *a, struct chunk *message)
+{
+    for (unsigned i = 0; i < g->bus->limit; i++) {
+        if (!g->bus->peers[i].there)
+            continue;
+        a->awaited[i] = group_bus_send(g, i, message);
+        if (a->awaited[i])
+            a->waiting++;
+        else
+            a->err = ERR_IO; /* it takes no questions, so there will be no answer */
+    }
+}
+
+static int ask_others(struct groups *g, struct group_ask *ask)
+{
+    struct group_asking *a = asking_new(g, ask);
+    const struct group_wire m = {
+        .type = GROUP_WIRE_ASK, .key = ask->key, .id = a ? a->id : 0, .want_ids = ask->want_ids};
+    struct chunk *message = a ? group_bus_encode(&m) : NULL;
+    if (!message) {
+        if (a)
+            asking_free(a);
+        return ERR_NOMEM;
+    }
+    send_all(g, a, message);
+    chunk_unref(message);
+    ask->asking = a;
+    if (a->waiting)
+        loop_timer_start(g->server->loop, &a->timer, GROUP_ASK_SECONDS);
+    else
+        finish(a);
     return 0;
 }
 
 int group_ask(struct groups *g, struct group_ask *ask)
 {
-    struct group *group = group_find(g, &ask->key);
-    ask->asking = NULL;
-    ask->ids = (struct buf){0};
-    ask->count = group ? group->count : 0;
     if (ask->key.len == 0 || ask->key.len > GROUP_NAME_MAX)
         return ERR_ARGUMENT;
-    if (group && ask->want_ids && append_ids(&ask->ids, group) < 0) {
+    int err = ask_here(g, ask);
+    if (err == 0 && g->bus && g->bus->there)
+        err = ask_others(g, ask);
+    else if (err == 0)
+        ask->told(ask, 0);
+    if (err < 0)
         buf_free(&ask->ids);
-        return ERR_NOMEM;
-    }
-    ask->told(ask, 0);
-    return 0;
+    return err;
 }
 
 void group_ask_end(struct group_ask *ask)
 {
+    if (ask->asking)
+        asking_free(ask->asking);
+    ask->asking = NULL;
     buf_free(&ask->ids);
+}
+
+/*
+ * --- The other side, and what comes from there
+ * ---------------------------------------------------------------------------------------------
+ */
+
+/* Without memory for the ids the answer has none, which tells as much. */
+void group_ask_answer(struct groups *g, unsigned peer, const struct group_wire *ask)
+{
+    struct group_ask here = {.key = ask->key, .want_ids = ask->want_ids};
+    if (ask_here(g, &here) < 0 || buf_len(&here.ids) > BUS_MESSAGE_MAX / 2)
+        buf_free(&here.ids);
+    struct group_wire m = {
+        .type = GROUP_WIRE_ANSWER, .id = ask->id, .members = (uint32_t)here.count};
+    m.len = buf_len(&here.ids);
+    m.bytes = m.len ? buf_bytes(&here.ids) : NULL;
+    struct chunk *answer = group_bus_encode(&m);
+    if (answer) {
+        (void)group_bus_send(g, peer, answer); /* else the other side's time runs out */
+        chunk_unref(answer);
+    }
+    buf_free(&here.ids);
+}
+
+static struct group_asking *find(const struct groups *g, uint32_t id)
+{
+    struct map_node *n = map_first(&g->bus->asks, id);
+    return n ? MAP_ITEM(n, struct group_asking, node) : NULL;
+}
+
+static void take_away(struct group_asking *a, unsigned peer)
+{
+    if (!a->awaited[peer])
+        return;
+    a->awaited[peer] = false;
+    a->waiting--;
+}
+
+static void add_answer(struct group_asking *a, const struct group_wire *answer)
+{
+    struct group_ask *ask = a->ask;
+    ask->count += answer->members;
+    if (!ask->want_ids || !answer->members)
+        return;
+    if (!answer->len || buf_append(&ask->ids, answer->bytes, answer->len) < 0)
+        a->err = ERR_NOMEM;
+}
+
+void group_ask_hear(struct groups *g, unsigned peer, const struct group_wire *answer)
+{
+    struct group_asking *a = find(g, answer->id);
+    if (!a || !a->awaited[peer])
+        return; /* too late */
+    take_away(a, peer);
+    add_answer(a, answer);
+    if (!a->waiting)
+        finish(a);
+}
+
+/* Those that need not wait any longer are told, in which they may end others. */
+void group_ask_gone(struct groups *g, unsigned peer)
+{
+    struct link done;
+    link_init(&done);
+    for (struct link *l = g->bus->asking.next; l != &g->bus->asking;) {
+        struct group_asking *a = LIST_ITEM(l, struct group_asking, link);
+        l = l->next;
+        take_away(a, peer);
+        if (a->waiting)
+            continue;
+        list_remove(&a->link);
+        list_append(&done, &a->link);
+    }
+    while (!link_empty(&done))
+        finish(LIST_ITEM(done.next, struct group_asking, link));
+}
+
+void group_ask_deinit(struct groups *g)
+{
+    while (!link_empty(&g->bus->asking))
+        asking_free(LIST_ITEM(g->bus->asking.next, struct group_asking, link));
 }

@@ -5,6 +5,9 @@
  *      group.c       who is in what: groups, their members, names
  *      group_push.c  one message to all members
  *      group_ask.c   questions to all workers
+ *      group_bus.c   other workers: what they have, what they send
+ *      group_tell.c  telling them what is here
+ *      group_wire.c  messages as bytes
  *
  *      struct groups ── names ──▶ struct group ── slots ──▶ [conn|member] [conn|member] …
  *            │                         ▲                      │     │ ▲
@@ -36,39 +39,114 @@ struct group_member {
     struct group_member *next, **at; /* in conn->memberships */
 };
 
+/* What another worker has of a group. */
+struct group_share {
+    uint64_t claim; /* GROUP_STORED: the stamp of its claim */
+    uint32_t count;
+    uint8_t peer;
+};
+
 struct group {
     struct map_node node; /* in groups->names */
+    struct link link;     /* in groups->told or ->silent */
     struct group_slot *slots;
-    uint32_t count, room; /* slots: used, allocated */
-    uint8_t kind, len;    /* enum group_kind; of the name */
-    bool held;            /* somebody goes through it: it stays when it is empty */
+    struct group_share *shares;
+    uint64_t seq;           /* of its last change here; 0: there is nothing to be told of it */
+    uint64_t claim;         /* GROUP_STORED: the stamp of the holder here */
+    uint64_t dissolved;     /* the stamp of the last group_dissolve here ... */
+    uint64_t dissolved_seq; /* ... and which change that was */
+    uint32_t count, room;   /* slots: used, allocated */
+    uint16_t share_count;
+    uint8_t kind, len; /* enum group_kind; of the name */
+    bool held;         /* somebody goes through it: it stays when it is empty */
     char name[];
 };
 
 /* What went wrong with pushes, to be told once a second. */
 struct group_trouble {
     uint64_t dropped, closed;
+    uint64_t unsent; /* to other workers */
     uint8_t len; /* the last group's name */
     char name[GROUP_NAME_MAX];
     struct loop_timer timer;
 };
 
+/* Another worker. */
+struct group_peer {
+    uint64_t told;  /* the last change that it has been sent */
+    uint64_t since; /* the last change before it came */
+    bool there;
+    bool full;    /* takes nothing at the moment */
+    bool greeted; /* has been sent everything once */
+    bool lost;    /* memory was short for what it has told */
+    bool sure;    /* we know all that it has */
+};
+
+struct group_bus {
+    struct bus *bus;
+    uint64_t seq;            /* of the last change here */
+    uint64_t reaped;         /* up to here all peers have been told */
+    uint64_t stamp;          /* the highest that was seen */
+    bool urgent;             /* something is to be told before the next push */
+    unsigned there, unsure;  /* peers; those of them that are not sure */
+    unsigned limit;          /* all their numbers are below */
+    struct loop_job tell;    /* at the end of the turn */
+    struct loop_timer later; /* what can wait */
+    struct map asks;
+    struct link asking; /* the same */
+    uint32_t next_ask;
+    struct group_peer peers[BUS_PEERS];
+};
+
 struct groups {
     struct server *server;
+    struct group_bus *bus; /* NULL: there are no others */
     struct hash_seed seed;
     struct map names, members;
+    struct link told;   /* groups that others hear of, in the order of their last change */
+    struct link silent; /* the rest */
     struct group_trouble trouble;
 };
 
 /* group.c: the group, or NULL; bad names have none. */
 struct group *group_find(struct groups *g, const struct group_key *key);
+/* group.c: the same, made when there is none; NULL when memory is short, or for a bad name. */
+struct group *group_get(struct groups *g, const struct group_key *key);
+/* group.c: takes out all members that are here; to be settled afterwards. */
+void group_clear(struct groups *g, struct group *group);
 /* group.c: frees a group that nobody needs any more. */
 void group_settle(struct groups *g, struct group *group);
+struct group_key group_key_of(const struct group *group);
 
 /* group_push.c: to the members here. */
 void group_push_here(struct groups *g, struct group *group, const struct group_push *push,
                      struct group_pushed *out);
 void group_trouble_init(struct groups *g);
 void group_trouble_deinit(struct groups *g);
+
+/* group_tell.c: the group has changed here; `urgent`: others must know before the next push. */
+void group_changed(struct groups *g, struct group *group, bool urgent);
+/* group_tell.c: a stamp that is newer than all that were seen. */
+uint64_t group_stamp(struct groups *g);
+/* group_tell.c: tells the peers what they do not know, as far as they take it. */
+void group_tell(struct groups *g);
+
+/* group_bus.c: ends it all, without telling anybody. */
+void group_bus_deinit(struct groups *g);
+/* group_bus.c: a message as a chunk, or NULL when memory is short or it is too long. */
+struct group_wire;
+struct chunk *group_bus_encode(const struct group_wire *m);
+/* group_bus.c: sends to a peer that is there; false when it does not take it. */
+bool group_bus_send(struct groups *g, unsigned peer, struct chunk *message);
+/* group_bus.c: what the peer has of the group, or NULL. */
+struct group_share *group_share_of(const struct group *group, unsigned peer);
+/* group_bus.c: forgets what others have. */
+void group_forget_shares(struct group *group);
+
+/* group_ask.c */
+void group_ask_answer(struct groups *g, unsigned peer, const struct group_wire *ask);
+void group_ask_hear(struct groups *g, unsigned peer, const struct group_wire *answer);
+void group_ask_gone(struct groups *g, unsigned peer);
+void group_ask_deinit(struct groups *g);
 
 #endif

@@ -8,19 +8,35 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "server/group_wire.h"
 
 #include <string.h>
 
 #define TELL_SECONDS 1.0
 
-static void on_time_to_tell(struct loop_timer *timer)
+static void tell_slow(struct group_trouble *t)
 {
-    struct group_trouble *t = LIST_ITEM(timer, struct group_trouble, timer);
     struct log_field field = {.key = "group", .value = t->name, .len = t->len};
     log_event(LOG_WARN, &field, 1,
               "slow clients: %llu pushed messages were dropped, %llu connections closed",
               (unsigned long long)t->dropped, (unsigned long long)t->closed);
     t->dropped = t->closed = 0;
+}
+
+static void tell_unsent(struct group_trouble *t)
+{
+    log_warn("%llu pushes to other workers were dropped: they do not take them",
+             (unsigned long long)t->unsent);
+    t->unsent = 0;
+}
+
+static void on_time_to_tell(struct loop_timer *timer)
+{
+    struct group_trouble *t = LIST_ITEM(timer, struct group_trouble, timer);
+    if (t->dropped || t->closed)
+        tell_slow(t);
+    if (t->unsent)
+        tell_unsent(t);
 }
 
 void group_trouble_init(struct groups *g)
@@ -31,6 +47,12 @@ void group_trouble_init(struct groups *g)
 void group_trouble_deinit(struct groups *g)
 {
     loop_timer_stop(g->server->loop, &g->trouble.timer);
+}
+
+static void tell_in_a_while(struct groups *g)
+{
+    if (!loop_timer_active(&g->trouble.timer))
+        loop_timer_start(g->server->loop, &g->trouble.timer, TELL_SECONDS);
 }
 
 static void log_closed(const struct conn *c)
@@ -57,8 +79,7 @@ static void note_dropped(struct groups *g, const struct group *group, const stru
     }
     t->len = group->len;
     memcpy(t->name, group->name, group->len);
-    if (!loop_timer_active(&t->timer))
-        loop_timer_start(g->server->loop, &t->timer, TELL_SECONDS);
+    tell_in_a_while(g);
 }
 
 static void note(struct groups *g, const struct group *group, const struct conn *c, int err,
@@ -93,10 +114,86 @@ void group_push_here(struct groups *g, struct group *group, const struct group_p
     group_settle(g, group);
 }
 
+/*
+ * --- Other workers
+ * ---------------------------------------------------------------------------------------------
+ */
+
+/* Who has a stored name elsewhere, when claims disagree; NULL: nobody. */
+static const struct group_share *holder(const struct group *group)
+{
+    const struct group_share *best = NULL;
+    for (unsigned i = 0; i < group->share_count; i++) {
+        const struct group_share *s = &group->shares[i];
+        bool tied = best && s->claim == best->claim;
+        if (!best || s->claim > best->claim || (tied && s->peer > best->peer))
+            best = s;
+    }
+    return best;
+}
+
+/* A message on its way to other workers. */
+struct sending {
+    const struct group_push *push;
+    struct group_pushed *out;
+    struct chunk *message; /* NULL: not made yet, or it cannot be */
+};
+
+static void send_to(struct groups *g, unsigned peer, uint32_t members, struct sending *s)
+{
+    const struct group_push *push = s->push;
+    const struct group_wire m = {.type = GROUP_WIRE_PUSH,
+                                 .key = push->key,
+                                 .ws_type = push->type,
+                                 .bytes = push->bytes,
+                                 .len = push->len};
+    if (!s->message)
+        s->message = group_bus_encode(&m);
+    s->out->members += members;
+    if (s->message && group_bus_send(g, peer, s->message)) {
+        s->out->delivered += members;
+        return;
+    }
+    s->out->dropped += members;
+    g->trouble.unsent++;
+    tell_in_a_while(g);
+}
+
+/* To all that may have members: those that have told so, and those that have not told all yet. */
+static void send_to_all(struct groups *g, const struct group *group, struct sending *s)
+{
+    const struct group_bus *b = g->bus;
+    for (unsigned i = 0; group && i < group->share_count; i++)
+        send_to(g, group->shares[i].peer, group->shares[i].count, s);
+    for (unsigned i = 0; b->unsure && i < b->limit; i++) {
+        bool told = group && group_share_of(group, i);
+        if (b->peers[i].there && !b->peers[i].sure && !told)
+            send_to(g, i, 0, s);
+    }
+}
+
+static void push_elsewhere(struct groups *g, const struct group *group, struct sending *s)
+{
+    bool single = group && group->kind == GROUP_STORED;
+    const struct group_share *best = single ? holder(group) : NULL;
+    if (single && group->count)
+        return;
+    if (best)
+        send_to(g, best->peer, best->count, s);
+    else
+        send_to_all(g, group, s);
+    if (s->message)
+        chunk_unref(s->message);
+}
+
 void group_push(struct groups *g, const struct group_push *push, struct group_pushed *out)
 {
+    if (g->bus && g->bus->urgent)
+        group_tell(g); /* so that an answer to this message finds whom it is for */
     struct group *group = group_find(g, &push->key);
     *out = (struct group_pushed){0};
+    if (g->bus && g->bus->there && push->key.len > 0 && push->key.len <= GROUP_NAME_MAX)
+        push_elsewhere(g, group, &(struct sending){.push = push, .out = out});
     if (group)
         group_push_here(g, group, push, out);
 }

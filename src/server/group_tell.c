@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Telling other workers how many members the groups have here. The groups stand in a list in the
+ * order of their last change, which has a number; of a peer we know the last change that it was
+ * sent. So what it still has to hear is the end of the list:
+ *
+ *      told   "red" 3   "blue" 7   "x" 8   "green" 12          a change puts "blue" at the end, as 13
+ *                                  ▲                ▲
+ *                        peer 2, which is full     peer 1
+ *
+ * A peer that just came has heard of none, which is all the difference; one that takes no more goes
+ * on later where it stopped, and hears of a group that changed a thousand times once. A group that
+ * has no members here any more leaves the list when all peers know that.
+ */
+#include "server/group_private.h"
+
+#include "base/err.h"
+#include "server/group_wire.h"
+
+enum { BATCH = 64 * 1024 }; /* bytes of entries in one message */
+
+#define LATER_SECONDS 0.05
+
+/* Entries that peers are sent; several often need the same ones. */
+struct batch {
+    uint64_t from, to; /* changes after the one up to the other */
+    uint64_t known;    /* calls of group_dissolve up to this change are not told */
+    struct chunk *chunk;
+};
+
+void group_changed(struct groups *g, struct group *group, bool urgent)
+{
+    struct group_bus *b = g->bus;
+    if (!b)
+        return;
+    group->seq = ++b->seq;
+    list_remove(&group->link);
+    list_append(&g->told, &group->link);
+    if (urgent && !b->urgent) {
+        b->urgent = true;
+        loop_defer(g->server->loop, LOOP_RUN, &b->tell);
+    } else if (!b->urgent && !loop_timer_active(&b->later)) {
+        loop_timer_start(g->server->loop, &b->later, LATER_SECONDS);
+    }
+}
+
+uint64_t group_stamp(struct groups *g)
+{
+    struct group_bus *b = g->bus;
+    if (!b)
+        return 0; /* nobody to compare with */
+    uint64_t now = (uint64_t)(loop_wall() * 1e6);
+    b->stamp = now > b->stamp ? now : b->stamp + 1;
+    if (b->stamp > GROUP_WIRE_STAMP_MAX)
+        b->stamp = GROUP_WIRE_STAMP_MAX;
+    return b->stamp;
+}
+
+static struct group_wire_entry entry_of(const struct group *group, uint64_t known)
+{
+    bool stored = group->kind == GROUP_STORED;
+    return (struct group_wire_entry){
+        .key = group_key_of(group),
+        .members = group->count,
+        .claim = stored && group->count ? group->claim : 0,
+        .dissolved = group->dissolved_seq > known ? group->dissolved : 0,
+    };
+}
+
+/* The first group in the list that changed after `seq`; the list's head when there is none. */
+static struct link *first_after(struct groups *g, uint64_t seq)
+{
+    struct link *at = &g->told;
+    while (at->prev != &g->told && LIST_ITEM(at->prev, struct group, link)->seq > seq)
+        at = at->prev;
+    return at;
+}
+
+/* The groups from `at` on, as many as make a good message; sets batch->to. */
+static size_t measure(struct groups *g, struct batch *batch, struct link *at)
+{
+    size_t size = 1;
+    for (; at != &g->told && size < BATCH; at = at->next) {
+        const struct group *group = LIST_ITEM(at, struct group, link);
+        struct group_wire_entry e = entry_of(group, batch->known);
+        size += group_wire_entry_size(&e);
+        batch->to = group->seq;
+    }
+    return size;
+}
+
+static void fill(struct groups *g, struct batch *batch, struct link *at)
+{
+    uint8_t *out = batch->chunk->bytes;
+    for (*out++ = GROUP_WIRE_STATE; at != &g->told; at = at->next) {
+        const struct group *group = LIST_ITEM(at, struct group, link);
+        if (group->seq > batch->to)
+            break;
+        struct group_wire_entry e = entry_of(group, batch->known);
+        out = group_wire_write_entry(&e, out);
+    }
+}
+
+static void forget(struct batch *batch)
+{
+    if (batch->chunk)
+        chunk_unref(batch->chunk);
+    batch->chunk = NULL;
+}
+
+/* What the peer has to hear next. False when memory is short. */
+static bool prepare(struct groups *g, const struct group_peer *peer, struct batch *batch)
+{
+    uint64_t known = peer->told > peer->since ? peer->told : peer->since;
+    if (batch->chunk && batch->from == peer->told && batch->known == known)
+        return true;
+    forget(batch);
+    batch->from = peer->told;
+    batch->known = known;
+    struct link *at = first_after(g, peer->told);
+    batch->chunk = chunk_new(measure(g, batch, at));
+    if (batch->chunk)
+        fill(g, batch, at);
+    return batch->chunk;
+}
+
+/* That was everything: from now on the peer hears of changes. */
+static void greet(struct groups *g, unsigned number)
+{
+    struct group_peer *peer = &g->bus->peers[number];
+    struct chunk *c = group_bus_encode(&(struct group_wire){.type = GROUP_WIRE_END});
+    peer->greeted = c && group_bus_send(g, number, c);
+    if (c)
+        chunk_unref(c);
+}
+
+/* Sends the peer what it does not know, as far as it takes it; false when memory is short. */
+static bool tell_peer(struct groups *g, unsigned number, struct batch *batch)
+{
+    struct group_peer *peer = &g->bus->peers[number];
+    while (!peer->full && peer->told < g->bus->seq) {
+        if (!prepare(g, peer, batch))
+            return false;
+        if (group_bus_send(g, number, batch->chunk))
+            peer->told = batch->to;
+        else if (!peer->full)
+            return false;
+    }
+    if (!peer->full && !peer->greeted)
+        greet(g, number);
+    return peer->full || peer->greeted;
+}
+
+/* All peers know that this group has no members here. */
+static void retire(struct groups *g, struct group *group)
+{
+    group->seq = group->dissolved_seq = 0;
+    list_remove(&group->link);
+    list_append(&g->silent, &group->link);
+    group_settle(g, group);
+}
+
+static uint64_t told_to_all(const struct group_bus *b)
+{
+    uint64_t all = b->seq;
+    for (unsigned i = 0; i < b->limit; i++)
+        if (b->peers[i].there && b->peers[i].told < all)
+            all = b->peers[i].told;
+    return all;
+}
+
+static void reap(struct groups *g)
+{
+    uint64_t all = told_to_all(g->bus);
+    if (all <= g->bus->reaped)
+        return;
+    struct link *at = first_after(g, g->bus->reaped);
+    g->bus->reaped = all;
+    while (at != &g->told) {
+        struct group *group = LIST_ITEM(at, struct group, link);
+        at = at->next;
+        if (group->seq > all)
+            return;
+        if (!group->count)
+            retire(g, group);
+    }
+}
+
+void group_tell(struct groups *g)
+{
+    struct group_bus *b = g->bus;
+    struct batch batch = {0};
+    bool told = true;
+    b->urgent = false;
+    loop_undefer(&b->tell);
+    loop_timer_stop(g->server->loop, &b->later);
+    for (unsigned i = 0; i < b->limit; i++)
+        if (b->peers[i].there && !tell_peer(g, i, &batch))
+            told = false;
+    forget(&batch);
+    reap(g);
+    if (!told)
+        loop_timer_start(g->server->loop, &b->later, LATER_SECONDS);
+}
