@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT
+/*
+ * For tests of groups: some workers in one process, joined by a bus whose messages arrive when the
+ * test says so, and connections that have no socket. No loop runs: the end of a turn and the time
+ * of a timer are calls.
+ *
+ *      struct run_worker *w = run_worker_new(0);            without a bus
+ *      run_start(3); run_connect(0, 1);                     run[0], run[1], run[2] with one
+ *      run_turn(run[0]); run_deliver(0, 1, 1);              one message on its way
+ *      run_settle();                                        all of them
+ *      struct conn *c = run_conn(run[0]);
+ *      run_taken(c, text)                                   what it was sent: "one two"
+ */
+#ifndef NEAP_TESTS_UNIT_GROUPRUN_H
+#define NEAP_TESTS_UNIT_GROUPRUN_H
+
+#include "server/conn_private.h"
+#include "server/group_private.h"
+#include "server/group_wire.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+enum { RUN_WORKERS = 4, RUN_LINE = 1 << 16, RUN_TEXT = 1 << 12 };
+
+/* Messages from one worker to another. */
+struct run_line {
+    struct chunk *messages[RUN_LINE];
+    unsigned first, count;
+    unsigned limit; /* so many and it is full */
+    bool up, wants_room;
+    int error; /* what the next sends return */
+};
+
+struct run_worker {
+    struct server server;
+    struct endpoint endpoint;
+    struct route route;
+    struct bus bus;
+    bool on_bus;
+    struct run_line lines[RUN_WORKERS];
+};
+
+static struct loop run_loop;
+static struct run_worker *run[RUN_WORKERS];
+
+static struct run_worker *run_of_bus(struct bus *bus)
+{
+    return (struct run_worker *)(void *)((char *)bus - offsetof(struct run_worker, bus));
+}
+
+static int run_send(struct bus *bus, unsigned peer, struct chunk *message)
+{
+    struct run_line *line = &run_of_bus(bus)->lines[peer];
+    if (!line->up)
+        return ERR_CLOSED;
+    if (line->error)
+        return line->error;
+    if (line->count >= line->limit || line->first + line->count == RUN_LINE) {
+        line->wants_room = true;
+        return ERR_POLICY;
+    }
+    line->messages[line->first + line->count++] = chunk_ref(message);
+    return 0;
+}
+
+static inline struct run_worker *run_worker_new(unsigned number)
+{
+    static const struct server_hooks hooks = {0};
+    static const struct bus_ops ops = {run_send};
+    if (!run_loop.ev)
+        loop_init(&run_loop);
+    struct run_worker *w = mem_alloc(sizeof *w);
+    server_init(&w->server, &run_loop, &hooks);
+    w->endpoint.server = &w->server;
+    w->route.config.ws.out_frame = 1 << 16;
+    w->route.config.max_buffered = 1 << 16;
+    w->bus = (struct bus){.ops = &ops, .self = number};
+    return w;
+}
+
+static inline void run_worker_free(struct run_worker *w)
+{
+    server_deinit(&w->server);
+    mem_free(w);
+}
+
+/* The end of a turn, as far as groups are concerned. */
+static inline void run_turn(struct run_worker *w)
+{
+    if (!link_empty(&w->server.groups->bus->tell.link))
+        w->server.groups->bus->tell.run(&w->server.groups->bus->tell);
+}
+
+/* The time of this timer has come; false when it does not run. */
+static inline bool run_time(struct loop_timer *timer)
+{
+    if (!loop_timer_active(timer))
+        return false;
+    loop_timer_stop(&run_loop, timer);
+    timer->on_time(timer);
+    return true;
+}
+
+static inline void run_drop(struct run_line *line)
+{
+    while (line->count) {
+        chunk_unref(line->messages[line->first++]);
+        line->count--;
+    }
+    line->first = 0;
+}
+
+/* The lines between two workers are there. */
+static inline void run_connect(unsigned a, unsigned b)
+{
+    run[a]->lines[b].up = run[b]->lines[a].up = true;
+    run[a]->lines[b].limit = run[b]->lines[a].limit = RUN_LINE;
+    run[a]->bus.hooks->on_peer(run[a]->bus.arg, b);
+    run[b]->bus.hooks->on_peer(run[b]->bus.arg, a);
+}
+
+/* One end of a line sees that the other one has gone. */
+static inline void run_gone(unsigned who, unsigned peer)
+{
+    struct run_line *line = &run[who]->lines[peer];
+    if (!line->up)
+        return;
+    run_drop(line);
+    line->up = line->wants_room = false;
+    line->error = 0;
+    run[who]->bus.hooks->on_gone(run[who]->bus.arg, peer);
+}
+
+static inline void run_start_one(unsigned number)
+{
+    run[number] = run_worker_new(number);
+    groups_use_bus(run[number]->server.groups, &run[number]->bus);
+    run[number]->on_bus = true;
+}
+
+/* Workers 0 to count - 1, all connected. */
+static inline void run_start(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        run_start_one(i);
+        for (unsigned k = 0; k < i; k++)
+            run_connect(k, i);
+    }
+}
+
+/* Up to `count` messages arrive. Returns how many; the line ends when one is refused. */
+static inline unsigned run_deliver(unsigned from, unsigned to, unsigned count)
+{
+    struct run_line *line = &run[from]->lines[to];
+    unsigned done = 0;
+    for (; done < count && line->up && line->count; done++) {
+        struct chunk *message = line->messages[line->first++];
+        if (--line->count == 0)
+            line->first = 0;
+        int err = run[to]->bus.hooks->on_message(run[to]->bus.arg, from, message->bytes,
+                                                 message->len);
+        chunk_unref(message);
+        if (err < 0) {
+            run_gone(to, from);
+            run_gone(from, to);
+        }
+    }
+    if (line->up && line->wants_room && line->count <= line->limit / 2) {
+        line->wants_room = false;
+        run[from]->bus.hooks->on_room(run[from]->bus.arg, to);
+    }
+    return done;
+}
+
+/* All ends of turns and messages, until nothing is left. Returns how many messages there were. */
+static inline unsigned run_settle(void)
+{
+    unsigned all = 0, more;
+    do {
+        more = 0;
+        for (unsigned i = 0; i < RUN_WORKERS; i++) {
+            if (!run[i] || !run[i]->on_bus)
+                continue;
+            run_turn(run[i]);
+            run_time(&run[i]->server.groups->bus->later);
+            for (unsigned k = 0; k < RUN_WORKERS; k++)
+                if (run[k] && k != i)
+                    more += run_deliver(i, k, RUN_LINE);
+        }
+        all += more;
+    } while (more);
+    return all;
+}
+
+static void run_close(struct stream *s)
+{
+    s->fd = -1;
+}
+
+static void run_flushed(struct loop_job *job)
+{
+    (void)job; /* output stays where the test looks for it */
+}
+
+/* A connection that is open, for messages that are read by run_taken. */
+static inline struct conn *run_conn(struct run_worker *w)
+{
+    static const struct stream_ops ops = {.close = run_close};
+    struct conn *c = mem_alloc(sizeof *c);
+    c->stream = (struct stream){.ops = &ops, .fd = -1};
+    loop_io_init(&c->io, -1, NULL);
+    loop_job_init(&c->job, run_flushed);
+    link_init(&c->link);
+    c->endpoint = &w->endpoint;
+    c->route = &w->route;
+    c->state = CONN_OPEN;
+    c->opened = true;
+    ws_init(&c->ws, WS_SERVER, &w->route.config.ws, &w->server.shared);
+    server_random(&w->server, c->id, sizeof c->id);
+    return c;
+}
+
+static inline void run_conn_free(struct conn *c)
+{
+    group_leave_all(c);
+    conn_timer_free(c);
+    loop_undefer(&c->job);
+    ws_deinit(&c->ws);
+    mem_free(c->reason);
+    mem_free(c);
+}
+
+/* The short messages that it was sent since it was last asked, with blanks between; not "". */
+static inline const char *run_taken(struct conn *c, char text[RUN_TEXT])
+{
+    struct iovec iov[64];
+    size_t used = 0;
+    *text = '\0';
+    while (c->ws.out.len) {
+        uint8_t bytes[RUN_TEXT];
+        size_t len = 0;
+        int count = outq_iovec(&c->ws.out, iov, 64);
+        for (int i = 0; i < count && len + iov[i].iov_len <= sizeof bytes; i++) {
+            memcpy(bytes + len, iov[i].iov_base, iov[i].iov_len);
+            len += iov[i].iov_len;
+        }
+        if (len == 0)
+            abort(); /* longer than these tests have them */
+        for (size_t at = 0; at + 2 + bytes[at + 1] <= len; at += 2 + bytes[at + 1])
+            used += (size_t)snprintf(text + used, RUN_TEXT - used, "%s%.*s", used ? " " : "",
+                                     bytes[at + 1], bytes + at + 2);
+        outq_consume(&c->ws.out, &c->ws.shared->pool, len);
+    }
+    return text;
+}
+
+static inline struct group_key run_key(enum group_kind kind, const char *name)
+{
+    return (struct group_key){kind, name, strlen(name)};
+}
+
+static inline int run_join(struct conn *c, enum group_kind kind, const char *name)
+{
+    struct group_key key = run_key(kind, name);
+    return group_join(c->endpoint->server->groups, &key, c);
+}
+
+static inline bool run_leave(struct conn *c, enum group_kind kind, const char *name)
+{
+    struct group_key key = run_key(kind, name);
+    return group_leave(c->endpoint->server->groups, &key, c);
+}
+
+static inline bool run_dissolve(struct run_worker *w, enum group_kind kind, const char *name)
+{
+    struct group_key key = run_key(kind, name);
+    return group_dissolve(w->server.groups, &key);
+}
+
+static inline struct group_pushed run_push(struct run_worker *w, enum group_kind kind,
+                                           const char *name, const char *text)
+{
+    struct group_pushed out;
+    const struct group_push push = {.key = run_key(kind, name),
+                                    .type = WS_TEXT,
+                                    .bytes = (const uint8_t *)text,
+                                    .len = strlen(text)};
+    group_push(w->server.groups, &push, &out);
+    return out;
+}
+
+#endif
