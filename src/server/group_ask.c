@@ -12,18 +12,6 @@
 
 #include <string.h>
 
-struct group_asking {
-    struct map_node node; /* in bus->asks, by id */
-    struct link link;     /* in bus->asking */
-    struct groups *groups;
-    struct group_ask *ask;
-    struct loop_timer timer;
-    uint32_t id;
-    int err;
-    unsigned waiting;        /* how many have not answered */
-    bool awaited[BUS_PEERS]; /* which ones */
-};
-
 static int append_ids(struct buf *ids, const struct group *group)
 {
     if (buf_reserve(ids, (size_t)group->count * CONN_ID_SIZE) < 0)

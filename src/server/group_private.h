@@ -66,7 +66,7 @@ struct group {
 struct group_trouble {
     uint64_t dropped, closed;
     uint64_t unsent; /* to other workers */
-    uint8_t len; /* the last group's name */
+    uint8_t len;     /* the last group's name */
     char name[GROUP_NAME_MAX];
     struct loop_timer timer;
 };
@@ -106,6 +106,19 @@ struct groups {
     struct link told;   /* groups that others hear of, in the order of their last change */
     struct link silent; /* the rest */
     struct group_trouble trouble;
+};
+
+/* A question that others have been asked. */
+struct group_asking {
+    struct map_node node; /* in bus->asks, by id */
+    struct link link;     /* in bus->asking */
+    struct groups *groups;
+    struct group_ask *ask;
+    struct loop_timer timer;
+    uint32_t id;
+    int err;
+    unsigned waiting;        /* how many have not answered */
+    bool awaited[BUS_PEERS]; /* which ones */
 };
 
 /* group.c: the group, or NULL; bad names have none. */

@@ -27,17 +27,17 @@ enum group_wire_type {
     GROUP_WIRE_ANSWER,
 };
 
-enum { GROUP_WIRE_MEMBERS_MAX = 1 << 24 };           /* of one worker in one group */
+enum { GROUP_WIRE_MEMBERS_MAX = 1 << 24 };             /* of one worker in one group */
 #define GROUP_WIRE_STAMP_MAX ((uint64_t)INT64_MAX / 2) /* microseconds: for 146,000 years */
 
 /* A message; the key and the bytes are borrowed from whoever made it. */
 struct group_wire {
     enum group_wire_type type;
-    struct group_key key;  /* PUSH, ASK */
-    enum ws_type ws_type;  /* PUSH */
-    bool want_ids;         /* ASK */
-    uint32_t id, members;  /* ASK, ANSWER; ANSWER */
-    const uint8_t *bytes;  /* STATE: entries. PUSH: the message. ANSWER: ids */
+    struct group_key key; /* PUSH, ASK */
+    enum ws_type ws_type; /* PUSH */
+    bool want_ids;        /* ASK */
+    uint32_t id, members; /* ASK, ANSWER; ANSWER */
+    const uint8_t *bytes; /* STATE: entries. PUSH: the message. ANSWER: ids */
     size_t len;
 };
 
@@ -45,8 +45,9 @@ struct group_wire {
 struct group_wire_entry {
     struct group_key key;
     uint32_t members;
-    uint64_t claim;     /* GROUP_STORED with a member: the stamp of its claim; else 0 */
-    uint64_t dissolved; /* the stamp of group_dissolve, which was called since the last entry; or 0 */
+    uint64_t claim; /* GROUP_STORED with a member: the stamp of its claim; else 0 */
+    uint64_t
+        dissolved; /* the stamp of group_dissolve, which was called since the last entry; or 0 */
 };
 
 /* The size of a message, and its bytes. */

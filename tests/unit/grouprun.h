@@ -163,8 +163,8 @@ static inline unsigned run_deliver(unsigned from, unsigned to, unsigned count)
         struct chunk *message = line->messages[line->first++];
         if (--line->count == 0)
             line->first = 0;
-        int err = run[to]->bus.hooks->on_message(run[to]->bus.arg, from, message->bytes,
-                                                 message->len);
+        int err =
+            run[to]->bus.hooks->on_message(run[to]->bus.arg, from, message->bytes, message->len);
         chunk_unref(message);
         if (err < 0) {
             run_gone(to, from);
@@ -182,8 +182,10 @@ static inline unsigned run_deliver(unsigned from, unsigned to, unsigned count)
 static inline unsigned run_settle(void)
 {
     unsigned all = 0, more;
+    bool due;
     do {
         more = 0;
+        due = false;
         for (unsigned i = 0; i < RUN_WORKERS; i++) {
             if (!run[i] || !run[i]->on_bus)
                 continue;
@@ -192,9 +194,10 @@ static inline unsigned run_settle(void)
             for (unsigned k = 0; k < RUN_WORKERS; k++)
                 if (run[k] && k != i)
                     more += run_deliver(i, k, RUN_LINE);
+            due = due || !link_empty(&run[i]->server.groups->bus->tell.link);
         }
         all += more;
-    } while (more);
+    } while (more || due);
     return all;
 }
 
