@@ -163,8 +163,9 @@ static void send_to(struct groups *g, unsigned peer, uint32_t members, struct se
 static void send_to_all(struct groups *g, const struct group *group, struct sending *s)
 {
     const struct group_bus *b = g->bus;
-    for (unsigned i = 0; group && i < group->share_count; i++)
-        send_to(g, group->shares[i].peer, group->shares[i].count, s);
+    const struct group_share *shares = group ? group->shares : NULL;
+    for (unsigned i = 0; shares && i < group->share_count; i++)
+        send_to(g, shares[i].peer, shares[i].count, s);
     for (unsigned i = 0; b->unsure && i < b->limit; i++) {
         bool told = group && group_share_of(group, i);
         if (b->peers[i].there && !b->peers[i].sure && !told)

@@ -4,7 +4,7 @@
  * order of their last change, which has a number; of a peer we know the last change that it was
  * sent. So what it still has to hear is the end of the list:
  *
- *      told   "red" 3   "blue" 7   "x" 8   "green" 12          a change puts "blue" at the end, as 13
+ *      told   "red" 3   "blue" 7   "x" 8   "green" 12       a change puts "blue" behind, as 13
  *                                  ▲                ▲
  *                        peer 2, which is full     peer 1
  *

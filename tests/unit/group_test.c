@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Groups within one worker: members, pushes, stored connections, and what connections bring along. */
+/* Groups within one worker: members, pushes, stored connections, and how connections end. */
 #include "grouprun.h"
 #include "support.h"
 
