@@ -18,10 +18,11 @@
 #define TICK 0.1
 #define LOG_PERIOD 10.0
 
-enum {
-    SOON = 1,
-    LATER = 10,           /* ticks */
-    BUFFER = 1024 * 1024, /* of a socket; the system may give less */
+enum { SOON = 1, LATER = 10 }; /* ticks */
+
+struct member {
+    int link;  /* the master's end, -1: not alive */
+    bool full; /* it took nothing when last tried */
 };
 
 struct pairs {
@@ -29,7 +30,7 @@ struct pairs {
     struct loop_timer tick;
     int workers;
     double logged;
-    int *links;    /* the master's ends, -1: not alive */
+    struct member *members;
     uint8_t due[]; /* [a * workers + b], a < b */
 };
 
@@ -40,7 +41,7 @@ static uint8_t *due(struct pairs *p, int a, int b)
 
 static bool alive(const struct pairs *p, int worker)
 {
-    return p->links[worker] >= 0;
+    return p->members[worker].link >= 0;
 }
 
 static void plan(struct pairs *p, int a, int b, uint8_t ticks)
@@ -51,27 +52,29 @@ static void plan(struct pairs *p, int a, int b, uint8_t ticks)
 }
 
 /*
- * When the first has got its end and the second does not get the other, the first sees an end of
- * file at once: a peer that came and went.
+ * Who is likely to take nothing comes first: when the first has got its end and the second does not
+ * get the other, the first sees a peer that came and went.
  */
-static bool hand_out(const struct pairs *p, const int *who, const int *fds)
+static bool hand_out(const struct pairs *p, int a, int b, const int *fds)
 {
+    const int who[2] = {p->members[b].full ? b : a, p->members[b].full ? a : b};
     for (int i = 0; i < 2; i++) {
-        struct wire m = {.kind = WIRE_PEER, .number = who[!i]};
-        if (wire_send(p->links[who[i]], &m, fds[i]) < 0)
+        struct member *m = &p->members[who[i]];
+        struct wire message = {.kind = WIRE_PEER, .number = who[!i]};
+        m->full = wire_send(m->link, &message, fds[i]) < 0;
+        if (m->full)
             return false;
     }
     return true;
 }
 
+/* Larger socket buffers than the system's were measured to save nothing. */
 static bool connect_them(const struct pairs *p, int a, int b)
 {
-    int fds[2], size = BUFFER;
+    int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
         return false;
-    for (int i = 0; i < 2; i++)
-        setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    bool done = hand_out(p, (int[]){a, b}, fds);
+    bool done = hand_out(p, a, b, fds);
     int error = errno;
     close(fds[0]);
     close(fds[1]);
@@ -111,9 +114,9 @@ struct pairs *pairs_new(struct loop *loop, int workers)
     p->loop = loop;
     p->workers = workers;
     p->logged = -LOG_PERIOD;
-    p->links = mem_alloc(n * sizeof *p->links);
+    p->members = mem_alloc(n * sizeof *p->members);
     for (int i = 0; i < workers; i++)
-        p->links[i] = -1;
+        p->members[i].link = -1;
     loop_timer_init(&p->tick, on_tick);
     return p;
 }
@@ -121,13 +124,13 @@ struct pairs *pairs_new(struct loop *loop, int workers)
 void pairs_free(struct pairs *p)
 {
     loop_timer_stop(p->loop, &p->tick);
-    mem_free(p->links);
+    mem_free(p->members);
     mem_free(p);
 }
 
 void pairs_worker_started(struct pairs *p, int worker, int link)
 {
-    p->links[worker] = link;
+    p->members[worker] = (struct member){.link = link};
     for (int i = 0; i < p->workers; i++)
         if (i != worker && alive(p, i))
             connect_now(p, i, worker);
@@ -135,7 +138,7 @@ void pairs_worker_started(struct pairs *p, int worker, int link)
 
 void pairs_worker_ended(struct pairs *p, int worker)
 {
-    p->links[worker] = -1;
+    p->members[worker].link = -1;
     for (int i = 0; i < p->workers; i++)
         if (i != worker)
             *due(p, worker, i) = 0;
