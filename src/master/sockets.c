@@ -90,13 +90,18 @@ static void entry_free(const struct sockets *s, struct entry *e)
     mem_free(e);
 }
 
-/* Any socket of the entry, or -1. */
-static int entry_any(const struct sockets *s, const struct entry *e)
+/* Any socket of the entry but that of worker `but`, or -1. */
+static int entry_other(const struct sockets *s, const struct entry *e, int but)
 {
     for (int i = 0; i < s->workers; i++)
-        if (e->slots[i].fd >= 0)
+        if (i != but && e->slots[i].fd >= 0)
             return e->slots[i].fd;
     return -1;
+}
+
+static int entry_any(const struct sockets *s, const struct entry *e)
+{
+    return entry_other(s, e, -1);
 }
 
 /* Closes the worker's socket, and the entry with its last one. */
@@ -287,6 +292,19 @@ void sockets_worker_gone(struct sockets *s, int worker)
 {
     sockets_worker_started(s, worker);
     drop_unless_held(s, worker);
+}
+
+bool sockets_worker_absent(struct sockets *s, int worker)
+{
+    bool had = false;
+    for (struct link *l = s->entries.next; l != &s->entries; l = l->next) {
+        struct entry *e = entry_of(l);
+        if (e->slots[worker].fd >= 0 && entry_other(s, e, worker) >= 0) {
+            slot_close(&e->slots[worker]);
+            had = true;
+        }
+    }
+    return had;
 }
 
 bool sockets_worker_listens(const struct sockets *s, int worker)

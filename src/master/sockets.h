@@ -57,6 +57,13 @@ void sockets_worker_ready(struct sockets *s, int worker);
 /* The worker will not come back: closes what is kept for it. */
 void sockets_worker_gone(struct sockets *s, int worker);
 
+/*
+ * The worker does not come back for now: where others have a socket, too, its own is closed. What
+ * waits there to be accepted is reset, later connections go to the others. Returns whether there
+ * was one. In a later life it gets a new socket.
+ */
+bool sockets_worker_absent(struct sockets *s, int worker);
+
 /* True when the worker listens on something. */
 bool sockets_worker_listens(const struct sockets *s, int worker);
 

@@ -6,6 +6,9 @@
  * most likely cannot: 0.1 s, doubling to 5 s. One that had been ready did serve, so its clients
  * shall find a worker within a second, however often it dies: 0.1 s, doubling to half a second
  * only. A life of ten seconds forgets what was before.
+ *
+ * The kernel goes on to give a worker its share of the clients while it is away. For a moment they
+ * may wait; when it does not come back, the others get them.
  */
 #include "base/log.h"
 #include "master/internal.h"
@@ -21,6 +24,8 @@
 #include <unistd.h>
 
 enum { ATTEMPTS = 5 };
+/* So many lives that did not become ready, and its clients shall not wait for it any longer. */
+enum { ABSENT_AFTER = 3 };
 
 #define DELAY_FIRST 0.1
 #define DELAY_MAX 5.0
@@ -229,6 +234,9 @@ static void plan_restart(struct worker *w, bool served)
 static void start_failed(struct worker *w)
 {
     w->attempts++;
+    bool left = w->attempts >= ABSENT_AFTER && sockets_worker_absent(w->master->sockets, w->number);
+    if (left && w->attempts == ABSENT_AFTER)
+        log_warn("worker %d does not start: new connections go to the others", w->number);
     if (w->master->any_ready || w->attempts < ATTEMPTS) {
         plan_restart(w, false);
         return;

@@ -6,6 +6,7 @@ Faults L08, L09, L10, L17 and L26. NEAP_KILLS is the number of worker deaths of 
 measure is 200).
 """
 import contextlib
+import datetime
 import json
 import os
 import random
@@ -323,6 +324,45 @@ def _():
             os.remove(flag)
             s.wait_log("worker ready worker=")
             wait_until(lambda: len(s.workers()) == 2 and victim not in s.workers(), what="two workers again")
+
+
+def seconds_of(record):
+    return datetime.datetime.fromisoformat(record.time.replace("Z", "+00:00")).timestamp()
+
+
+@suite.case("worker.crash-loop-beside", "L09: one worker dies again and again at start: backed off, the others serve all")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        flag = os.path.join(folder, "flag")
+        lua = BUSY + "local f = io.open(%r) if f then f:close() os.exit(5) end\n" % flag
+        with Server(lua=lua, options=["--workers", "3"], env=NO_LEAKS) as s:
+            old = s.workers()
+            victim = old[0]
+            before = fds(victim)
+            others = [Raw(s.port, "/echo") for _ in range(30)]
+            mine = fds(victim) - before
+            open(flag, "w").close()
+            os.kill(victim, signal.SIGKILL)
+            s.wait_log("worker 0 does not start: new connections go to the others", SECONDS * 2)
+            left = [client for client in others if echoes(client)]
+            need(len(left) == len(others) - mine, "%d of %d are left, %d were its" % (len(left), len(others), mine))
+            for _ in range(50):
+                with Raw(s.port) as client:
+                    need(client.handshake("/echo").status == 101 and echoes(client), "not served")
+
+            def deaths():
+                return [seconds_of(r) for r in s.records("error") if r.message == "worker died"]
+            wait_until(lambda: len(deaths()) >= 6, SECONDS * 3, "it is tried again")
+            gaps = [b - a for a, b in zip(deaths(), deaths()[1:])]
+            need(all(gap >= 0.1 * 2 ** i for i, gap in enumerate(gaps)), "lives began %r s apart" % gaps)
+            need(s.log().count("does not start") == 1, "told more than once")
+            os.remove(flag)
+            s.wait_log("worker ready worker=0", SECONDS * 3)
+            late, fresh = [], next(p for p in s.workers() if p not in old)
+            before = fds(fresh)
+            wait_until(lambda: late.append(Raw(s.port, "/echo")) or fds(fresh) > before, what="its share of the clients")
+            need(all(map(echoes, late + left)), "no echo")
+            close_all(late + left)
 
 
 # --- The master -----------------------------------------------------------------------------------

@@ -263,8 +263,8 @@ def _():
 
 
 app.add_finals(suite, r"expected|error object is a table value|returned an error: (no luck|no room|é+"
-                      r"|abc|.*cannot be sent|.*JSON)|returned what cannot be sent|onPing cut its answer|text that is not valid UTF-8"
-                      r"|onClose returned|onError returned")
+                      r"|abc|.*cannot be sent|.*JSON)|returned what cannot be sent|onPing cut its answer"
+                      r"|text that is not valid UTF-8|onClose returned|onError returned")
 
 if __name__ == "__main__":
     suite.main()

@@ -248,6 +248,23 @@ static void unbinding_one_of_two(void)
     sockets_free(s);
 }
 
+/* The others have its clients meanwhile; the port is never lost, were they all absent. */
+static void absent_workers(void)
+{
+    struct sockets *s = sockets_new(2);
+    int port, again;
+    int fd = bind_for(s, 0, "127.0.0.1:0", &port), other = bind_for(s, 1, "127.0.0.1:0", &port);
+    sockets_worker_started(s, 0);
+    CHECK(sockets_worker_absent(s, 0));
+    CHECK(fcntl(fd, F_GETFD) < 0);
+    CHECK(!sockets_worker_absent(s, 0));
+    CHECK(!sockets_worker_absent(s, 1));
+    CHECK(fcntl(other, F_GETFD) >= 0);
+    CHECK(bind_for(s, 0, "127.0.0.1:0", &again) >= 0);
+    CHECK_INT(again, port);
+    sockets_free(s);
+}
+
 static void listening_sockets(void)
 {
     struct sockets *s = sockets_new(1);
@@ -278,6 +295,7 @@ int main(void)
     test("the next life gets the same sockets", next_life_gets_the_same_sockets);
     test("rebinding", rebinding);
     test("unbinding one of two", unbinding_one_of_two);
+    test("absent workers", absent_workers);
     test("listening sockets", listening_sockets);
     return test_end();
 }
