@@ -17,6 +17,7 @@
 #include "master/master.h"
 #include "master/scratch.h"
 #include "master/watchdog.h"
+#include "server/group.h"
 #include "server/mesh.h"
 
 #include <signal.h>
@@ -145,6 +146,7 @@ static void open_mesh(struct worker *w)
         return;
     w->mesh = mesh_new(&w->vm->server, (unsigned)link_worker(w->link));
     mesh_on_lost(w->mesh, on_lost_peer, w);
+    groups_use_bus(w->vm->server.groups, mesh_bus(w->mesh));
 }
 
 static void read_link(struct worker *w)

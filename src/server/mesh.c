@@ -19,7 +19,6 @@
 #include "base/mem.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -51,9 +50,8 @@ struct line {
     uint32_t want; /* length of the message whose head is complete */
     struct buf in; /* the part of it that has come */
     struct outq out;
-    uint64_t refused; /* since it became full */
-    bool told;        /* the log knows */
-    double logged;    /* when it was last told */
+    bool told;     /* the log knows that it is full */
+    double logged; /* when it was last told */
 };
 
 struct mesh {
@@ -226,14 +224,6 @@ static void watch(struct line *l)
     loop_io_watch(l->mesh->loop, &l->io, l->blocked ? LOOP_READ | LOOP_WRITE : LOOP_READ);
 }
 
-static void log_refused(const struct line *l, enum log_level level, const char *what)
-{
-    char count[24];
-    snprintf(count, sizeof count, "%llu", (unsigned long long)l->refused);
-    struct log_field field = {.key = "dropped", .value = count};
-    log_event(level, &field, 1, "messages to worker %u %s", l->peer, what);
-}
-
 static void tell_room(struct line *l)
 {
     struct bus *bus = &l->mesh->bus;
@@ -241,7 +231,7 @@ static void tell_room(struct line *l)
         return;
     l->full = false;
     if (l->told)
-        log_refused(l, LOG_INFO, "are taken again");
+        log_info("worker %u takes messages again", l->peer);
     l->told = false;
     bus->hooks->on_room(bus->arg, l->peer);
 }
@@ -310,14 +300,13 @@ static int refuse(struct line *l)
 {
     struct mesh *m = l->mesh;
     double now = loop_now(m->loop);
-    l->refused = l->full ? l->refused + 1 : 1;
     l->full = true;
     if (l->out.len <= BUS_QUEUE_MAX / 2 && !loop_timer_active(&m->retry))
         loop_timer_start(m->loop, &m->retry, ROOM_RETRY);
     if (now - l->logged >= LOG_PERIOD) {
         l->logged = now;
         l->told = true;
-        log_refused(l, LOG_WARN, "are dropped: its queue is full");
+        log_warn("worker %u takes no messages: its queue is full", l->peer);
     }
     return ERR_POLICY;
 }
