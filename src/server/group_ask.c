@@ -87,7 +87,7 @@ static void send_all(struct groups *g, struct group_asking *a, struct chunk *mes
         a->awaited[i] = group_bus_send(g, i, message);
         if (a->awaited[i])
             a->waiting++;
-        else
+        else if (!g->bus->peers[i].ending)
             a->err = ERR_IO; /* it takes no questions, so there will be no answer */
     }
 }

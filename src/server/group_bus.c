@@ -35,6 +35,7 @@ bool group_bus_send(struct groups *g, unsigned peer, struct chunk *message)
         return false;
     int err = bus_send(g->bus->bus, peer, message);
     p->full = err == ERR_POLICY || err == ERR_CLOSED;
+    p->ending = err == ERR_CLOSED;
     return err == 0;
 }
 

@@ -77,6 +77,7 @@ struct group_peer {
     uint64_t since; /* the last change before it came */
     bool there;
     bool full;    /* takes nothing at the moment */
+    bool ending;  /* takes nothing any more: it is dead, and on_gone will come */
     bool greeted; /* has been sent everything once */
     bool lost;    /* memory was short for what it has told */
     bool sure;    /* we know all that it has */

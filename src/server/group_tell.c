@@ -86,6 +86,8 @@ static size_t measure(struct groups *g, struct batch *batch, struct link *at)
         size += group_wire_entry_size(&e);
         batch->to = group->seq;
     }
+    if (at == &g->told) /* the last changes may be those of groups that have left the list */
+        batch->to = g->bus->seq;
     return size;
 }
 

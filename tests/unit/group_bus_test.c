@@ -231,6 +231,29 @@ static void a_worker_comes_late(void)
     end();
 }
 
+/* The last change was that of a group which all who were there know to be gone. */
+static void a_worker_comes_after_a_group_has_gone(void)
+{
+    start(2);
+    struct conn *a = run_conn(run[0]);
+    run_join(a, GROUP_JOINED, "stays");
+    run_join(a, GROUP_JOINED, "goes");
+    run_settle();
+    run_leave(a, GROUP_JOINED, "goes");
+    run_settle();
+    CHECK_INT(groups(0)->names.count, 1);
+    run_start_one(2);
+    run_connect(0, 2);
+    run_connect(1, 2);
+    run_turn(run[0]);
+    CHECK(run[0]->lines[2].count <= 2); /* what there is, and that this was all */
+    run_settle();
+    CHECK_INT(share(2, 0, GROUP_JOINED, "stays"), 1);
+    CHECK_INT(share(2, 0, GROUP_JOINED, "goes"), 0);
+    run_conn_free(a);
+    end();
+}
+
 static void groups_from_before_the_bus(void)
 {
     start(1);
@@ -581,6 +604,27 @@ static void a_worker_that_takes_no_question(void)
     end();
 }
 
+/* A worker that is dead already, which only writing to it has told so far. */
+static void a_question_at_a_death(void)
+{
+    start(3);
+    struct conn *a = member(0), *b = member(1);
+    run_settle();
+    run[0]->lines[2].error = ERR_CLOSED;
+    for (int i = 0; i < 2; i++) {
+        struct group_ask ask = question(false);
+        CHECK_INT(group_ask(groups(0), &ask), 0);
+        run_settle();
+        CHECK(told.calls == 1 && told.err == 0 && told.count == 2);
+        group_ask_end(&ask);
+    }
+    run_gone(0, 2);
+    run_gone(2, 0);
+    run_conn_free(a);
+    run_conn_free(b);
+    end();
+}
+
 static void a_question_that_nobody_waits_for(void)
 {
     start(2);
@@ -699,6 +743,7 @@ int main(void)
     test("a full peer", a_full_peer);
     test("what a full peer missed", what_a_full_peer_missed);
     test("a worker comes late", a_worker_comes_late);
+    test("a worker comes after a group has gone", a_worker_comes_after_a_group_has_gone);
     test("groups from before the bus", groups_from_before_the_bus);
     test("a worker dies and returns", a_worker_dies_and_returns);
     test("the newest claim wins", the_newest_claim_wins);
@@ -712,6 +757,7 @@ int main(void)
     test("a silent worker", a_silent_worker);
     test("a worker that dies instead", a_worker_that_dies_instead);
     test("a worker that takes no question", a_worker_that_takes_no_question);
+    test("a question at a death", a_question_at_a_death);
     test("a question that nobody waits for", a_question_that_nobody_waits_for);
     test("without memory", without_memory);
     test("a lost share", a_lost_share);
