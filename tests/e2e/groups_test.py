@@ -420,10 +420,10 @@ def _(play):
 
 # --- Clients that do not read ---------------------------------------------------------------------
 
-# 100,000 bytes that do not get much smaller when they are compressed.
-NOISE = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=20000))
-LARGE = NOISE * 5
-KEEP = 'kept.large = ("%s"):rep(5)' % NOISE
+# 120,000 bytes that do not get much smaller when they are compressed: the window has 32 KiB.
+NOISE = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=40000))
+LARGE = NOISE * 3
+KEEP = 'kept.large = ("%s"):rep(3)' % NOISE
 
 @on_one_and_four("slow.close", "a client that does not read is closed, once, and the others get everything", 1)
 def _(play):
