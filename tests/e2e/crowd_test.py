@@ -191,8 +191,8 @@ def _():
             need(sum(held.values()) == total, "the workers hold %r" % held)
             used = sum(cpu(pid) - before[pid][2] for pid in pids)
             full = {pid: rss(pid) for pid in pids}
-            say("ready after %.0f ms with %d workers; %d connected in %.1f s, %.1f µs of the workers' processor time each",
-                ready * 1000, workers, total, took, used / total * 1e6)
+            say("ready after %.0f ms with %d workers; %d connected in %.1f s, each for %.1f µs of processor time of "
+                "a worker", ready * 1000, workers, total, took, used / total * 1e6)
             say("a worker holds %d to %d of them and has %d to %d MiB resident, %d to %d at the start: %.0f bytes each",
                 min(held.values()), max(held.values()), min(full.values()) >> 20, max(full.values()) >> 20,
                 min(b[0] for b in before.values()) >> 20, max(b[0] for b in before.values()) >> 20,
