@@ -4,7 +4,7 @@
 //
 // A connection's life:
 //
-//   peer_connect ─ request ─▶ on_handshake ─┬─ messages ⇄ on_replies             echo, idle
+//   peer_connect ─ request ─▶ on_handshake ─┬─ messages ⇄ on_replies             echo, idle, fan
 //        ▲                                  └─ close frame ─▶ on_closing ─ EOF ─┐  connect
 //        └──────────────────────────────────────────────────────────────────────┘
 //
@@ -74,6 +74,10 @@ static struct {
 
 static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
 static struct peer *peers;
+static int peer_count;         // the connections, and the publisher
+static struct peer *publisher; // the last one, in fan mode
+static unsigned *deliveries;   // of the messages in flight, a ring of depth
+static bool draining;
 static int epoll, opened, started;
 static struct client_counts counts;
 static struct histogram *latencies;
@@ -95,6 +99,12 @@ static void *allocate(size_t size)
     if (p == NULL)
         fail("out of memory");
     return p;
+}
+
+// Who has sent the messages that a connection receives.
+static struct peer *author_of(struct peer *p)
+{
+    return publisher != NULL ? publisher : p;
 }
 
 // Counts the messages through all connections.
@@ -213,7 +223,7 @@ static void send_messages(struct peer *p, unsigned count, uint64_t now)
 }
 
 // Checks a piece of a reply; the `last` one ends it.
-static void check_content(const struct peer *p, const uint8_t *data, size_t size, bool last)
+static void check_content(struct peer *p, const uint8_t *data, size_t size, bool last)
 {
     const char *fault = NULL;
     if (opt.packed)
@@ -224,7 +234,7 @@ static void check_content(const struct peer *p, const uint8_t *data, size_t size
     if (opt.packed)
         return;
     memcpy(message.scratch, message.plain, opt.size);
-    write_tags(p, p->received, message.scratch, false);
+    write_tags(author_of(p), p->received, message.scratch, false);
     if (memcmp(message.scratch + p->payload_size, data, size) != 0)
         fail("connection %u: reply %u has another content", p->id, p->received);
 }
@@ -275,7 +285,7 @@ static void on_handshake(struct peer *p, uint8_t *data, size_t size)
         static const uint8_t frame[] = {0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}; // 1000
         p->state = PEER_CLOSING;
         peer_send(p, frame, sizeof(frame));
-    } else if (started < opt.connections) {
+    } else if (started < peer_count) {
         peer_connect(&peers[started]);
     }
 }
@@ -291,16 +301,30 @@ static size_t check_head(const struct peer *p)
     return (size_t)size;
 }
 
+// Counts a delivery. True when it was the last one of its message.
+static bool delivered_to_all(unsigned slot)
+{
+    if (++deliveries[slot] < (unsigned)opt.connections)
+        return false;
+    deliveries[slot] = 0;
+    publisher->received++;
+    return true;
+}
+
 static void on_reply_end(struct peer *p, uint64_t now)
 {
-    if (p->received == p->sent)
+    const struct peer *author = author_of(p);
+    unsigned slot = p->received % (unsigned)opt.depth;
+    if (p->received == author->sent || p == publisher)
         fail("connection %u: a reply too many", p->id);
-    if (latencies != NULL)
-        histogram_add(latencies, now - p->sent_ns[p->received % (unsigned)opt.depth]);
     p->received++;
     counts.replies++;
     counts.bytes += p->head_size + p->payload_size;
     p->head_size = p->payload_size = 0;
+    if (publisher != NULL && !delivered_to_all(slot))
+        return;
+    if (latencies != NULL)
+        histogram_add(latencies, now - author->sent_ns[slot]);
 }
 
 // Reads what came of one reply. Returns the bytes that belong to it.
@@ -324,11 +348,12 @@ static size_t on_reply(struct peer *p, const uint8_t *data, size_t size, uint64_
 static void on_replies(struct peer *p, const uint8_t *data, size_t size)
 {
     uint64_t now = now_ns();
-    uint32_t before = p->received;
+    struct peer *author = author_of(p);
+    uint32_t before = author->received;
     for (size_t used = 0; used < size;)
         used += on_reply(p, data + used, size - used, now);
-    if (opt.mode == CLIENT_ECHO && p->received != before)
-        send_messages(p, p->received - before, now);
+    if (opt.mode != CLIENT_IDLE && author->received != before && !draining)
+        send_messages(author, author->received - before, now);
 }
 
 // Waits for the server's close frame and the end behind it, then takes the next round.
@@ -387,7 +412,7 @@ static bool run(double seconds, bool (*done)(void))
 
 static bool all_open(void)
 {
-    return opened == opt.connections;
+    return opened == peer_count;
 }
 
 static bool all_answered(void)
@@ -417,8 +442,12 @@ void client_init(const struct client_options *options)
     if (opt.tls)
         transport_use_tls();
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    peers = allocate((size_t)opt.connections * sizeof(*peers));
-    for (int i = 0; i < opt.connections; i++) {
+    peer_count = opt.connections + (opt.mode == CLIENT_FAN);
+    peers = allocate((size_t)peer_count * sizeof(*peers));
+    deliveries = allocate((size_t)opt.depth * sizeof(*deliveries));
+    if (opt.mode == CLIENT_FAN)
+        publisher = &peers[opt.connections];
+    for (int i = 0; i < peer_count; i++) {
         peers[i].id = (unsigned)i;
         peers[i].sent_ns = allocate((size_t)opt.depth * sizeof(uint64_t));
     }
@@ -430,10 +459,10 @@ void client_init(const struct client_options *options)
 
 void client_open(void)
 {
-    while (started < opt.connections && (started < AT_ONCE || opt.mode == CLIENT_CONNECT))
+    while (started < peer_count && (started < AT_ONCE || opt.mode == CLIENT_CONNECT))
         peer_connect(&peers[started]);
     if (opt.mode != CLIENT_CONNECT && !run(OPEN_SECONDS, all_open))
-        fail("only %d of %d connections opened", opened, opt.connections);
+        fail("only %d of %d connections opened", opened, peer_count);
 }
 
 void client_send_all(void)
@@ -441,10 +470,24 @@ void client_send_all(void)
     if (opt.mode == CLIENT_IDLE) {
         for (int i = 0; i < opt.connections; i += AT_ONCE)
             send_some(i);
+    } else if (publisher != NULL) {
+        send_messages(publisher, (unsigned)opt.depth, now_ns());
     } else {
         for (int i = 0; i < opt.connections; i++)
             send_messages(&peers[i], (unsigned)opt.depth, now_ns());
     }
+}
+
+static bool all_delivered(void)
+{
+    return publisher->received == publisher->sent;
+}
+
+void client_drain(void)
+{
+    draining = true;
+    if (!run(OPEN_SECONDS, all_delivered))
+        fail("message %u was not delivered to everybody", publisher->received);
 }
 
 void client_run(double seconds)

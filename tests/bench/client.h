@@ -9,6 +9,10 @@
 // The rest is the same in all, and masked once for all. Compressed messages are those of packed.h.
 //
 // Every reply's opcode, FIN, length and order are checked, and the content of one in eight.
+//
+// When fanning out, a reply is a delivery: the same checks on every receiver, with the publisher's
+// messages, and nothing may come to the publisher itself. The next message is published when one
+// has reached everybody.
 
 #ifndef BENCH_CLIENT_H
 #define BENCH_CLIENT_H
@@ -23,6 +27,7 @@ enum client_mode {
     CLIENT_ECHO,    // every reply is followed by the next message
     CLIENT_CONNECT, // handshake, closing handshake, and again, without end
     CLIENT_IDLE,    // messages are sent by client_send_all alone
+    CLIENT_FAN,     // one connection more publishes, and all others receive what it sends
 };
 
 enum { CLIENT_TEXT = 1, CLIENT_BINARY = 2 };
@@ -34,7 +39,7 @@ struct client_options {
     const char *path; // of the request
     uint16_t port;    // on 127.0.0.1
     int connections;
-    int depth;   // messages in flight on a connection, at most CLIENT_DEPTH_MAX
+    int depth;   // messages in flight on a connection, at most CLIENT_DEPTH_MAX; of the publisher
     size_t size; // of a payload, CLIENT_SIZE_MIN to CLIENT_SIZE_MAX
     bool tls;    // over TLS, verifying nothing
     bool packed; // messages are compressed, both ways
@@ -48,9 +53,13 @@ void client_init(const struct client_options *options);
 // starts them.
 void client_open(void);
 
-// Sends `depth` messages on every connection (echo mode), or one on each, some at a time, and
-// waits for the replies (idle mode).
+// Sends `depth` messages on every connection (echo mode), on the publisher (fan mode), or one on
+// each, some at a time, and waits for the replies (idle mode).
 void client_send_all(void);
+
+// Sends no more and waits until all that was published has been delivered, so that none is
+// missing (fan mode).
+void client_drain(void);
 
 // Serves the connections for so long.
 void client_run(double seconds);
@@ -65,7 +74,7 @@ struct client_counts {
 struct client_counts client_counts(void);
 
 // From now on latencies are added to `h`; NULL stops that. In connect mode a latency is that
-// of a whole round.
+// of a whole round, in fan mode that of the last delivery of a message.
 void client_record(struct histogram *h);
 
 #endif

@@ -9,6 +9,8 @@
 //   connect   connect, handshake, closing handshake, and again, on --connections slots
 //   idle      opens all connections, sends one message on each, then watches the server rest;
 //             its memory is read before, between and after
+//   fan       one connection more publishes, --depth messages in flight, and every one is delivered
+//             to all others; a message of the figures is a delivery
 //
 // Exit status: 0 with figures, 1 with a line on stderr when the server did anything wrong,
 // 2 for a wrong option.
@@ -62,7 +64,7 @@ static void measure_rate(void)
     static struct histogram latency;
     struct usage a, b;
     client_open();
-    if (opt.mode == CLIENT_ECHO)
+    if (opt.mode != CLIENT_CONNECT)
         client_send_all();
     client_run(warmup);
     client_record(&latency);
@@ -71,6 +73,8 @@ static void measure_rate(void)
     client_run(seconds);
     usage_read(&b, &server);
     struct client_counts replies = client_counts();
+    if (opt.mode == CLIENT_FAN)
+        client_drain();
     replies.replies -= before.replies;
     replies.bytes -= before.bytes;
     replies.finals -= before.finals;
@@ -131,9 +135,9 @@ static void measure_idle(void)
 
 static const char usage_text[] =
     "Usage: loadgen --port PORT --pids PID,... [options]\n"
-    "  --mode echo|connect|idle   what to measure (echo)\n"
+    "  --mode echo|connect|idle|fan   what to measure (echo)\n"
     "  --path PATH                of the request (/echo)\n"
-    "  --connections N            or slots, in connect mode (100)\n"
+    "  --connections N            or slots, in connect mode, or receivers (100)\n"
     "  --size BYTES               of a payload, at least 16 (20)\n"
     "  --depth N                  messages in flight on each connection (1)\n"
     "  --binary                   binary messages instead of text\n"
@@ -150,8 +154,8 @@ static void wrong_usage(void)
 
 static enum client_mode mode_named(const char *name)
 {
-    static const char *const names[] = {"echo", "connect", "idle"};
-    for (unsigned i = 0; i < 3; i++) {
+    static const char *const names[] = {"echo", "connect", "idle", "fan"};
+    for (unsigned i = 0; i < 4; i++) {
         if (strcmp(name, names[i]) == 0)
             return (enum client_mode)i;
     }
@@ -195,7 +199,8 @@ static void parse_options(int argc, char **argv)
     }
     if (opt.port == 0 || server.count == 0 || opt.connections < 1 || opt.depth < 1 ||
         opt.depth > CLIENT_DEPTH_MAX || opt.size < CLIENT_SIZE_MIN ||
-        opt.size > (opt.packed ? PACKED_SIZE_MAX : CLIENT_SIZE_MAX))
+        opt.size > (opt.packed ? PACKED_SIZE_MAX : CLIENT_SIZE_MAX) ||
+        (opt.packed && opt.mode == CLIENT_FAN))
         wrong_usage();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The least that a WebSocket echo server can do on epoll: the yardstick of the benchmarks.
+// The least that a WebSocket server which echoes or fans out can do on epoll: the yardstick of the benchmarks.
 //
 // It accepts, answers the opening handshake, unmasks, and sends every text or binary frame
 // back, with one recv and one send for each batch of frames that arrived together. It is
@@ -13,8 +13,10 @@
 //   arena   | head mask payload | head mask payload | part of a frame ... |
 //   replies | head payload | head payload |         ^ kept in peer->in until the rest comes
 //
-// With a certificate it speaks TLS (transport.c), and is the yardstick for that. One seam is left
-// for workloads to come: echo_batch is one handler among those that a fan-out mode will choose.
+// With a certificate it speaks TLS (transport.c), and is the yardstick for that.
+//
+// Who asks for /fan is a member of the one group there is, and gets what any other member sends:
+// unmasked once, with one send to each member for the whole batch, from the arena.
 //
 // RFC 6455 §4.2 (handshake), §5.2 (frame layout), §5.3 (masking), §5.5.1 (close).
 //
@@ -55,6 +57,8 @@ struct bytes {
 struct peer {
     struct transport transport;
     bool is_open;     // the handshake has been answered
+    bool is_member;   // of the group; its place is in members[]
+    size_t place;
     struct bytes in;  // the part of a frame that came without its end
     struct bytes out; // what the socket did not take; nothing is read meanwhile
 };
@@ -68,6 +72,8 @@ struct frame {
 
 static uint8_t arena[ARENA_SIZE];
 static int epoll;
+static struct peer **members;
+static size_t member_count;
 
 static void die(const char *what)
 {
@@ -87,8 +93,27 @@ static void bytes_set(struct bytes *b, const uint8_t *data, size_t size)
     memcpy(b->data, data, size);
 }
 
+static void join(struct peer *peer)
+{
+    members = realloc(members, (member_count + 1) * sizeof(*members));
+    if (members == NULL)
+        die("realloc");
+    peer->is_member = true;
+    peer->place = member_count;
+    members[member_count++] = peer;
+}
+
+static void leave(struct peer *peer)
+{
+    members[peer->place] = members[--member_count];
+    members[peer->place]->place = peer->place;
+    peer->is_member = false;
+}
+
 static void peer_free(struct peer *peer)
 {
+    if (peer->is_member)
+        leave(peer);
     transport_close(&peer->transport);
     bytes_set(&peer->in, NULL, 0);
     bytes_set(&peer->out, NULL, 0);
@@ -115,6 +140,29 @@ static bool peer_send(struct peer *peer, const uint8_t *data, size_t size)
     bytes_set(&peer->out, data + sent, size - (size_t)sent);
     peer_wait_for(peer, EPOLLOUT);
     return true;
+}
+
+// Puts more behind what the socket has not taken.
+static void peer_add(struct peer *peer, const uint8_t *data, size_t size)
+{
+    peer->out.data = realloc(peer->out.data, peer->out.size + size);
+    if (peer->out.data == NULL)
+        die("realloc");
+    memcpy(peer->out.data + peer->out.size, data, size);
+    peer->out.size += size;
+}
+
+// Sends to all members but one. Who is lost is found out when it is read.
+static void fan_out(const struct peer *except, const uint8_t *data, size_t size)
+{
+    for (size_t i = 0; i < member_count; i++) {
+        if (members[i] == except)
+            continue;
+        if (members[i]->out.size > 0)
+            peer_add(members[i], data, size);
+        else
+            peer_send(members[i], data, size);
+    }
 }
 
 static bool on_writable(struct peer *peer)
@@ -186,8 +234,9 @@ static size_t frame_echo(uint8_t *to, const uint8_t *from, const struct frame *f
     return f->head - 4 + f->payload;
 }
 
-// Answers every whole frame of `data` with one send. A close frame is echoed as well and ends
-// the connection; pings are skipped. False when the connection is over.
+// Answers every whole frame of `data` with one send, or sends all of them to the other members. A
+// close frame is echoed as well and ends the connection; pings are skipped. False when the
+// connection is over.
 static bool echo_batch(struct peer *peer, uint8_t *data, size_t size)
 {
     struct frame f;
@@ -202,7 +251,11 @@ static bool echo_batch(struct peer *peer, uint8_t *data, size_t size)
     }
     if (used < size || peer->in.size > 0)
         bytes_set(&peer->in, data + used, size - used);
-    if (replied > 0 && !peer_send(peer, data, replied))
+    if (replied == 0)
+        return !closing;
+    if (peer->is_member && !closing)
+        fan_out(peer, data, replied);
+    else if (!peer_send(peer, data, replied))
         return false;
     return !closing;
 }
@@ -234,6 +287,8 @@ static bool answer_handshake(struct peer *peer, uint8_t *data, size_t size)
                           "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
                           accept);
     peer->is_open = true;
+    if (strncmp(head, "GET /fan ", 9) == 0)
+        join(peer);
     return peer_send(peer, (const uint8_t *)answer, (size_t)length);
 }
 

@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: MIT
 --
--- The echo that the benchmarks measure, written as an app would write it: a service of a class, an
--- upgrade function that makes an instance for each connection, and writes through the Caller. The
--- first argument is the port; none, or 0, takes any free one. The second is `tls`, with a certificate
--- and its key behind it, or `deflate` for compression as it is by default.
+-- What the benchmarks measure, written as an app would write it. The echo: a service of a class, an
+-- upgrade function that makes an instance for each connection, and writes through the Caller. Fanning
+-- out: all clients of /fan are in one group, and what one of them sends goes to all others. The first
+-- argument is the port; none, or 0, takes any free one. The second is `tls`, with a certificate and
+-- its key behind it, or `deflate` for compression as it is by default.
 
 local websocket = require "neap.websocket"
 
@@ -13,6 +14,15 @@ local Echo = websocket.service("Echo", {
   end,
   onBinaryMessage = function(self, caller, data)
     caller:writeBinaryMessage(data)
+  end,
+})
+
+local Fan = websocket.service("Fan", {
+  onOpen = function(self, caller)
+    websocket.addConnectionToGroup("fan", caller)
+  end,
+  onTextMessage = function(self, caller, text)
+    websocket.pushTextToGroup("fan", text, { except = caller })
   end,
 })
 
@@ -26,4 +36,8 @@ local listener = websocket.listener(tonumber(arg[1] or 0), {
 
 listener:attach("/echo", function(request)
   return Echo {}
+end)
+
+listener:attach("/fan", function(request)
+  return Fan {}
 end)
