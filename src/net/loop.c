@@ -21,7 +21,7 @@ static void on_hurry(struct ev_loop *ev, ev_idle *w, int events)
  */
 static void fetch(const struct link *job)
 {
-    enum { LINE = 64, BEFORE = 2, BEHIND = 3 };
+    enum { LINE = 64, BEFORE = 3, BEHIND = 2 };
     for (int i = -BEFORE; i <= BEHIND; i++)
         __builtin_prefetch((const char *)job + i * LINE);
 }

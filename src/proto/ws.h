@@ -105,7 +105,8 @@ struct ws_event {
 struct ws {
     const struct ws_limits *limits;
     struct ws_shared *shared;
-    struct outq out; /* encoded bytes to be written, in order */
+    struct outq out;         /* encoded bytes to be written, in order */
+    struct deflate *deflate; /* compression, or NULL; private to ws*.c */
 
     uint8_t role;        /* enum ws_role */
     bool auto_pong;      /* answer pings here (the default); else WS_PING events are given out */
@@ -121,7 +122,6 @@ struct ws {
     uint8_t *fed;           /* borrowed bytes not yet looked at */
     size_t fed_len;
     uint8_t *pong; /* the pong that waits while blocked: length byte, then payload; or NULL */
-    struct deflate *deflate; /* compression, or NULL */
 };
 
 /* Starts a session. `limits` and `shared` are borrowed for its whole life. Allocates nothing. */

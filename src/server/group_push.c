@@ -14,6 +14,8 @@
 
 #define TELL_SECONDS 1.0
 
+enum { FETCH_AHEAD = 4 }; /* members, whose memory has left the cache since the last message */
+
 static void tell_slow(struct group_trouble *t)
 {
     struct log_field field = {.key = "group", .value = t->name, .len = t->len};
@@ -106,6 +108,8 @@ void group_push_here(struct groups *g, struct group *group, const struct group_p
     group->held = true;
     for (uint32_t i = group->count; i-- > 0;) {
         struct conn *c = group->slots[i].conn;
+        if (i >= FETCH_AHEAD)
+            conn_fetch(group->slots[i - FETCH_AHEAD].conn);
         if (c != push->except)
             note(g, group, c, conn_push_broadcast(c, &b), out);
     }
