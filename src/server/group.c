@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { ROOM_MIN = 2 };
+enum { ROOM_KEPT = 8 }; /* places that are not worth giving back */
 
 static struct groups *groups_of(const struct conn *c)
 {
@@ -110,7 +110,7 @@ static int make_room(struct group *group)
 {
     if (group->count < group->room)
         return 0;
-    return resize(group, group->room < ROOM_MIN ? ROOM_MIN : group->room + group->room / 2);
+    return resize(group, group->room + group->room / 2 + 1);
 }
 
 /* Tells the one that stands there now. */
@@ -139,7 +139,7 @@ static void vacate(struct groups *g, struct group *group, uint32_t slot)
         group->slots[slot] = group->slots[last];
         note_slot(group, slot);
     }
-    if (group->room > ROOM_MIN && group->count < group->room / 4)
+    if (group->room > ROOM_KEPT && group->count < group->room / 4)
         (void)resize(group, group->room / 2); /* else it stays as large as it is */
     group_changed(g, group, group->count == 0);
     group_settle(g, group);

@@ -23,8 +23,8 @@ enum { BATCH = 64 * 1024 }; /* bytes of entries in one message */
 
 /* Entries that peers are sent; several often need the same ones. */
 struct batch {
-    uint64_t from, to; /* changes after the one up to the other */
-    uint64_t known;    /* calls of group_dissolve up to this change are not told */
+    struct link *from, *next; /* the groups, and the first that is not among them */
+    uint64_t known;           /* calls of group_dissolve up to this change are not told */
     struct chunk *chunk;
 };
 
@@ -76,29 +76,25 @@ static struct link *first_after(struct groups *g, uint64_t seq)
     return at;
 }
 
-/* The groups from `at` on, as many as make a good message; sets batch->to. */
-static size_t measure(struct groups *g, struct batch *batch, struct link *at)
+/* Takes as many groups from batch->from on as make a good message; returns its size. */
+static size_t measure(struct groups *g, struct batch *batch)
 {
     size_t size = 1;
+    struct link *at = batch->from;
     for (; at != &g->told && size < BATCH; at = at->next) {
-        const struct group *group = LIST_ITEM(at, struct group, link);
-        struct group_wire_entry e = entry_of(group, batch->known);
+        struct group_wire_entry e = entry_of(LIST_ITEM(at, struct group, link), batch->known);
         size += group_wire_entry_size(&e);
-        batch->to = group->seq;
     }
-    if (at == &g->told) /* the last changes may be those of groups that have left the list */
-        batch->to = g->bus->seq;
+    batch->next = at;
     return size;
 }
 
-static void fill(struct groups *g, struct batch *batch, struct link *at)
+static void fill(const struct batch *batch)
 {
     uint8_t *out = batch->chunk->bytes;
-    for (*out++ = GROUP_WIRE_STATE; at != &g->told; at = at->next) {
-        const struct group *group = LIST_ITEM(at, struct group, link);
-        if (group->seq > batch->to)
-            break;
-        struct group_wire_entry e = entry_of(group, batch->known);
+    *out++ = GROUP_WIRE_STATE;
+    for (struct link *at = batch->from; at != batch->next; at = at->next) {
+        struct group_wire_entry e = entry_of(LIST_ITEM(at, struct group, link), batch->known);
         out = group_wire_write_entry(&e, out);
     }
 }
@@ -110,19 +106,17 @@ static void forget(struct batch *batch)
     batch->chunk = NULL;
 }
 
-/* What the peer has to hear next. False when memory is short. */
-static bool prepare(struct groups *g, const struct group_peer *peer, struct batch *batch)
+/* What is to be said of the groups from `from` on. False when memory is short. */
+static bool prepare(struct groups *g, struct link *from, uint64_t known, struct batch *batch)
 {
-    uint64_t known = peer->told > peer->since ? peer->told : peer->since;
-    if (batch->chunk && batch->from == peer->told && batch->known == known)
+    if (batch->chunk && batch->from == from && batch->known == known)
         return true;
     forget(batch);
-    batch->from = peer->told;
+    batch->from = from;
     batch->known = known;
-    struct link *at = first_after(g, peer->told);
-    batch->chunk = chunk_new(measure(g, batch, at));
+    batch->chunk = chunk_new(measure(g, batch));
     if (batch->chunk)
-        fill(g, batch, at);
+        fill(batch);
     return batch->chunk;
 }
 
@@ -136,21 +130,29 @@ static void greet(struct groups *g, unsigned number)
         chunk_unref(c);
 }
 
-/* Sends the peer what it does not know, as far as it takes it; false when memory is short. */
+/* Sends the peer what it does not know; false when it does not take it, or memory is short. */
+static bool catch_up(struct groups *g, unsigned number, struct batch *batch)
+{
+    struct group_peer *peer = &g->bus->peers[number];
+    struct link *at = first_after(g, peer->told);
+    while (at != &g->told) {
+        uint64_t known = peer->told > peer->since ? peer->told : peer->since;
+        if (!prepare(g, at, known, batch) || !group_bus_send(g, number, batch->chunk))
+            return false;
+        at = batch->next;
+        peer->told = LIST_ITEM(at->prev, struct group, link)->seq;
+    }
+    peer->told = g->bus->seq;
+    return true;
+}
+
+/* False when it has to be tried again later, without somebody telling us when. */
 static bool tell_peer(struct groups *g, unsigned number, struct batch *batch)
 {
     struct group_peer *peer = &g->bus->peers[number];
-    while (!peer->full && peer->told < g->bus->seq) {
-        if (!prepare(g, peer, batch))
-            return false;
-        if (group_bus_send(g, number, batch->chunk))
-            peer->told = batch->to;
-        else if (!peer->full)
-            return false;
-    }
-    if (!peer->full && !peer->greeted)
+    if (!peer->full && catch_up(g, number, batch) && !peer->greeted)
         greet(g, number);
-    return peer->full || peer->greeted;
+    return peer->full || (peer->greeted && peer->told == g->bus->seq);
 }
 
 /* All peers know that this group has no members here. */

@@ -271,6 +271,24 @@ static void groups_from_before_the_bus(void)
     end();
 }
 
+/* The last change of all may be of a group that is gone: nobody waits for it. */
+static void a_worker_comes_to_an_empty_one(void)
+{
+    start(1);
+    struct conn *c = run_conn(run[0]);
+    run_join(c, GROUP_JOINED, "x");
+    run_turn(run[0]);
+    run_leave(c, GROUP_JOINED, "x");
+    run_turn(run[0]);
+    CHECK_INT(groups(0)->names.count, 0);
+    run_start_one(1);
+    run_connect(0, 1);
+    run_turn(run[0]);
+    CHECK_INT(run[0]->lines[1].count, 1); /* the end of nothing */
+    run_conn_free(c);
+    end();
+}
+
 static void a_worker_dies_and_returns(void)
 {
     start(3);
@@ -745,6 +763,7 @@ int main(void)
     test("a worker comes late", a_worker_comes_late);
     test("a worker comes after a group has gone", a_worker_comes_after_a_group_has_gone);
     test("groups from before the bus", groups_from_before_the_bus);
+    test("a worker comes to an empty one", a_worker_comes_to_an_empty_one);
     test("a worker dies and returns", a_worker_dies_and_returns);
     test("the newest claim wins", the_newest_claim_wins);
     test("claims that cross", claims_that_cross);
