@@ -136,7 +136,7 @@ run: ## Install what is missing (Debian, as root), build, and serve the chat app
 	@echo "Debian's python3-websockets, and then type:"
 	@echo "    /usr/bin/python3 -m websockets 'ws://127.0.0.1:$(PORT)/chat/blue?nick=Ann'"
 	@echo "    /usr/bin/python3 -m websockets 'ws://127.0.0.1:$(PORT)/chat/blue?nick=Bob'"
-	@exec $(BUILD)/neap run apps/chat -- $(PORT)
+	@exec $(BUILD)/neap run apps/chat --workers auto -- $(PORT)
 
 ##@ Testing (each suite ends with "N passed, N failed")
 SUITES := check unit spec conformance e2e clients fuzz

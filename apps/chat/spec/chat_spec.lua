@@ -201,3 +201,4 @@ local function behaves(workers)
 end
 
 describe("apps/chat with one worker", behaves(1))
+describe("apps/chat with three workers", behaves(3))
