@@ -141,11 +141,12 @@ static struct outseg *enlarge(struct outq *q, struct outpool *pool)
     return s;
 }
 
+/* What is queued between chunks is small, as a rule. */
 static size_t size_for(const struct outq *q, size_t len)
 {
     if (len > LARGE)
         return len;
-    return q->head || len > SMALL ? LARGE : SMALL;
+    return len > SMALL || (q->tail && !q->tail->chunk) ? LARGE : SMALL;
 }
 
 /* A segment with room for `len` bytes at the end of the queue. */

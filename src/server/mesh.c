@@ -28,6 +28,7 @@ enum {
     HEAD = 4,                   /* the length before each message */
     COPY_MAX = 16 * 1024 - 128, /* fits a segment of the queue together with its head */
     READ_MAX = 64 * 1024,       /* a turn, of messages that may each fan out to thousands */
+    STORM = 8 * 1024 * 1024,    /* a queue that was longer left much free memory behind */
     VECTORS = 64,               /* segments in one write: more than a socket takes */
 };
 
@@ -45,6 +46,7 @@ struct line {
     bool deaf;    /* writing has failed: there is only something to read */
     bool blocked; /* the socket takes no more for now */
     bool full;    /* refuses; on_room is owed */
+    bool storm;   /* there was one */
     uint8_t head_len;
     uint8_t head[HEAD];
     uint32_t want; /* length of the message whose head is complete */
@@ -86,11 +88,15 @@ static void line_free(struct line *l)
 static void on_sweep(struct loop_job *job)
 {
     struct mesh *m = LIST_ITEM(job, struct mesh, sweep);
+    bool storm = false;
     while (!link_empty(&m->ended)) {
         struct line *l = LIST_ITEM(m->ended.next, struct line, link);
+        storm |= l->storm;
         list_remove(&l->link);
         line_free(l);
     }
+    if (storm)
+        mem_trim();
 }
 
 static void end(struct line *l)
@@ -259,6 +265,10 @@ static void flush(struct line *l)
     }
     if (n > 0)
         outq_consume(&l->out, &l->mesh->pool, (size_t)n);
+    if (l->storm && !l->out.len) {
+        l->storm = false;
+        mem_trim();
+    }
     watch(l);
     tell_room(l);
 }
@@ -321,6 +331,7 @@ static int send_message(struct bus *bus, unsigned peer, struct chunk *message)
         return ERR_TOO_BIG;
     if (l->full || l->out.len + message->len > BUS_QUEUE_MAX || queue(l, message) < 0)
         return refuse(l);
+    l->storm |= l->out.len > STORM;
     if (!l->blocked)
         loop_defer(m->loop, LOOP_FLUSH, &l->flush);
     return 0;
