@@ -8,8 +8,9 @@
  *
  * What is queued in a turn is written at its end, in one system call for each peer that something
  * was queued for. A peer that does not read makes its queue grow to BUS_QUEUE_MAX; after that
- * messages to it are refused, and the log says so, at most once a second. Of what comes in, each peer has
- * one read a turn, so that a talkative one starves neither clients nor the other peers.
+ * messages to it are refused until half of the queue is free again, and the log says so, at most
+ * once a second. Of what comes in, each peer has one read a turn, so that a talkative one starves
+ * neither clients nor the other peers.
  */
 #ifndef NEAP_SERVER_MESH_H
 #define NEAP_SERVER_MESH_H
