@@ -12,6 +12,7 @@ first here.
 """
 import contextlib
 import os
+import re
 import selectors
 import socket
 import struct
@@ -220,3 +221,10 @@ def troubles(server):
             found.append("worker %d: %s, %.2f s of processor time" % (pid, state, cpu(pid)))
     lines = [line for line in server.log().split("\n") if " info  " not in line]
     return "\n".join(found + lines[-25:])
+
+
+def unexpected(server):
+    """Warnings and errors of the log, but for what belongs to a death: that it happened, and pushes
+    to members of whom it was not yet known."""
+    return [r for r in server.records() if r.level in ("warn", "error") and not re.match(
+        r"worker died|\d+ pushes to other workers were dropped", r.message)]

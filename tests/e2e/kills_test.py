@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from neaptest.client import machine_load  # noqa: E402
 from neaptest import (  # noqa: E402
     INSTRUMENTED, SLACK, TEXT, Failed, Server, Suite, fds, wait_until)
-from fleet import Fleet, Link, troubles  # noqa: E402
+from fleet import Fleet, Link, troubles, unexpected  # noqa: E402
 
 WORKERS, LINKS, WINDOW = 4, 80, 30
 GROUPS = ["group%d" % i for i in range(8)]
@@ -255,10 +255,9 @@ def _():
             files = [name for _, _, names in os.walk(folder) for name in names]
             if os.path.exists(left) or files or sockets & unix_sockets():
                 raise Failed("left behind: %s %r %r" % (left, files, sockets & unix_sockets()))
-            told = [r for r in s.records() if r.level in ("warn", "error")]
-            other = [r for r in told if r.message != "worker died"]
-            if len(told) != settings["--kills"] or other:
-                raise Failed("%d deaths in the log; %r" % (len(told) - len(other), other[:5]))
+            died = sum(r.message == "worker died" for r in s.records("error"))
+            if died != settings["--kills"] or unexpected(s):
+                raise Failed("%d deaths in the log; %r" % (died, unexpected(s)[:5]))
     print("kills: %d in %.0f s, %d calls, %d messages came; at worst: a probe waited %.0f ms, "
           "accepting again after %.0f ms, numbers right after %.0f ms, with the new worker "
           "%.0f ms" % (settings["--kills"], took, game.calls, game.came, *(

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from neaptest.client import machine_load  # noqa: E402
 from neaptest import (  # noqa: E402
     BINARY, INSTRUMENTED, TEXT, Failed, Server, Suite, wait_until)
-from fleet import Fleet, Link, troubles  # noqa: E402
+from fleet import Fleet, Link, troubles, unexpected  # noqa: E402
 from model import POOL, VISIBLE, Account, Model  # noqa: E402
 
 WORKERS, LINKS, WINDOW = 4, 60, 40
@@ -433,13 +433,12 @@ def _():
             " ".join("%s %d" % item for item in counts.items()), game.calls, game.fleet.unpacked))
         print("model: numbers right after a kill, %d times, at worst in %.0f ms; "
               "else, %d times, %.0f ms" % tuple(
-                  n for took in game.took.values() for n in (len(took), 1000 * max(took, default=0))))
+                  number for took in game.took.values()
+                  for number in (len(took), 1000 * max(took, default=0))))
         if counts["certain"] < counts["came"] / 2 or not game.took["kill"] or not counts["empty"]:
             raise Failed("too little was proved: %r" % counts)
-        wrong = [r for r in s.records() if r.level in ("warn", "error")
-                 and not r.message.startswith("worker")]
-        if wrong:
-            raise Failed("in the log: %r" % wrong[:5])
+        if unexpected(s):
+            raise Failed("in the log: %r" % unexpected(s)[:5])
 
 
 if __name__ == "__main__":
