@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -17,7 +18,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from neaptest import (  # noqa: E402
-    BINARY, INSTRUMENTED, SECONDS, SLACK, TEXT, Failed, Raw, Server, Suite, alive, fds, rss, wait_until)
+    BINARY, INSTRUMENTED, SECONDS, SLACK, TEXT, Failed, Raw, Server, Suite, alive, fds, request,
+    rss, wait_until)
 
 suite = Suite("workers")
 DEATHS = int(os.environ.get("NEAP_DEATHS") or 20)
@@ -339,6 +341,39 @@ def many():
             need(client.next_push() == "hello", "everybody hears")
         need(crowd.everybody()[0].ask("size", "all") == 32, "size")
     need(time.monotonic() - began < 20 * SLACK, "took %.1f s" % (time.monotonic() - began))
+
+
+@suite.case("descriptors", "a worker without a free descriptor gets its line once it has one (L11)")
+def descriptors():
+    limit = 40
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    with Crowd(2, preexec=few) as crowd, contextlib.ExitStack() as stack:
+        full, other = crowd.everybody()
+        full.ask("join", "all")
+        held = []
+
+        def hold():
+            held.append(stack.enter_context(Raw(crowd.server.port)))
+            held[-1].send(request("/"))
+            return fds(full.worker) >= limit
+        wait_until(hold, what="it is full")
+        for _ in range(20):         # wait at its door for whatever gets free
+            hold()
+        crowd.kill(other.worker)
+        ended = "the line to worker . has ended"
+        wait_until(lambda: len(re.findall(ended, crowd.server.log())) >= 2,
+                   what="the new line is lost on the way, after the old one has ended")
+        need(full.ask("size", "all") == 1, "the full one goes on")
+        for client in held:
+            client.close()
+        newcomers = crowd.gather()
+        need(len(newcomers) == 1, "one worker is new")
+        for clients in newcomers.values():
+            reaches(clients[0], "all", 1)
+        need(not [r for r in crowd.server.records("error") if r.message != "worker died"],
+             "no other complaint")
 
 
 def switches(pid):
