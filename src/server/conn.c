@@ -103,8 +103,8 @@ void conn_linger(struct conn *c)
     conn_timer_arm(c);
 }
 
-/* Writes what is queued. Afterwards either all is out, or c->blocked, or the connection is gone. */
-static void flush(struct conn *c)
+/* Afterwards either all is out, or c->blocked, or the connection is gone. */
+void conn_flush(struct conn *c)
 {
     struct outpool *pool = &server_of(c)->shared.pool;
     while (c->ws.out.len && !c->blocked) {
@@ -126,7 +126,7 @@ static void flush(struct conn *c)
     if (c->opened)
         ws_set_blocked(&c->ws, c->blocked);
     if (c->ws.out.len && !c->blocked) /* the pong that waited */
-        flush(c);
+        conn_flush(c);
 }
 
 static void tell_drained(struct conn *c)
@@ -195,7 +195,7 @@ void conn_proceed(struct conn *c)
     if (c->opened)
         conn_ws_dispatch(c);
     if (c->state != CONN_GONE)
-        flush(c);
+        conn_flush(c);
     if (c->state != CONN_GONE && c->ws.out.len == 0)
         after_flush(c);
     tell_drained(c);
@@ -270,7 +270,7 @@ static void on_turn_end(struct loop_job *job)
     struct conn *c = LIST_ITEM(job, struct conn, job);
     server_of(c)->held_back = 0; /* this stage writes all of it */
     if (c->stream.pending && wants_input(c)) {
-        flush(c); /* first: what is pending may be the end */
+        conn_flush(c); /* first: what is pending may be the end */
         c->in_batch = true;
         if (wants_input(c))
             read_batch(c);

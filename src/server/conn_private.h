@@ -17,6 +17,8 @@ struct conn_setup {
 void conn_proceed(struct conn *c);
 /* conn.c: has output to be flushed at the end of the batch or turn. */
 void conn_dirty(struct conn *c);
+/* conn.c: writes now what is queued, as far as it is taken; the connection may be gone then. */
+void conn_flush(struct conn *c);
 /* conn.c: all is written: finish the stream, read until the peer has closed, at most a moment. */
 void conn_linger(struct conn *c);
 /* conn.c: closes the socket. */

@@ -337,13 +337,29 @@ int conn_pong(struct conn *c, const void *bytes, size_t len)
     return r;
 }
 
+/*
+ * Too much is queued. Whether the peer is slow is known only once it was written to: all of that
+ * may have been pushed in this turn.
+ */
+static bool too_slow(struct conn *c)
+{
+    size_t most = c->route->config.max_buffered;
+    if (conn_buffered(c) <= most)
+        return false;
+    if (!c->blocked) {
+        conn_flush(c);
+        conn_dirty(c); /* it may have to be told now when more is taken */
+    }
+    return conn_buffered(c) > most;
+}
+
 /* Whether a push may be queued: 0, ERR_CLOSED, or ERR_POLICY after what the route says was done. */
 static int may_push(struct conn *c)
 {
     if (!conn_writable(c))
         return ERR_CLOSED;
-    if (conn_buffered(c) <= c->route->config.max_buffered)
-        return 0;
+    if (!too_slow(c))
+        return conn_writable(c) ? 0 : ERR_CLOSED;
     if (!c->route->config.drop_slow)
         conn_fail(c, ERR_POLICY, WS_TRY_AGAIN_LATER, "too slow");
     return ERR_POLICY;

@@ -206,6 +206,12 @@ static void run_close(struct stream *s)
     s->fd = -1;
 }
 
+static ssize_t run_write(struct stream *s, const struct iovec *iov, int count)
+{
+    (void)s, (void)iov, (void)count;
+    return STREAM_WANT_WRITE; /* nobody reads but run_taken */
+}
+
 static void run_flushed(struct loop_job *job)
 {
     (void)job; /* output stays where the test looks for it */
@@ -214,7 +220,7 @@ static void run_flushed(struct loop_job *job)
 /* A connection that is open, for messages that are read by run_taken. */
 static inline struct conn *run_conn(struct run_worker *w)
 {
-    static const struct stream_ops ops = {.close = run_close};
+    static const struct stream_ops ops = {.write = run_write, .close = run_close};
     struct conn *c = mem_alloc(sizeof *c);
     c->stream = (struct stream){.ops = &ops, .fd = -1};
     loop_io_init(&c->io, -1, NULL);
