@@ -3,6 +3,10 @@
  * Questions to all workers: how many members a group has, or who they are. Every worker that is
  * there is asked, whatever it has told before, and each has GROUP_ASK_SECONDS. One that dies before
  * it has answered had no members that are left.
+ *
+ * A worker that loads its app has no members yet, and does not answer: that may take long. It is
+ * known by its silence, as the first thing that a worker does is to tell what it has. It tells
+ * before it asks, so of two workers that ask about the same group one at least hears of the other.
  */
 #include "server/group_private.h"
 
@@ -11,6 +15,9 @@
 #include "server/group_wire.h"
 
 #include <string.h>
+
+/* A worker that serves clients has said something by then. */
+#define LOADING_SECONDS 0.5
 
 static int append_ids(struct buf *ids, const struct group *group)
 {
@@ -55,7 +62,10 @@ static void finish(struct group_asking *a)
 static void on_time(struct loop_timer *timer)
 {
     struct group_asking *a = LIST_ITEM(timer, struct group_asking, timer);
-    a->err = ERR_IO;
+    const struct group_bus *b = a->groups->bus;
+    for (unsigned i = 0; i < b->limit; i++)
+        if (a->awaited[i] && b->peers[i].heard)
+            a->err = ERR_IO;
     finish(a);
 }
 
@@ -79,15 +89,21 @@ static struct group_asking *asking_new(struct groups *g, struct group_ask *ask)
     return a;
 }
 
+static bool loads(const struct groups *g, const struct group_peer *p)
+{
+    return !p->heard && loop_now(g->server->loop) - p->came >= LOADING_SECONDS;
+}
+
 static void send_all(struct groups *g, struct group_asking *a, struct chunk *message)
 {
     for (unsigned i = 0; i < g->bus->limit; i++) {
-        if (!g->bus->peers[i].there)
+        const struct group_peer *p = &g->bus->peers[i];
+        if (!p->there || loads(g, p))
             continue;
         a->awaited[i] = group_bus_send(g, i, message);
         if (a->awaited[i])
             a->waiting++;
-        else if (!g->bus->peers[i].ending)
+        else if (!p->ending)
             a->err = ERR_IO; /* it takes no questions, so there will be no answer */
     }
 }

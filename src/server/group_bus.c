@@ -174,6 +174,7 @@ static int on_message(void *arg, unsigned peer, const uint8_t *bytes, size_t len
     int err = group_wire_read(bytes, len, &m);
     if (err < 0)
         return err;
+    g->bus->peers[peer].heard = true;
     switch (m.type) {
     case GROUP_WIRE_STATE: return hear_state(g, peer, &m);
     case GROUP_WIRE_END: set_sure(g->bus, peer, !g->bus->peers[peer].lost); break;
@@ -198,7 +199,8 @@ static void tell_soon(struct groups *g)
 static void on_peer(void *arg, unsigned peer)
 {
     struct groups *g = arg;
-    g->bus->peers[peer] = (struct group_peer){.there = true, .since = g->bus->seq};
+    g->bus->peers[peer] = (struct group_peer){
+        .there = true, .since = g->bus->seq, .came = loop_now(g->server->loop)};
     g->bus->there++;
     g->bus->unsure++;
     if (peer >= g->bus->limit)

@@ -75,9 +75,11 @@ struct group_trouble {
 struct group_peer {
     uint64_t told;  /* the last change that it has been sent */
     uint64_t since; /* the last change before it came */
+    double came;    /* when */
     bool there;
     bool full;    /* takes nothing at the moment */
     bool ending;  /* takes nothing any more: it is dead, and on_gone will come */
+    bool heard;   /* has said anything */
     bool greeted; /* has been sent everything once */
     bool lost;    /* memory was short for what it has told */
     bool sure;    /* we know all that it has */

@@ -425,6 +425,26 @@ NOISE = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k
 LARGE = NOISE * 3
 KEEP = 'kept.large = ("%s"):rep(3)' % NOISE
 
+@on_one_and_four("slow.not", "who reads gets all that is pushed in one turn, though it is more than may be queued", 1)
+def _(play):
+    pusher, reader = play.by[0], play.on(play.by[0].pid, "/close")
+    pushed = []
+
+    def push():
+        pushed.append(pusher.ask("""
+          local dropped = 0
+          for i = 1, 200 do dropped = dropped + websocket.pushTextToGroup("g", i .. ("x"):rep(2000)).dropped end
+          return dropped"""))
+    reader.member("g")
+    thread = threading.Thread(target=push)
+    thread.start()
+    for i in range(1, 201):
+        same(reader.next(), "%d%s" % (i, "x" * 2000))
+    thread.join()
+    same(pushed, ["0"])
+    reader.close()
+
+
 @on_one_and_four("slow.close", "a client that does not read is closed, once, and the others get everything", 1)
 def _(play):
     pusher, last = play.by[0], play.by[-1]
@@ -541,6 +561,42 @@ def _():
                 got = [m for m in client.until("end") if m.startswith("message ")]
                 same(got, ["message %d" % i for i in range(200)])
         same(pusher.size("g"), "6")
+
+
+LOADING = r"""
+local shared = require "neap.shared"
+local websocket = require "neap.websocket"
+local pid = io.open("/proc/self/stat"):read "*n"
+if shared.dict("lives"):incr "n" > 2 then
+  os.execute "sleep 4"
+end
+websocket.listener(0):attach("/", {}, websocket.service("S", {
+  onOpen = function(_, caller)
+    websocket.addConnectionToGroup("g", caller)
+    return tostring(pid)
+  end,
+  onMessage = function()
+    local size, err = websocket.groupSize "g"
+    return tostring(size or err)
+  end,
+}))
+"""
+
+
+@suite.case("worker.loading", "questions do not fail while another worker loads its app, nor wait for it")
+def _():
+    with Server(lua=LOADING, options=["--workers", "2"]) as server:
+        client = Raw(server.port, "/")
+        pid = int(client.recv_message()[1])
+        os.kill(next(other for other in server.workers() if other != pid), signal.SIGKILL)
+        wait_until(lambda: len(server.workers()) == 2, None, "a new worker, which loads")
+        answers = 0
+        while "worker ready" not in server.log():
+            client.text("size")
+            same(client.recv_message()[1], b"1")
+            answers += 1
+        need(answers > 20, "there were %d answers" % answers)
+        client.close()
 
 
 @suite.case("stop", "a server with groups, names and questions under way ends well")

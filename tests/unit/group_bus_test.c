@@ -643,6 +643,41 @@ static void a_question_at_a_death(void)
     end();
 }
 
+/* A worker that loads its app: it has been sent everything, and reads nothing yet. */
+static void a_worker_that_loads(void)
+{
+    start(2);
+    struct conn *a = member(0), *b = member(1);
+    run_settle();
+    run_start_one(2);
+    run_connect(0, 2);
+    run_connect(1, 2);
+    struct group_ask early = question(false), ask = early;
+    CHECK_INT(group_ask(groups(0), &early), 0);
+    run_deliver(0, 1, 10);
+    run_deliver(1, 0, 10);
+    CHECK_INT(told.calls, 0); /* it may be about to speak */
+    CHECK(run_time(&early.asking->timer));
+    CHECK(told.calls == 1 && told.err == 0 && told.count == 2);
+    group_ask_end(&early);
+    groups(0)->bus->peers[2].came -= 1;
+    CHECK_INT(group_ask(groups(0), &ask), 0);
+    run_deliver(0, 1, 10);
+    run_deliver(1, 0, 10);
+    CHECK(told.calls == 2 && told.err == 0 && told.count == 2); /* without waiting */
+    group_ask_end(&ask);
+    struct conn *c = member(2);
+    run_settle();
+    CHECK_INT(group_ask(groups(0), &ask), 0);
+    run_settle();
+    CHECK(told.calls == 3 && told.err == 0 && told.count == 3);
+    group_ask_end(&ask);
+    run_conn_free(a);
+    run_conn_free(b);
+    run_conn_free(c);
+    end();
+}
+
 static void a_question_that_nobody_waits_for(void)
 {
     start(2);
@@ -777,6 +812,7 @@ int main(void)
     test("a worker that dies instead", a_worker_that_dies_instead);
     test("a worker that takes no question", a_worker_that_takes_no_question);
     test("a question at a death", a_question_at_a_death);
+    test("a worker that loads", a_worker_that_loads);
     test("a question that nobody waits for", a_question_that_nobody_waits_for);
     test("without memory", without_memory);
     test("a lost share", a_lost_share);
