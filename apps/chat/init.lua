@@ -155,9 +155,12 @@ end
 local config = { dispatcherKey = "event", maxMessageSize = 16384, pingInterval = 30 }
 
 websocket.listener(arg[1] or 9090):attach("/chat/:room", config, function(request)
+  if not request:isSameOrigin() then
+    return nil, websocket.UpgradeError { status = 403, reason = "not from this page" }
+  end
   local entry, err = Entry:validate { room = request.params.room, nick = request.query.nick }
-  if not request:isSameOrigin() or not entry then
-    return nil, websocket.UpgradeError { status = 400, reason = entry and "not from this page" or err.message }
+  if not entry then
+    return nil, websocket.UpgradeError { status = 400, reason = err.message }
   end
   return Chat(entry)
 end)

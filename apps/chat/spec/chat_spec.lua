@@ -195,7 +195,7 @@ local function behaves(workers)
       end
       local nothing, err = testing.connect("/chat/blue?nick=Ann", { headers = { Origin = "http://evil.example" } })
       assert.is_nil(nothing)
-      assert.equal(400, err.status)
+      assert.equal(403, err.status)
     end)
   end
 end
