@@ -152,7 +152,8 @@ int conn_pong(struct conn *c, const void *bytes, size_t len);
 
 /*
  * As conn_send for pushes, which never wait: when max_buffered is exceeded, and the peer does not
- * take enough of it now, the route's policy applies (ERR_POLICY: dropped, or the peer was closed with 1013).
+ * take enough of it now, the route's policy applies (ERR_POLICY: dropped, or the peer was closed
+ * with 1013).
  */
 int conn_push(struct conn *c, enum ws_type type, const void *bytes, size_t len);
 

@@ -199,8 +199,8 @@ static void tell_soon(struct groups *g)
 static void on_peer(void *arg, unsigned peer)
 {
     struct groups *g = arg;
-    g->bus->peers[peer] = (struct group_peer){
-        .there = true, .since = g->bus->seq, .came = loop_now(g->server->loop)};
+    double now = loop_now(g->server->loop);
+    g->bus->peers[peer] = (struct group_peer){.there = true, .since = g->bus->seq, .came = now};
     g->bus->there++;
     g->bus->unsure++;
     if (peer >= g->bus->limit)
