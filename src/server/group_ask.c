@@ -4,9 +4,10 @@
  * there is asked, whatever it has told before, and each has GROUP_ASK_SECONDS. One that dies before
  * it has answered had no members that are left.
  *
- * A worker that loads its app has no members yet, and does not answer: that may take long. It is
- * known by its silence, as the first thing that a worker does is to tell what it has. It tells
- * before it asks, so of two workers that ask about the same group one at least hears of the other.
+ * A worker that was started again and loads its app has no members yet, and does not answer: that
+ * may take long. It is known by its silence, as the first thing that a worker does is to tell what
+ * it has. One whose first life we have not seen end may be silent because it is stuck, with members
+ * that it had before we came; that is waited for.
  */
 #include "server/group_private.h"
 
@@ -59,12 +60,17 @@ static void finish(struct group_asking *a)
     ask->told(ask, err);
 }
 
+static bool may_load(const struct group_peer *p)
+{
+    return p->again && !p->heard;
+}
+
 static void on_time(struct loop_timer *timer)
 {
     struct group_asking *a = LIST_ITEM(timer, struct group_asking, timer);
     const struct group_bus *b = a->groups->bus;
     for (unsigned i = 0; i < b->limit; i++)
-        if (a->awaited[i] && b->peers[i].heard)
+        if (a->awaited[i] && !may_load(&b->peers[i]))
             a->err = ERR_IO;
     finish(a);
 }
@@ -91,7 +97,7 @@ static struct group_asking *asking_new(struct groups *g, struct group_ask *ask)
 
 static bool loads(const struct groups *g, const struct group_peer *p)
 {
-    return !p->heard && loop_now(g->server->loop) - p->came >= LOADING_SECONDS;
+    return may_load(p) && loop_now(g->server->loop) - p->came >= LOADING_SECONDS;
 }
 
 static void send_all(struct groups *g, struct group_asking *a, struct chunk *message)

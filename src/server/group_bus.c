@@ -199,8 +199,10 @@ static void tell_soon(struct groups *g)
 static void on_peer(void *arg, unsigned peer)
 {
     struct groups *g = arg;
-    double now = loop_now(g->server->loop);
-    g->bus->peers[peer] = (struct group_peer){.there = true, .since = g->bus->seq, .came = now};
+    struct group_peer *p = &g->bus->peers[peer];
+    p->there = true;
+    p->since = g->bus->seq;
+    p->came = loop_now(g->server->loop);
     g->bus->there++;
     g->bus->unsure++;
     if (peer >= g->bus->limit)
@@ -230,7 +232,7 @@ static void on_gone(void *arg, unsigned peer)
     struct groups *g = arg;
     g->bus->unsure -= !g->bus->peers[peer].sure;
     g->bus->there--;
-    g->bus->peers[peer] = (struct group_peer){0};
+    g->bus->peers[peer] = (struct group_peer){.again = true};
     forget_peer(g, &g->told, peer);
     forget_peer(g, &g->silent, peer);
     tell_soon(g); /* what waited for it alone need not be kept */

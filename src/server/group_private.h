@@ -79,6 +79,7 @@ struct group_peer {
     bool there;
     bool full;    /* takes nothing at the moment */
     bool ending;  /* takes nothing any more: it is dead, and on_gone will come */
+    bool again;   /* this is not its first life, so it is younger than we are */
     bool heard;   /* has said anything */
     bool greeted; /* has been sent everything once */
     bool lost;    /* memory was short for what it has told */
