@@ -8,7 +8,7 @@
  *      - nobody gets a message twice, or messages of one worker out of order;
  *      - once all is delivered, workers know exactly what the others have, at most one holds a
  *        stored name, and that is who stored it last; questions are answered with the truth;
- *      - a removed group has lost who was in it, and nobody who joined it again where it was removed;
+ *      - a removed group has lost who was in it, but nobody who joined it anew at that place;
  *      - in the end nothing is left.
  */
 #include "../unit/grouprun.h"
