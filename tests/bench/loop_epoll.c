@@ -56,8 +56,8 @@ struct bytes {
 
 struct peer {
     struct transport transport;
-    bool is_open;     // the handshake has been answered
-    bool is_member;   // of the group; its place is in members[]
+    bool is_open;   // the handshake has been answered
+    bool is_member; // of the group; its place is in members[]
     size_t place;
     struct bytes in;  // the part of a frame that came without its end
     struct bytes out; // what the socket did not take; nothing is read meanwhile
