@@ -93,8 +93,10 @@ local Chat = websocket.service("Chat", {
   onOpen = function(self, caller)
     local id, key = caller:getConnectionId(), self.nick:lower()
     local free, err = claim(key, caller)
-    if not free then
-      return websocket.CloseFrame { status = 4001, reason = err and err.message or "somebody else is " .. self.nick }
+    if err then
+      return websocket.CloseFrame { status = 4002, reason = err.message }
+    elseif not free then
+      return websocket.CloseFrame { status = 4001, reason = "somebody else is " .. self.nick }
     end
     websocket.storeConnection(key, caller) -- for private messages
     nicks:set(id, self.nick, HOUR)

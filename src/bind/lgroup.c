@@ -206,6 +206,8 @@ static void push_ids(lua_State *L, const struct buf *ids)
 
 static int push_answer(lua_State *L, const struct asking *a)
 {
+    if (a->err < 0 && a->err != ERR_IO)
+        return lerror_return(a->vm, L, a->err);
     if (a->err < 0) {
         lua_pushnil(L);
         lerror_push(a->vm, L, "Timeout", "not all workers have told their members within %d s",
