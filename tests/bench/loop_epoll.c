@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The least that a WebSocket server which echoes or fans out can do on epoll: the yardstick of the benchmarks.
+// The least that a WebSocket server which echoes or fans out can do on epoll: the yardstick of the
+// benchmarks.
 //
 // It accepts, answers the opening handshake, unmasks, and sends every text or binary frame
 // back, with one recv and one send for each batch of frames that arrived together. It is
