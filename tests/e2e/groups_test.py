@@ -251,7 +251,8 @@ def _(play):
         here, there = play.clients
     there.member("g")
     knows(here, 'websocket.pushTextToGroup("g", "probe")', 1)
-    there.ask("")
+    here.ask('websocket.pushTextToGroup("g", "no more probes")')
+    there.until("no more probes")
     there.got.clear()
     for i in range(ROUNDS):
         here.raw.text('websocket.addConnectionToGroup("g", caller) '
@@ -273,7 +274,8 @@ def _(play):
         here, there = play.clients
     there.member("g")
     knows(here, 'websocket.pushTextToGroup("g", "probe")', 1)
-    there.ask("")
+    here.ask('websocket.pushTextToGroup("g", "no more probes")')
+    there.until("no more probes")
     there.got.clear()
     for i in range(ROUNDS):
         here.ask('websocket.storeConnection("name %d", caller) websocket.pushTextToGroup("g", "%d")', i, i)
