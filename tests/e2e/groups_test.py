@@ -174,6 +174,8 @@ def _(play):
 def _(play):
     for client in play.clients:
         client.member("g")
+    for pusher in play.by:
+        knows(pusher, 'websocket.pushTextToGroup("g", "probe")', len(play.clients))
     for client in play.clients:
         client.raw.text('for i = 1, 500 do websocket.pushTextToGroup("g", "%d " .. i) end '
                         'websocket.pushTextToGroup("g", "over")' % id(client))
