@@ -192,7 +192,7 @@ static void watch(struct conn *c)
 
 void conn_proceed(struct conn *c)
 {
-    if (c->opened && conn_ws_due(c))
+    if (c->opened)
         conn_ws_dispatch(c);
     if (c->state != CONN_GONE)
         conn_flush(c);

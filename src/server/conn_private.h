@@ -39,16 +39,6 @@ void conn_http_refuse(struct conn *c, int status, const char *text);
  */
 void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len);
 void conn_ws_dispatch(struct conn *c);
-/*
- * False when that would find nothing to tell: most connections that are flushed have got a
- * broadcast, and that is all.
- */
-static inline bool conn_ws_due(const struct conn *c)
-{
-    return c->open_due || c->idle_due || c->over || c->stalled || c->crowded || c->queue ||
-           c->ws.fed_len || c->ws.input || c->ws.error ||
-           c->ws.out.len > c->route->config.max_buffered;
-}
 void conn_ws_over(struct conn *c);
 void conn_ws_free_queue(struct conn *c);
 /* True while reading more makes sense. */

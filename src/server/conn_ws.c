@@ -233,10 +233,23 @@ static bool crowded(const struct conn *c)
     return !c->over && !c->ws.close_sent && c->ws.out.len > c->route->config.max_buffered;
 }
 
+/*
+ * False when there is nothing that could be told: most connections that are flushed have got a
+ * broadcast, and that is all. Every condition of tell_next, absorb and crowded stands here.
+ */
+static bool due(const struct conn *c)
+{
+    return c->open_due || c->idle_due || c->over || c->stalled || c->crowded || c->queue ||
+           c->ws.fed_len || c->ws.input || c->ws.error ||
+           c->ws.out.len > c->route->config.max_buffered;
+}
+
 void conn_ws_dispatch(struct conn *c)
 {
     if (c->telling)
         return; /* inside a handler: the call below us goes on when it has returned */
+    if (!due(c))
+        return;
     /* What is told now may have come some time ago. */
     bool late = c->crowded || !c->in_batch;
     c->crowded = crowded(c);
