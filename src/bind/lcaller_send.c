@@ -57,28 +57,8 @@ static int invalid_text(lua_State *L)
     return 2;
 }
 
-static int caller_write_text(lua_State *L)
-{
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *text = luaL_checklstring(L, 2, &len);
-    if (!c)
-        return lcaller_gone(L);
-    if (!utf8_valid((const uint8_t *)text, len))
-        return invalid_text(L);
-    return result(L, c, conn_send(c, WS_TEXT, text, len));
-}
-
-static int caller_write_binary(lua_State *L)
-{
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *bytes = luaL_checklstring(L, 2, &len);
-    return c ? result(L, c, conn_send(c, WS_BINARY, bytes, len)) : lcaller_gone(L);
-}
-
 /* What a push to one client came to: the Caller, or nil and an error. */
-static int pushed(lua_State *L, const struct conn *c, int err)
+static int pushed(lua_State *L, struct conn *c, int err)
 {
     if (err == ERR_POLICY) {
         lua_pushnil(L);
@@ -93,8 +73,16 @@ static int pushed(lua_State *L, const struct conn *c, int err)
     return 1;
 }
 
+/* How a message goes to one client, and what the call returns then. */
+struct way {
+    int (*send)(struct conn *c, enum ws_type type, const void *bytes, size_t len);
+    int (*outcome)(lua_State *L, struct conn *c, int err);
+};
+static const struct way writing = {conn_send, result};
 /* A push never waits: a peer that does not read is dealt with as the route says. */
-static int caller_push_text(lua_State *L)
+static const struct way pushing = {conn_push, pushed};
+
+static int send_text(lua_State *L, const struct way *way)
 {
     struct conn *c = check_conn(L);
     size_t len;
@@ -103,15 +91,37 @@ static int caller_push_text(lua_State *L)
         return lcaller_gone(L);
     if (!utf8_valid((const uint8_t *)text, len))
         return invalid_text(L);
-    return pushed(L, c, conn_push(c, WS_TEXT, text, len));
+    return way->outcome(L, c, way->send(c, WS_TEXT, text, len));
 }
 
-static int caller_push_binary(lua_State *L)
+static int send_binary(lua_State *L, const struct way *way)
 {
     struct conn *c = check_conn(L);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    return c ? pushed(L, c, conn_push(c, WS_BINARY, bytes, len)) : lcaller_gone(L);
+    if (!c)
+        return lcaller_gone(L);
+    return way->outcome(L, c, way->send(c, WS_BINARY, bytes, len));
+}
+
+static int caller_write_text(lua_State *L)
+{
+    return send_text(L, &writing);
+}
+
+static int caller_write_binary(lua_State *L)
+{
+    return send_binary(L, &writing);
+}
+
+static int caller_push_text(lua_State *L)
+{
+    return send_text(L, &pushing);
+}
+
+static int caller_push_binary(lua_State *L)
+{
+    return send_binary(L, &pushing);
 }
 
 /* Closes with what hooks.convert made of a close frame: reason, "close", status are at the top. */
@@ -170,6 +180,15 @@ static bool sendable(const struct message *m)
     return m->type == WS_BINARY || utf8_valid((const uint8_t *)m->bytes, m->len);
 }
 
+/* The message at 3, of the kind at 4. */
+static int send_converted(lua_State *L, struct conn *c, const struct way *way)
+{
+    struct message m = message_at(L);
+    if (!sendable(&m))
+        return invalid_text(L);
+    return way->outcome(L, c, way->send(c, m.type, m.bytes, m.len));
+}
+
 static int caller_write(lua_State *L)
 {
     struct conn *c = check_conn(L);
@@ -192,8 +211,7 @@ static int caller_write(lua_State *L)
         return close_by_value(L, c);
     if (strcmp(kind, "stream") == 0)
         return refuse_stream(L);
-    struct message m = message_at(L);
-    return sendable(&m) ? result(L, c, conn_send(c, m.type, m.bytes, m.len)) : invalid_text(L);
+    return send_converted(L, c, &writing);
 }
 
 /* A value that a push carries: no close frame, no stream, and never nothing (hooks.payload). */
@@ -210,8 +228,7 @@ static int caller_push(lua_State *L)
         lua_settop(L, 4);
         return 2;
     }
-    struct message m = message_at(L);
-    return sendable(&m) ? pushed(L, c, conn_push(c, m.type, m.bytes, m.len)) : invalid_text(L);
+    return send_converted(L, c, &pushing);
 }
 
 /* --- To all clients of the service ------------------------------------------------------------ */
