@@ -525,8 +525,8 @@ def _():
                 need("no connection is stored" in client.numbers(
                     'websocket.pushTextToConnection("n%d", "x")' % victim.pid), "its name is there")
                 same(client.size("g"), str(len(left)))
-            wait_until(lambda: len(play.server.workers()) == 4, SECONDS * 4, "four workers again")
-            newcomer = set(play.server.workers()) - {client.pid for client in play.by}
+            others = {victim.pid} | {client.pid for client in play.by}
+            newcomer = wait_until(lambda: set(play.server.workers()) - others, SECONDS * 4, "a worker in its place")
             fresh = [play.on(pid).member("g") for pid in newcomer for _ in range(3)]
             play.clients = left + fresh
             play.by.append(fresh[0])
