@@ -39,7 +39,7 @@ void http_head_unref(struct http_head *h);
 struct http_str http_method(const struct http_head *h);
 /* Request target as it came, undecoded ("/chat/blue?x=1"). */
 struct http_str http_target(const struct http_head *h);
-/* Response status (100 to 599), or 0 for requests; and version as major * 10 + minor (10, 11). */
+/* Response status (100 to 599), or 0 for requests; and version: 10, or 11 for 1.1 and later. */
 int http_status(const struct http_head *h);
 int http_version(const struct http_head *h);
 
@@ -88,7 +88,7 @@ void http_parser_free(struct http_parser *p);
  *      -500  memory is short
  *      -501  a method that nobody knows (which known ones fit is for the caller to judge: 405), or
  *            a transfer coding other than chunked
- *      -505  a version other than 1.0 and 1.1
+ *      -505  a major version other than 1 (later minor ones are read as 1.1, RFC 9110 §2.5)
  *
  * The outcome does not depend on how the input was cut, the work is linear in the bytes fed, and
  * no more memory is held than twice what the limits allow. Up to four empty lines before a

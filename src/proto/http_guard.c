@@ -129,7 +129,7 @@ static size_t on_target(struct http_guard *g, const uint8_t *b, size_t len)
 
 /*
  * The verdict on one byte of "HTTP/1.1": 0, or the status to refuse with. Versions we don't speak
- * are 505.
+ * are 505; a later minor version is read as the latest that we know (RFC 9110 §2.5).
  */
 static int judge_version(struct http_guard *g, uint8_t byte)
 {
@@ -142,8 +142,8 @@ static int judge_version(struct http_guard *g, uint8_t byte)
     if (g->count == 5)
         g->major = byte - '0';
     else
-        g->minor = byte - '0';
-    return g->major == 1 && g->minor <= 1 ? 0 : 505;
+        g->minor = byte > '0';
+    return g->major == 1 ? 0 : 505;
 }
 
 static size_t on_version(struct http_guard *g, const uint8_t *b, size_t len)
@@ -164,6 +164,8 @@ static size_t on_version(struct http_guard *g, const uint8_t *b, size_t len)
         return refuse(g, status,
                       status == 505 ? "Only HTTP/1.1 is spoken here"
                                     : "The HTTP version is malformed");
+    if (g->count == 7 && b[0] > '1')
+        g->later = b;
     g->count++;
     return 1;
 }

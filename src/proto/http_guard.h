@@ -32,7 +32,8 @@ struct http_guard {
     uint32_t header_left; /* bytes that header lines may still have */
     uint32_t lines;       /* header lines begun */
     uint8_t state;
-    uint8_t major, minor; /* version, once it has been read */
+    uint8_t major, minor; /* version, once it has been read; a later minor one is 1 */
+    const uint8_t *later; /* in the bytes fed last: the digit of a minor version above 1, or NULL */
     bool response;
     bool begun; /* something else than an empty line has come */
 };

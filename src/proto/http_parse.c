@@ -134,7 +134,7 @@ static int begin_text(struct http_parser *p, size_t room)
  */
 static int parse(struct http_parser *p, const uint8_t *bytes, size_t len)
 {
-    if (p->unknown_method)
+    if (p->unknown_method || len == 0)
         return 0;
     if (begin_text(p, len) < 0)
         return fail(p, 500, "There is not enough memory");
@@ -152,6 +152,20 @@ static int parse(struct http_parser *p, const uint8_t *bytes, size_t len)
     case HPE_INVALID_TRANSFER_ENCODING: return fail(p, 400, "Transfer-Encoding is malformed");
     default: return fail(p, 400, "The message head is malformed");
     }
+}
+
+/* llhttp need not know minor versions above 1: it gets a 1 in the place of that digit. */
+static int parse_as_known(struct http_parser *p, const uint8_t *bytes, size_t len)
+{
+    const uint8_t *digit = p->guard.later;
+    if (!digit)
+        return parse(p, bytes, len);
+    p->guard.later = NULL;
+    size_t before = (size_t)(digit - bytes);
+    int err = parse(p, bytes, before);
+    if (err == 0)
+        err = parse(p, (const uint8_t *)"1", 1);
+    return err ? err : parse(p, digit + 1, len - before - 1);
 }
 
 /*
@@ -232,7 +246,7 @@ int http_feed(struct http_parser *p, const uint8_t *bytes, size_t len, size_t *u
         return p->status;
     size_t good = http_guard_feed(&p->guard, bytes, len);
     *used = good;
-    if (parse(p, bytes, good) < 0)
+    if (parse_as_known(p, bytes, good) < 0)
         return p->status;
     if (p->unknown_method && http_guard_past_line(&p->guard))
         return fail(p, 501, "The request method is not known");

@@ -145,6 +145,9 @@ for name, headers, status in (
                  "Sec-WebSocket-Version": None}, 426)):
     add("handshake.refused.%s" % name, "answered with %s" % (status,), upgrade, status,
         headers=headers)
+for version in ("HTTP/1.2", "HTTP/1.9"):
+    add("handshake.version.%s" % version[5:], "a later minor version is read as 1.1 (RFC 9110 §2.5)",
+        upgrade, 101, version=version)
 add("handshake.refused.http10", "HTTP/1.0", upgrade, 400, version="HTTP/1.0")
 add("handshake.refused.http09", "HTTP/0.9", upgrade, (400, 505), version="HTTP/0.9")
 add("handshake.refused.http20", "HTTP/2.0 in HTTP/1.1 syntax", upgrade, (400, 505),

@@ -109,7 +109,7 @@ static bool reads_request_line(struct reference *r, const char *s, size_t len, c
     for (size_t i = 0; i < r->target.len; i++)
         if (r->target.s[i] < '!' || r->target.s[i] > '~')
             return false;
-    return known && r->target.len > 0 && (*minor == '0' || *minor == '1');
+    return known && r->target.len > 0 && all_in(minor, 1, DIGITS);
 }
 
 static bool reads_status_line(struct reference *r, const char *s, size_t len, char *minor)
@@ -119,8 +119,8 @@ static bool reads_status_line(struct reference *r, const char *s, size_t len, ch
     *minor = s[7];
     if (len > 12) /* the reason and its CR count as header */
         r->header += len - 13 + 1;
-    return (*minor == '0' || *minor == '1') && s[9] >= '1' && s[9] <= '5' &&
-           all_in(s + 10, 2, DIGITS) && (len == 12 || s[12] == ' ') && is_value(s + 12, len - 12);
+    return all_in(minor, 1, DIGITS) && s[9] >= '1' && s[9] <= '5' && all_in(s + 10, 2, DIGITS) &&
+           (len == 12 || s[12] == ' ') && is_value(s + 12, len - 12);
 }
 
 /*
@@ -152,7 +152,7 @@ static bool reference_accepts(enum http_kind kind, const struct http_limits *l, 
     }
     return r.target.len <= l->max_uri && r.lines <= l->max_lines && r.header <= l->max_header &&
            r.lengths + r.codings <= 1 && !r.bad_length && !r.bad_coding &&
-           (r.codings == 0 || minor == '1');
+           (r.codings == 0 || minor != '0');
 }
 
 /* What was accepted the reference accepts; of what was refused it judges only what it knows. */

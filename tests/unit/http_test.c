@@ -114,6 +114,8 @@ static void requests(void)
             "[Sec-WebSocket-Key=dGhlIHNhbXBsZSBub25jZQ==] [Sec-WebSocket-Version=13]");
     accepts(HTTP_REQUEST, "GET / HTTP/1.1\r\n\r\n", "GET / 11 0");
     accepts(HTTP_REQUEST, "GET / HTTP/1.0\r\n\r\n", "GET / 10 0");
+    accepts(HTTP_REQUEST, "GET / HTTP/1.2\r\n\r\n", "GET / 11 0");
+    accepts(HTTP_REQUEST, "GET / HTTP/1.9\r\nA:b\r\n\r\n", "GET / 11 0 [A=b]");
     accepts(HTTP_REQUEST, "\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nA:b\r\n\r\n", "GET / 11 0 [A=b]");
     accepts(HTTP_REQUEST, "POST /a?b=c HTTP/1.1\r\ncontent-length: 0042\r\n\r\n",
             "POST /a?b=c 11 0 [content-length=0042]");
@@ -150,6 +152,7 @@ static void responses(void)
     accepts(HTTP_RESPONSE, "HTTP/1.1 404 \xff \t(x)\r\n\r\n", "  11 404");
     accepts(HTTP_RESPONSE, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
             "  11 200 [Content-Length=5]");
+    accepts(HTTP_RESPONSE, "HTTP/1.2 200 OK\r\n\r\n", "  11 200");
     refuses(HTTP_RESPONSE, "HTTP/1.1 099 x\r\n\r\n", 400);
     refuses(HTTP_RESPONSE, "HTTP/1.1 600 x\r\n\r\n", 400);
     refuses(HTTP_RESPONSE, "HTTP/1.1 20 x\r\n\r\n", 400);
@@ -184,6 +187,8 @@ static void bad_request_lines(void)
         {"GET /\tHTTP/1.1\r\n", 400},
         {"GET / http/1.1\r\n", 400},
         {"GET / HTTP/1.10\r\n", 400},
+        {"GET / HTTP/1.20\r\n", 400},
+        {"GET / HTTP/1.2 \r\n", 400},
         {"GET / HTTP/1\r\n", 400},
         {"GET / HTTP/11\r\n", 400},
         {"GET / HTTP/1,1\r\n", 400},
@@ -209,7 +214,6 @@ static void bad_request_lines(void)
         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
         {"GET / HTTP/2.0\r\n", 505},
         {"GET / HTTP/0.9\r\n", 505},
-        {"GET / HTTP/1.2\r\n", 505},
         {"GET / HTTP/3.0\r\n", 505},
         {"BREW / HTTP/2.0\r\n", 505},
         {"BREW / HTTP/1.1\r\n", 501},
