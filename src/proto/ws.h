@@ -24,8 +24,9 @@
  * asks for (ws->close_sent), returns the error from ws_next, and ignores all further input.
  *
  * Closing. Whoever sends the second close frame ends the session: after a close event the answer
- * has been queued already (the peer's own code is echoed, §5.5.1). After ws_close the session goes
- * on reading until the peer's close frame; data and pings that come meanwhile are dropped.
+ * has been queued already (the peer's own code and reason are echoed, §5.5.1). After ws_close the
+ * session goes on reading until the peer's close frame; data and pings that come meanwhile are
+ * dropped.
  */
 #ifndef NEAP_PROTO_WS_H
 #define NEAP_PROTO_WS_H

@@ -77,7 +77,7 @@ static int answer_ping(struct ws *ws, const uint8_t *payload, size_t len)
     return err < 0 ? refuse(ws, err, "out of memory") : STEP_ON;
 }
 
-/* §5.5.1: empty, or a code and a reason in UTF-8. The code is echoed unless we closed first. */
+/* §5.5.1: empty, or a code and a reason in UTF-8. Both are echoed unless we closed first. */
 static int got_close(struct ws *ws, uint8_t *payload, size_t len, struct ws_event *ev)
 {
     unsigned code = WS_NO_STATUS;
@@ -96,7 +96,7 @@ static int got_close(struct ws *ws, uint8_t *payload, size_t len, struct ws_even
     ws->fed_len = 0; /* nothing may follow */
     if (!ws->close_sent) {
         /* An answer that finds no memory is left out: the stream ends now in any case. */
-        (void)ws_close(ws, len || code != WS_NO_STATUS ? (uint16_t)code : 0, NULL, 0);
+        (void)ws_close(ws, code != WS_NO_STATUS ? (uint16_t)code : 0, (const char *)payload, len);
         ws->close_sent = true;
     }
     give(ev, WS_CLOSE, payload, len);

@@ -2,8 +2,8 @@
 """Closing (RFC 6455 §5.5.1, §7).
 
 Codes that a peer may send are those that RFC 6455 §7.4 and the registry of IANA assign, and
-3000 to 4999; they are echoed. 1004, 1005, 1006, 1015 and everything else is 1002. After a
-close frame nothing counts any more, and the TCP connection ends within five seconds.
+3000 to 4999; they are echoed, with their reason. 1004, 1005, 1006, 1015 and everything else is
+1002. After a close frame nothing counts any more, and the TCP connection ends within five seconds.
 """
 import itertools
 
@@ -18,13 +18,13 @@ INVALID = (0, 1, 125, 999, 1004, 1005, 1006, 1015, 1016, 1017, 1099, 1100, 1999,
 numbers = itertools.count(1)
 
 
-def closes(code, *parts, path="/big", before=()):
-    """The server echoes the close with this code, sends nothing more, and ends."""
+def closes(code, *parts, path="/big", before=(), reason=None):
+    """The server echoes the close with this code (and reason), sends nothing more, and ends."""
     with ws(path) as c:
         send_parts(c, list(parts))
         for op, payload in before:
             c.expect(op, payload)
-        c.expect_close(code)
+        c.expect_close(code, reason)
 
 
 def ask(ident):
@@ -68,23 +68,23 @@ add("close.empty.bytewise", "each byte read apart", closes, None, *chop(frame(CL
 add("close.one-byte", "§5.5.1: one byte is no code", refused, 1002, frame(CLOSE, b"\x03"))
 add("close.one-byte.zero", "one zero byte", refused, 1002, frame(CLOSE, b"\0"))
 for code in VALID:
-    add("close.valid.%d" % code, "the code is echoed", closes, code, close_frame(code))
+    add("close.valid.%d" % code, "the code is echoed", closes, code, close_frame(code), reason="")
     add("close.valid.%d.reason" % code, "the same with a reason", closes, code,
-        close_frame(code, "because"))
+        close_frame(code, "because"), reason="because")
 for code in INVALID:
     add("close.invalid.%d" % code, "§7.4: not for the wire", refused, 1002, close_frame(code))
     add("close.invalid.%d.reason" % code, "the same with a reason", refused, 1002,
         close_frame(code, "because"))
 for size in (1, 2, 61, 62, 122, 123):
     add("close.reason.%d" % size, "a reason of this many bytes", closes, 1000,
-        close_frame(1000, b"x" * size))
+        close_frame(1000, b"x" * size), reason="x" * size)
 for size in (124, 125, 126):
     add("close.reason.%d" % size, "a longer one makes the frame too long (§5.5)", refused, 1002,
         close_frame(1000, b"x" * size))
 for name, reason in {"two": "é" * 61, "three": "€" * 41, "four": "💩" * 30, "nul": "a\0b",
                      "mixed": "aé€💩"}.items():
     add("close.reason.utf8.%s" % name, "a reason that is not ASCII", closes, 1000,
-        close_frame(1000, reason))
+        close_frame(1000, reason), reason=reason)
 for name, reason in {
         "lone": b"\x80", "overlong": b"\xc0\x80", "surrogate": b"\xed\xa0\x80", "ff": b"\xff",
         "beyond": b"\xf4\x90\x80\x80", "truncated": b"ok\xf0\x9f\x92", "late": b"x" * 122 + b"\xff",
@@ -95,7 +95,8 @@ for name, reason in {
         close_frame(4000, reason))
 DATA = close_frame(1000, "bye")
 for at in range(1, len(DATA)):
-    add("close.split.at-%d" % at, "the frame in two pieces", closes, 1000, *cut(DATA, at))
+    add("close.split.at-%d" % at, "the frame in two pieces", closes, 1000, *cut(DATA, at),
+        reason="bye")
 
 # -- what comes before and after
 

@@ -258,6 +258,19 @@ static void closing_first(void)
     stop();
 }
 
+/* The answer to a close frame has what that had, code and reason (§5.5.1). */
+static void closing_answered(void)
+{
+    static const uint8_t want[] = "\x88\x06\x0f\xa0"
+                                  "bye!";
+    uint8_t out[64];
+    start(WS_SERVER, &limits);
+    CHECK_TEXT(feed("8886m 0FA0 62796521"), "C4000\"bye!\" E-7 > C4000");
+    CHECK_INT(wsrun_output(&ws, out, sizeof out), sizeof want - 1);
+    CHECK(memcmp(out, want, sizeof want - 1) == 0);
+    stop();
+}
+
 static void closing_inside_a_frame(void)
 {
     start(WS_SERVER, &limits);
@@ -442,6 +455,7 @@ int main(void)
     test("nothing follows a close", nothing_follows_a_close);
     test("close codes and reasons", close_codes_and_reasons);
     test("closing first", closing_first);
+    test("closing answered", closing_answered);
     test("closing inside a frame", closing_inside_a_frame);
     test("closing first, then a broken peer", closing_first_then_broken);
     test("closing between events", closing_between_events);

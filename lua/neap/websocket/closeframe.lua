@@ -99,8 +99,8 @@ return {
   CloseFrame = CloseFrame,
   isCloseFrame = isCloseFrame,
   predefined = {
-    NORMAL_CLOSURE = new(1000, "normal closure"),
-    GOING_AWAY = new(1001, "going away"),
+    NORMAL_CLOSURE = new(1000, ""),
+    GOING_AWAY = new(1001, ""),
     PROTOCOL_ERROR = new(1002, "protocol error"),
     UNSUPPORTED_DATA = new(1003, "unsupported data"),
     INVALID_PAYLOAD = new(1007, "invalid payload"),
