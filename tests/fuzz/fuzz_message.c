@@ -181,7 +181,7 @@ static int ref_close(const uint8_t *payload, size_t len)
     record_item(&ref.events, WS_CLOSE, code,
                 &(struct iovec){(uint8_t *)(uintptr_t)payload + 2, reason});
     record_error(&ref.events, ERR_CLOSED);
-    ref_frame(8, payload, len >= 2 ? 2 : 0);
+    ref_frame(8, payload, len);
     return -1;
 }
 
