@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: MIT
-/*
- * One element of the list is read into a struct, strictly, by a cursor over its bytes; then the two
- * roles decide. Grammar: RFC 6455 §9.1.
- *
- *      token *( OWS ";" OWS token [ OWS "=" OWS ( token | quoted token ) ] )
- */
+/* One element of the list is read into a struct, strictly; then the two roles decide. */
 #include "proto/deflate_offer.h"
 
+#include "proto/extension.h"
 #include "proto/http_chars.h"
 
 #include <stdio.h>
@@ -24,65 +20,20 @@ struct offer {
 
 enum outcome { OTHER_EXTENSION, ILLEGAL, GOOD };
 
-/* The cursor: what is left of the element. */
-
-static void skip_blanks(struct http_str *rest)
-{
-    while (rest->len && (*rest->s == ' ' || *rest->s == '\t')) {
-        rest->s++;
-        rest->len--;
-    }
-}
-
-static bool take_char(struct http_str *rest, char c)
-{
-    skip_blanks(rest);
-    if (!rest->len || *rest->s != c)
-        return false;
-    rest->s++;
-    rest->len--;
-    return true;
-}
-
-/* A token, or with no characters when there is none. */
-static struct http_str take_token(struct http_str *rest)
-{
-    skip_blanks(rest);
-    struct http_str token = {rest->s, 0};
-    while (token.len < rest->len && http_is((uint8_t)token.s[token.len], HTTP_TOKEN))
-        token.len++;
-    rest->s += token.len;
-    rest->len -= token.len;
-    return token;
-}
-
 /*
- * A value, quoted or not, into `text`; its length, 0 when it is no token or longer than any that
- * means something here.
+ * The value, out of its quotes, into `text`; its length, 0 when it is no token or longer than any
+ * that means something here.
  */
-static size_t take_value(struct http_str *rest, char text[4])
+static size_t value_text(const struct extension_param *p, char text[4])
 {
     size_t len = 0;
-    if (!take_char(rest, '"')) {
-        struct http_str token = take_token(rest);
-        if (token.len < 4)
-            memcpy(text, token.s, len = token.len);
-        return len;
-    }
-    while (rest->len && *rest->s != '"' && len < 3) {
-        if (*rest->s == '\\' && rest->len > 1) { /* quoted-pair, RFC 9110 §5.6.4 */
-            rest->s++;
-            rest->len--;
-        }
-        if (!http_is((uint8_t)*rest->s, HTTP_TOKEN))
+    for (size_t i = 0; i < p->value.len; i++) {
+        if (p->quoted && p->value.s[i] == '\\')
+            i++; /* quoted-pair, RFC 9110 §5.6.4 */
+        if (len == 3 || !http_is((uint8_t)p->value.s[i], HTTP_TOKEN))
             return 0;
-        text[len++] = *rest->s++;
-        rest->len--;
+        text[len++] = p->value.s[i];
     }
-    if (!rest->len || *rest->s != '"')
-        return 0;
-    rest->s++;
-    rest->len--;
     return len;
 }
 
@@ -109,42 +60,49 @@ static bool set_flag(bool *flag, bool has_value)
     return good;
 }
 
-/* Reads one parameter behind its semicolon. */
-static bool read_parameter(struct http_str *rest, struct offer *o)
+static bool set_server_bits(struct offer *o, uint8_t bits)
 {
-    char text[4];
-    struct http_str key = take_token(rest);
-    bool has_value = take_char(rest, '=');
-    size_t len = has_value ? take_value(rest, text) : 0;
-    if (has_value && len == 0)
-        return false;
-    if (is(key, "server_no_context_takeover"))
-        return set_flag(&o->server_no_takeover, has_value);
-    if (is(key, "client_no_context_takeover"))
-        return set_flag(&o->client_no_takeover, has_value);
-    uint8_t bits = window_bits(text, len);
-    if (is(key, "server_max_window_bits")) {
-        bool good = o->server_bits == 0 && bits;
-        o->server_bits = bits;
-        return good;
-    }
-    if (!is(key, "client_max_window_bits") || o->client_bits_allowed || (has_value && !bits))
+    bool good = o->server_bits == 0 && bits;
+    o->server_bits = bits;
+    return good;
+}
+
+/* §7.1.2.2: once only, with a good value or without any. */
+static bool set_client_bits(struct offer *o, bool has_value, uint8_t bits)
+{
+    if (o->client_bits_allowed || (has_value && !bits))
         return false;
     o->client_bits_allowed = true;
     o->client_bits = bits;
     return true;
 }
 
+/* What one parameter says; false when it is illegal, or unknown. */
+static bool read_parameter(const struct extension_param *p, struct offer *o)
+{
+    char text[4];
+    uint8_t bits = window_bits(text, value_text(p, text));
+    if (is(p->name, "server_no_context_takeover"))
+        return set_flag(&o->server_no_takeover, p->has_value);
+    if (is(p->name, "client_no_context_takeover"))
+        return set_flag(&o->client_no_takeover, p->has_value);
+    if (is(p->name, "server_max_window_bits"))
+        return set_server_bits(o, bits);
+    return is(p->name, "client_max_window_bits") && set_client_bits(o, p->has_value, bits);
+}
+
 static enum outcome read_element(struct http_str element, struct offer *o)
 {
+    struct http_str extension;
+    struct extension_param param;
+    int r;
     *o = (struct offer){0};
-    if (!is(take_token(&element), name))
+    if (!extension_name(&element, &extension) || !is(extension, name))
         return OTHER_EXTENSION;
-    while (take_char(&element, ';'))
-        if (!read_parameter(&element, o))
+    while ((r = extension_param(&element, &param)) > 0)
+        if (!read_parameter(&param, o))
             return ILLEGAL;
-    skip_blanks(&element);
-    return element.len ? ILLEGAL : GOOD;
+    return r < 0 ? ILLEGAL : GOOD;
 }
 
 /* Server. */

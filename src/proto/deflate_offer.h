@@ -6,8 +6,9 @@
  *      client  offers, best first:  permessage-deflate; client_max_window_bits, permessage-deflate
  *      server  takes one, or none:  permessage-deflate; server_no_context_takeover
  *
- * An offer that is malformed, or has a parameter that is unknown, illegal or there twice, is
- * passed over for the next one (§7.1); a client that gets such an answer fails the connection.
+ * An offer that has a parameter that is unknown, illegal or there twice is passed over for the next
+ * one (§7.1); a client that gets such an answer fails the connection. A list that is not even
+ * grammatical is refused before, by handshake_check.
  */
 #ifndef NEAP_PROTO_DEFLATE_OFFER_H
 #define NEAP_PROTO_DEFLATE_OFFER_H

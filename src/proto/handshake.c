@@ -2,8 +2,8 @@
 /*
  * The opening handshake, server's side first. Requests are judged in the fixed order that
  * handshake.h names, and each rule is one line of the table `rules`. Extensions are negotiated
- * elsewhere; here their answer is only passed on (server), or refused when nothing was offered
- * (client).
+ * elsewhere; here their grammar is judged, their answer passed on (server), or refused when nothing
+ * was offered (client).
  *
  *      client                                              server
  *      GET /chat HTTP/1.1, Upgrade, Connection,     ──▶    handshake_check
@@ -13,6 +13,7 @@
 #include "proto/handshake.h"
 
 #include "base/err.h"
+#include "proto/extension.h"
 #include "proto/http_chars.h"
 #include "proto/http_out.h"
 
@@ -134,6 +135,26 @@ static bool breaks_origin(const struct http_head *h)
     return http_field(h, "Origin", 1, &second);
 }
 
+/* §4.3: one token at least; empty elements are passed over, as in every list. */
+static bool breaks_protocol(const struct http_head *h)
+{
+    static const char field[] = "Sec-WebSocket-Protocol";
+    struct http_cursor cursor = {0};
+    struct http_str v;
+    bool any = !http_field(h, field, 0, &v);
+    while (http_next_element(h, field, &cursor, &v)) {
+        if (!http_is_token(v.s, v.len))
+            return true;
+        any = true;
+    }
+    return !any;
+}
+
+static bool breaks_extensions(const struct http_head *h)
+{
+    return !extension_list_valid(h);
+}
+
 /* RFC 6455 §4.2.1, in the order in which handshake.h promises the answers. */
 static const struct rule {
     bool (*broken)(const struct http_head *h);
@@ -153,6 +174,8 @@ static const struct rule {
     {breaks_key,
      {400, "Exactly one Sec-WebSocket-Key header is needed, with 16 bytes in base64", NULL, NULL}},
     {breaks_origin, {400, "There is more than one Origin header", NULL, NULL}},
+    {breaks_protocol, {400, "Sec-WebSocket-Protocol must be a list of names", NULL, NULL}},
+    {breaks_extensions, {400, "Sec-WebSocket-Extensions is malformed", NULL, NULL}},
 };
 
 bool handshake_check(const struct http_head *h, struct handshake_refusal *r)

@@ -223,7 +223,7 @@ for setting in ("plain", "kept", "widest"):
             % one, combination, setting, *one)
 
 DECLINED = {
-    "bits.99": PMD + C_BITS + "=99", "bits.07": PMD + C_BITS + "=07", "bits.empty": PMD + C_BITS + "=",
+    "bits.99": PMD + C_BITS + "=99", "bits.07": PMD + C_BITS + "=07",
     "bits.7": PMD + C_BITS + "=7", "bits.16": PMD + C_BITS + "=16", "bits.word": PMD + C_BITS + "=x",
     "bits.quoted-empty": PMD + C_BITS + '=""', "bits.twice": PMD + C_BITS + C_BITS,
     "bits.sign": PMD + C_BITS + "=+9", "server-bits.none": PMD + S_BITS,
@@ -232,14 +232,29 @@ DECLINED = {
     "server-bits.huge": PMD + S_BITS + "=" + "9" * 60, "server-no.value": PMD + S_NO + "=1",
     "server-no.twice": PMD + S_NO + S_NO, "client-no.value": PMD + C_NO + "=true",
     "client-no.twice": PMD + C_NO + C_NO, "unknown": PMD + "; x", "unknown.value": PMD + "; x=y",
-    "unknown.quoted": PMD + '; x="a, b; c"', "case": PMD + S_NO.upper(), "semicolon": PMD + ";",
-    "other": "x-webkit-deflate-frame", "name.longer": PMD + "s", "nothing": ",",
-    "unclosed": PMD + C_BITS + '="10', "junk": PMD + " junk",
+    "unknown.quoted": PMD + '; x="a, b; c"', "case": PMD + S_NO.upper(),
+    "other": "x-webkit-deflate-frame", "name.longer": PMD + "s",
 }
 for name, offer in DECLINED.items():
     add("declined." + name, offer, agreed, "plain", [offer], None)
     add("fallback." + name, "the next offer is taken", agreed, "plain", [offer, PMD + S_BITS + "=10"],
         PMD + S_NO + C_NO + S_BITS + "=10")
+
+
+def refused(offers):
+    with Raw(server().port) as c:
+        response = c.handshake("/echo", [("Sec-WebSocket-Extensions", o) for o in offers])
+        if response.status != 400:
+            raise Failed("not refused: %r" % response)
+
+
+MALFORMED = {
+    "bits.empty": PMD + C_BITS + "=", "semicolon": PMD + ";", "nothing": ",", "junk": PMD + " junk",
+    "unclosed": PMD + C_BITS + '="10', "nameless": PMD + "; =10",
+}
+for name, offer in MALFORMED.items():
+    add("malformed." + name, offer + " (RFC 6455 §9.1)", refused, [offer])
+    add("malformed.behind." + name, "a good offer does not help", refused, [PMD, offer])
 add("offer.off", "compression is off", agreed, "off", [PMD], None)
 add("offer.none", "none was offered", agreed, "plain", [], None)
 add("offer.first", "the first good one", agreed, "kept",

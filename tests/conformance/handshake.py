@@ -79,9 +79,28 @@ for i, value in enumerate(("upgrade", "UPGRADE", "keep-alive, Upgrade", "Upgrade
 for host in ("localhost", "localhost:9090", "127.0.0.1", "[::1]:80", "example.com", "EXAMPLE.com"):
     add("handshake.host.%s" % host, "any host", upgrade, 101, host=host)
 for i, value in enumerate(("x-unknown", "x-unknown; a=b; c", "x-one, x-two; q=\"a,b\"",
-                           ["x-one", "x-two"])):
-    add("handshake.extension.%d" % i, "unknown extensions are declined", upgrade, 101,
+                           ["x-one", "x-two"], ", x-one ,,", ["x-one", ""], "x-one ;\ta = \"b\\\"\"",
+                           "permessage-deflate; frob", "permessage-deflate; frob=1",
+                           "permessage-deflate; client_max_window_bits=99",
+                           "permessage-deflate; client_max_window_bits=\"\"",
+                           "permessage-deflate; server_max_window_bits",
+                           "permessage-deflate; server_no_context_takeover=1")):
+    add("handshake.extension.%d" % i, "what is unknown or invalid is declined", upgrade, 101,
         headers={"Sec-WebSocket-Extensions": value}, check=has("Sec-WebSocket-Extensions", None))
+for i, value in enumerate((";", ";;=,\"", "=", "", ",", "x=1", "x y", "x/y", "\"x\"", "x;", "x;;a",
+                           "x-good, x;", ["x-good", "x; a="],
+                           "permessage-deflate; =10", "permessage-deflate;",
+                           "permessage-deflate; client_max_window_bits=",
+                           "permessage-deflate; client_max_window_bits=1 0",
+                           "permessage-deflate; client_max_window_bits=\"10",
+                           "permessage-deflate; client_max_window_bits=\"10\\\"",
+                           "permessage-deflate; client_max_window_bits=\"10\"x",
+                           "permessage-deflate, permessage-deflate; a==b")):
+    add("handshake.extension.malformed.%d" % i, "what is not even grammatical is refused (§9.1)",
+        upgrade, 400, headers={"Sec-WebSocket-Extensions": value})
+for i, value in enumerate(("", ",", "a b", "a/b", "\"json\"", "json, a;b", ["json", "@"])):
+    add("handshake.subprotocol.malformed.%d" % i, "a list of tokens (§4.3)", upgrade, 400, "/sub",
+        {"Sec-WebSocket-Protocol": value})
 
 # -- versions, keys, what is missing
 

@@ -205,7 +205,7 @@ for bits in (2, 1, 6, 5, 7):
 # -- H46, H48: offers
 
 OFFERS = {
-    "99": "client_max_window_bits=99", "07": "client_max_window_bits=07", "empty": "client_max_window_bits=",
+    "99": "client_max_window_bits=99", "07": "client_max_window_bits=07", "empty": "client_max_window_bits=\"\"",
     "7": "server_max_window_bits=7", "16": "server_max_window_bits=16", "no-value": "server_max_window_bits",
     "twice": "client_max_window_bits; client_max_window_bits", "flag-value": "server_no_context_takeover=1",
     "unknown": "frob", "huge": "client_max_window_bits=" + "9" * 5000, "many": "; ".join(["frob"] * 1000)}

@@ -241,12 +241,15 @@ line("H44.preface", "HTTP/2", (400, 505), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 line("H44.version", "no version", 400, head(version="HTTX/1.1"))
 line("H71", "a TLS hello", 400, bytes.fromhex("16030100a5010000a10303") + b"\x01" * 160)
 for name, value in {"99": "client_max_window_bits=99", "07": "client_max_window_bits=07",
-                    "empty": "client_max_window_bits=", "twice": "client_max_window_bits; client_max_window_bits",
+                    "twice": "client_max_window_bits; client_max_window_bits",
                     "unknown": "frob=1", "server99": "server_max_window_bits=99"}.items():
     line("H46." + name, "an impossible offer is declined", 101,
          head(Sec_WebSocket_Extensions="permessage-deflate; " + value),
          check=lambda r: r.header("Sec-WebSocket-Extensions") is None or bad(r))
-line("H46.syntax", "an offer that is no list", (101, 400), head(Sec_WebSocket_Extensions=";;=,\""))
+for name, value in {"syntax": ";;=,\"", "empty": "permessage-deflate; client_max_window_bits=", "lone": ";",
+                    "nameless": "permessage-deflate; =10", "open": "permessage-deflate; a=\"1",
+                    "long": "x; a=\"" + "," * 4000}.items():
+    line("H46.malformed." + name, "an offer that is not even grammatical", 400, head(Sec_WebSocket_Extensions=value))
 
 
 def bad(response):

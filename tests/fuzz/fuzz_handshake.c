@@ -49,7 +49,12 @@ static const char *const request_lines[] = {
     "Content-Length: 7\r\n",
     "Transfer-Encoding: chunked\r\n",
     "Sec-WebSocket-Protocol: xml, json\r\n",
+    "Sec-WebSocket-Protocol: a b\r\n",
+    "Sec-WebSocket-Protocol: ,\r\n",
     "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    "Sec-WebSocket-Extensions: x; a=b, y;c\r\n",
+    "Sec-WebSocket-Extensions: permessage-deflate; =10\r\n",
+    "Sec-WebSocket-Extensions:\r\n",
     "X: y\r\n",
 };
 
@@ -146,6 +151,24 @@ static bool lists(const struct lines *l, const char *name, const char *wanted)
     return false;
 }
 
+/* All lines of the name, joined, are a list; or there is none. */
+static bool well_formed(const struct lines *l, const char *name, bool extensions)
+{
+    char key[64];
+    struct buf all = {0};
+    snprintf(key, sizeof key, "\r\n%s: ", name);
+    for (const char *at = l->lower; (at = strstr(at, key)); at += 2) {
+        const char *from = at + strlen(key);
+        put_text(&all, ",");
+        MUST(buf_append(&all, from, (size_t)(strstr(from, "\r\n") - from)) == 0);
+    }
+    MUST(buf_append(&all, "", 1) == 0);
+    bool none = buf_len(&all) == 1;
+    bool good = none || reference_list((const char *)buf_bytes(&all), extensions);
+    buf_free(&all);
+    return good;
+}
+
 #define ALNUM "abcdefghijklmnopqrstuvwxyz0123456789"
 
 static int reference_judges(const struct lines *l)
@@ -173,7 +196,9 @@ static int reference_judges(const struct lines *l)
     if (find(l, "sec-websocket-key", value, lower) != 1 || strlen(value) != 24 ||
         strspn(lower, ALNUM "+/") != 22 || strcmp(value + 22, "==") != 0)
         return 400;
-    return find(l, "origin", NULL, NULL) > 1 ? 400 : 0;
+    if (find(l, "origin", NULL, NULL) > 1 || !well_formed(l, "sec-websocket-protocol", false))
+        return 400;
+    return well_formed(l, "sec-websocket-extensions", true) ? 0 : 400;
 }
 
 /*

@@ -3,6 +3,7 @@
  * Negotiation of compression. The first byte chooses the settings, the rest is the value of a
  * Sec-WebSocket-Extensions header, of a request and of a response. Beyond crashes:
  *
+ *      - it is refused if and only if a slow reference of the grammar does not know it;
  *      - an answer is legal for one of the offers: a slow reference, which splits the text at
  *        commas and semicolons, finds an offer with good parameters that admits all it says, and
  *        no good one before it;
@@ -11,6 +12,7 @@
  */
 #include "head_fuzz.h"
 #include "proto/deflate_offer.h"
+#include "proto/extension.h"
 
 #include <ctype.h>
 #include <stdint.h>
@@ -124,6 +126,7 @@ static void as_server(const char *value, const struct deflate_config *ours)
     struct http_head *h = parse(HTTP_REQUEST, "GET / HTTP/1.1", value);
     if (!h)
         return;
+    MUST(extension_list_valid(h) == reference_list(value, true));
     bool agreed = deflate_accept(h, ours, &a);
     http_head_unref(h);
     if (agreed) {

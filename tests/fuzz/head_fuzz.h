@@ -97,6 +97,78 @@ static inline void put_head(struct buf *out, const struct http_head *h)
     put_text(out, "\r\n");
 }
 
+/*
+ * The slow reference of lists of tokens and of extensions (RFC 6455 §4.3, §9.1): the text becomes
+ * a string of T (token), Q (quoted string), the marks , ; = and ! for anything else; each part
+ * between commas, empty ones aside, must then be T, or an element of extensions.
+ */
+static inline char next_lexeme(const char **at)
+{
+    static const char token[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t len = strspn(*at, token);
+    if (len) {
+        *at += len;
+        return 'T';
+    }
+    char c = *(*at)++;
+    if (c != '"')
+        return strchr(",;=", c) ? c : '!';
+    while (**at && **at != '"')
+        *at += **at == '\\' && (*at)[1] ? 2 : 1;
+    return *(*at)++ ? 'Q' : '!';
+}
+
+/* Lexemes of the text up to the next comma; *at is set behind it, or to NULL at the end. */
+static inline void next_lexemes(const char **at, char *out, size_t room)
+{
+    size_t n = 0;
+    for (;;) {
+        *at += strspn(*at, " \t");
+        char lexeme = **at ? next_lexeme(at) : '\0';
+        if (lexeme == '!' || n + 1 == room) { /* lost: it is malformed whatever follows */
+            snprintf(out, room, "!");
+            *at = NULL;
+            return;
+        }
+        out[n] = lexeme == ',' ? '\0' : lexeme;
+        if (out[n++])
+            continue;
+        if (!lexeme)
+            *at = NULL;
+        return;
+    }
+}
+
+static inline bool reference_element(const char *lexemes)
+{
+    if (*lexemes++ != 'T')
+        return false;
+    while (*lexemes) {
+        if (strncmp(lexemes, ";T", 2) != 0)
+            return false;
+        lexemes += 2;
+        if (*lexemes == '=' && strchr("TQ", lexemes[1]) && lexemes[1])
+            lexemes += 2;
+    }
+    return true;
+}
+
+static inline bool reference_list(const char *text, bool extensions)
+{
+    char lexemes[8300];
+    bool any = false;
+    while (text) {
+        next_lexemes(&text, lexemes, sizeof lexemes);
+        if (!lexemes[0])
+            continue;
+        if (!(extensions ? reference_element(lexemes) : strcmp(lexemes, "T") == 0))
+            return false;
+        any = true;
+    }
+    return any;
+}
+
 static inline struct http_str as_str(const struct buf *b)
 {
     return (struct http_str){(const char *)buf_bytes(b), buf_len(b)};

@@ -111,6 +111,63 @@ static void bad_requests(void)
     JUDGES(0, .more = "Origin: null\r\n");
 }
 
+/* Grammatical and malformed lists (§4.3, §9.1); what they mean is another matter. */
+static void lists(void)
+{
+    static const char *const good[] = {
+        "Protocol: json",
+        "Protocol: ,a , b,,\tc,",
+        "Protocol: a\r\nSec-WebSocket-Protocol:",
+        "Extensions: x",
+        "Extensions: x ; a ;b = c;d=\"e\"\t,y,",
+        "Extensions: ,, x",
+        "Extensions: x; a=\"b, c; d=\", y",
+        "Extensions: x; a=\"\\\"\\\\,\xe4\"",
+        "Extensions: x; a=\"\"",
+        "Extensions: x\r\nSec-WebSocket-Extensions:",
+        "Extensions: permessage-deflate; client_max_window_bits=99; frob",
+    };
+    static const char *const bad[] = {
+        "Protocol:",
+        "Protocol: ,",
+        "Protocol: a b",
+        "Protocol: a, \"b\"",
+        "Protocol: a/b",
+        "Protocol: a\r\nSec-WebSocket-Protocol: b;c",
+        "Extensions:",
+        "Extensions: , ,",
+        "Extensions: ;",
+        "Extensions: x;",
+        "Extensions: x;;a",
+        "Extensions: x; =10",
+        "Extensions: x; a=",
+        "Extensions: x; a==b",
+        "Extensions: x; a=b c",
+        "Extensions: x; a=b=c",
+        "Extensions: x y",
+        "Extensions: x=1",
+        "Extensions: =",
+        "Extensions: \"x\"",
+        "Extensions: x/y",
+        "Extensions: x; a=\"",
+        "Extensions: x; a=\"b",
+        "Extensions: x; a=\"b\\\"",
+        "Extensions: x; a=\"b\"c",
+        "Extensions: x; a=b\"c\"",
+        "Extensions: x; a=b, y;",
+        "Extensions: x\r\nSec-WebSocket-Extensions: y; a=",
+    };
+    char lines[256];
+    for (size_t i = 0; i < sizeof good / sizeof *good + sizeof bad / sizeof *bad; i++) {
+        size_t past = i - sizeof good / sizeof *good;
+        bool is_good = i < sizeof good / sizeof *good;
+        test_context("%s", is_good ? good[i] : bad[past]);
+        snprintf(lines, sizeof lines, "Sec-WebSocket-%s\r\n", is_good ? good[i] : bad[past]);
+        JUDGES(is_good ? 0 : 400, .more = lines);
+    }
+    test_context(NULL);
+}
+
 static void bad_versions_and_keys(void)
 {
     static const char *const versions[] = {"8",  "0",   "13, 8", "8, 13", "013",
@@ -172,6 +229,10 @@ static void order_of_rules(void)
     r.version = NULL;
     judges(&r, 400);
     r.key = NULL;
+    judges(&r, 400);
+    r.more = "Sec-WebSocket-Protocol: /\r\nSec-WebSocket-Extensions: ;\r\n";
+    judges(&r, 400);
+    r.more = "Sec-WebSocket-Extensions: ;\r\n";
     judges(&r, 400);
     r.more = NULL;
     judges(&r, 0);
@@ -394,6 +455,7 @@ int main(void)
     test("bad versions and keys", bad_versions_and_keys);
     test("order of rules", order_of_rules);
     test("keys and accepts", keys_and_accepts);
+    test("lists", lists);
     test("sub-protocols", subprotocols);
     test("responses", responses);
     test("client requests", client_requests);
