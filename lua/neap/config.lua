@@ -95,6 +95,18 @@ local function line(default, expect)
   }
 end
 
+local function headerValue(default)
+  return {
+    default = default,
+    expect = "the text of the header, without control characters",
+    check = function(v)
+      if type(v) == "string" and #v <= 256 and text.isFieldValue(v) then
+        return v
+      end
+    end,
+  }
+end
+
 -- The name of a field of JSON messages.
 local function member(example)
   return {
@@ -160,7 +172,7 @@ local schemas = {
     maxConnections = count(0, 0, MAX_COUNT),
     maxConnectionsPerAddress = count(0, 0, MAX_COUNT),
     backlog = count(4096, 1, 65535),
-    server = line("", "the text of the Server header, without line ends"),
+    server = headerValue(""),
     webSocketCompressionEnabled = boolean(true),
     compression = {
       fields = {

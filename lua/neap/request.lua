@@ -195,9 +195,9 @@ function methods:setResponseHeader(name, value)
   if type(value) == "number" then
     value = tostring(value)
   end
-  if type(value) ~= "string" or not text.isLine(value) then
-    errors.raise(("request:setResponseHeader(name, value): the value of %s must be a string without CR, LF and NUL, "
-      .. "it is %s"):format(name, text.show(value)))
+  if type(value) ~= "string" or not text.isFieldValue(value) then
+    errors.raise(("request:setResponseHeader(name, value): the value of %s must be a string without control "
+      .. "characters, it is %s"):format(name, text.show(value)))
   end
   local ok, why = core.setResponseHeader(self, name, value)
   if not ok then

@@ -89,7 +89,14 @@ local function isToken(s)
   return type(s) == "string" and s:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
 end
 
---- Whether text has none of CR, LF, NUL: with them a header would end early and another begin.
+--- Whether text may stand as the value of a header: no control character but the tab (RFC 9110 §5.5).
+---@param s string
+---@return boolean
+local function isFieldValue(s)
+  return not s:find "[%z\1-\8\10-\31\127]"
+end
+
+--- Whether text has none of CR, LF, NUL, which would make two lines of one.
 ---@param s string
 ---@return boolean
 local function isLine(s)
@@ -185,6 +192,7 @@ end
 
 return {
   distance = distance,
+  isFieldValue = isFieldValue,
   isLine = isLine,
   isToken = isToken,
   isUtf8 = isUtf8,

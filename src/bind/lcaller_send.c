@@ -13,6 +13,7 @@
 #include "bind/lerror.h"
 #include "bind/lgroup.h"
 #include "bind/ltask.h"
+#include "bind/ltext.h"
 #include "proto/utf8.h"
 
 #include <string.h>
@@ -339,6 +340,7 @@ static int caller_close(lua_State *L)
     double code = luaL_optnumber(L, 2, WS_NORMAL);
     size_t len;
     const char *reason = luaL_optlstring(L, 3, "", &len);
+    luaL_argcheck(L, ltext_is_line(reason, len), 3, "a reason must not contain CR, LF or NUL");
     if (!c)
         return closed_already(L);
     double timeout = luaL_optnumber(L, 4, c->route->config.close_timeout);

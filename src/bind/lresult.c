@@ -4,7 +4,8 @@
  * hooks.convert (lua/neap/websocket/convert.lua), which says what it is on the wire.
  *
  *      string                     text, or binary or a pong, as the handler answers
- *      nil, err                   the session ends: 1011, err's message as reason
+ *      nil, err                   the session ends: 1011, err's message as reason, unless it has
+ *                                 CR, LF or NUL
  *      any other value            hooks.convert: bytes, a close frame, nothing, an error, or a
  *                                 stream (lstream.c)
  *      (raised)                   the session ends: 1011, "internal error"
@@ -21,10 +22,13 @@
 #include "bind/lservice.h"
 #include "bind/lstream.h"
 #include "bind/ltask.h"
+#include "bind/ltext.h"
 #include "proto/utf8.h"
 
 #include <lauxlib.h>
 #include <string.h>
+
+static const struct http_str generic = {"internal error", sizeof "internal error" - 1};
 
 bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str reason)
 {
@@ -32,6 +36,8 @@ bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str r
         lua_pop(L, 1);
         return false;
     }
+    if (!ltext_is_line(reason.s, reason.len))
+        reason = generic;
     char text[124];
     size_t len = utf8_cut((const uint8_t *)reason.s, reason.len, sizeof text - 1);
     while (!utf8_valid((const uint8_t *)reason.s, len))
@@ -63,7 +69,7 @@ void lresult_raised(struct ltask *t, struct http_str reason)
 
 static void fail(struct ltask *t)
 {
-    lresult_raised(t, (struct http_str){"internal error", sizeof "internal error" - 1});
+    lresult_raised(t, generic);
 }
 
 /* One line about the connection: "onMessage", `what`, and the text of the value at the top. */

@@ -5,6 +5,12 @@
 #include "proto/utf8.h"
 
 #include <lauxlib.h>
+#include <string.h>
+
+bool ltext_is_line(const char *s, size_t len)
+{
+    return !memchr(s, '\r', len) && !memchr(s, '\n', len) && !memchr(s, '\0', len);
+}
 
 static int core_is_utf8(lua_State *L)
 {

@@ -45,6 +45,13 @@ recorded("closebad", {}, { onMessage = function(self, caller)
   end
   return "still open"
 end })
+recorded("closelines", {}, { onMessage = function(self, caller)
+  for _, reason in ipairs { "a\nb", "a\r", "\0" } do
+    local ok, err = pcall(caller.close, caller, 4000, reason, 0)
+    self.note(tostring(ok) .. " " .. tostring(err))
+  end
+  return "still open"
+end })
 recorded("closeopen", {}, { onOpen = function(_, caller) caller:close(4001, "not now") end })
 recorded("closetwice", {}, { onMessage = function(_, _, data)
   return websocket.CloseFrame { status = 4002, reason = data }
@@ -302,6 +309,17 @@ def _():
              "nil ConnectionClosureError: *123 bytes*",
              "nil ConnectionClosureError: *UTF-8*", late + "-2", late + "10000000000",
              late + "*nan*", "close 1000")
+
+
+@suite.case("close.lines", "a reason with CR, LF or NUL is a mistake: it raises, nothing is sent")
+def _():
+    with app.open("closelines") as c:
+        c.text("x")
+        c.expect(TEXT, "still open")
+        c.send_frame(CLOSE, close_payload(1000))
+        c.expect_close(1000)
+    mistake = "false *a reason must not contain CR, LF or NUL*"
+    app.told(c.id, "open", "message x", mistake, mistake, mistake, "close 1000")
 
 
 @suite.case("close.open", "close in onOpen, while the client has sent messages already")

@@ -37,6 +37,10 @@ LUA = {
     "error.long": 'return nil, ("é"):rep(100)',
     "error.bytes": 'return nil, "abc\\255def"',
     "error.table": "return nil, {}",
+    "error.line": 'return nil, "line\\nbreak"',
+    "error.cr": 'return nil, websocket.Error("RoomError", "no\\rroom")',
+    "error.nul": 'return nil, "nul\\0byte"',
+    "error.late": 'return nil, ("x"):rep(200) .. "\\n"',
     "raised": 'error "expected"',
     "function": 'local i = 0; return function() i = i + 1; return ({ "a", 2, { i } })[i] end',
     "coroutine": 'return coroutine.create(function() coroutine.yield "a"; coroutine.yield(2) end)',
@@ -47,9 +51,12 @@ LUA = {
     "stream.empty": "return websocket.stream {}",
     "stream.frame": 'return websocket.stream { "a", websocket.NORMAL_CLOSURE, "late" }',
     "stream.error": 'return function() return nil, websocket.Error("RoomError", "no room") end',
+    "stream.line": 'return function() return nil, "line\\nbreak" end',
     "stream.long": 'return function() return nil, ("é"):rep(100) end',
     "stream.raised": 'return function() error "expected" end',
     "stream.bad": 'return websocket.stream { "a", io.stdout, "b" }',
+    "frame.spoilt": 'local f = websocket.CloseFrame { status = 4000 }; f.reason = "a\\nb"; return f',
+    "frame.spoilt.status": 'local f = websocket.CloseFrame { status = 4000 }; f.status = 1005; return f',
     "userdata": "return io.stdout",
     "unfit": "return { f = print }",
     "service": 'return websocket.service("Returned", {})',
@@ -88,6 +95,10 @@ WIRE = {
     "error.long": [(CLOSED, 1011, LONG[:61])],
     "error.bytes": [(CLOSED, 1011, "abc")],
     "error.table": [(CLOSED, 1011, "(error object is a table value)")],
+    "error.line": [(CLOSED, 1011, "internal error")],
+    "error.cr": [(CLOSED, 1011, "internal error")],
+    "error.nul": [(CLOSED, 1011, "internal error")],
+    "error.late": [(CLOSED, 1011, "internal error")],
     "raised": [(CLOSED, 1011, "internal error")],
     "function": [("stream", "a"), (TEXT, "2"), (TEXT, "[3]")],
     "coroutine": [("stream", "a"), (TEXT, "2")],
@@ -97,9 +108,12 @@ WIRE = {
     "stream.pairs": [(TEXT, "2")],
     "stream.frame": [("stream", "a"), (CLOSED, 1000, "")],
     "stream.error": [(CLOSED, 1011, "streaming failed: no room")],
+    "stream.line": [(CLOSED, 1011, "streaming failed")],
     "stream.long": [(CLOSED, 1011, "streaming failed: " + LONG[:52])],
     "stream.raised": [(CLOSED, 1011, "streaming failed")],
     "stream.bad": [("stream", "a"), (CLOSED, 1011, "streaming failed: a userdata cannot be sent")],
+    "frame.spoilt": [(CLOSED, 1011, "internal error")],
+    "frame.spoilt.status": [(CLOSED, 1011, "internal error")],
     "userdata": [(CLOSED, 1011, "internal error")],
     "unfit": [(CLOSED, 1011, "internal error")],
     "service": [(CLOSED, 1011, "internal error")],
@@ -239,6 +253,15 @@ def _():
         app.get().wait_log(r"warn +%s returned an error: no luck .*connection=\S{16}" % name)
 
 
+@suite.case("log.lines", "a message that is no reason (CR, LF, NUL) is in the log, with its callback")
+def _():
+    for kind, message in (("error.line", r"line\\nbreak"), ("error.nul", "nul")):
+        with app.open(kind + "-onMessage") as c:
+            c.text("m")
+            c.expect_close(1011, "internal error", reply=True)
+        app.get().wait_log(r"onMessage returned an error: " + message)
+
+
 @suite.case("log.gone", "that the connection is gone is not reported again, anything else is")
 def _():
     with app.open("closed.gone-onMessage") as c:
@@ -263,8 +286,8 @@ def _():
 
 
 app.add_finals(suite, r"expected|error object is a table value|returned an error: (no luck|no room|é+"
-                      r"|abc|.*cannot be sent|.*JSON)|returned what cannot be sent|onPing cut its answer"
-                      r"|text that is not valid UTF-8|onClose returned|onError returned")
+                      r"|abc|line|no.rroom|nul|xxx|.*cannot be sent|.*JSON)|returned what cannot be sent"
+                      r"|onPing cut its answer|text that is not valid UTF-8|onClose returned|onError returned")
 
 if __name__ == "__main__":
     suite.main()

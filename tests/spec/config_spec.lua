@@ -88,6 +88,7 @@ describe("values", function()
       message("listener", { requestLimits = 5 }))
     assert.equal("call: the config must be a table { key = value }, it is a function", message("route", print))
     assert.matches("server must be the text", message("listener", { server = "x\r\ny" }))
+    assert.matches("server must be the text", message("listener", { server = "x\27[31m" }))
     assert.matches("host must be", message("listener", { host = 1 }))
   end)
 

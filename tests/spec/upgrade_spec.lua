@@ -100,6 +100,18 @@ describe("an upgrade function", function()
     assert.equal(401, (select(2, outcome(answering(websocket.UpgradeError { status = 401 })))))
   end)
 
+  it("cannot smuggle by an UpgradeError that was changed afterwards", function()
+    local err = websocket.UpgradeError { status = 403, headers = { Location = "/" } }
+    err.headers[1][2] = "/\r\nSet-Cookie: a=1"
+    assert.error_matches(function()
+      outcome(answering(nil, err))
+    end, "the value of Location must be a string without control characters")
+    err.headers, err.status = nil, 200
+    assert.error_matches(function()
+      outcome(answering(nil, err))
+    end, "status must be a whole number from 300 to 599")
+  end)
+
   it("refuses with a body of its own", function()
     local _, status, body = outcome(answering(nil, websocket.UpgradeError { reason = "x", body = "<p>no</p>" }))
     assert.equal(400, status)
@@ -226,7 +238,8 @@ describe("UpgradeError", function()
       return message(websocket.UpgradeError, fields)
     end
     assert.matches("reason must be a string without CR, LF and NUL", why { reason = "a\r\nb" })
-    assert.matches("the value of X must be a string without CR, LF and NUL", why { headers = { X = "a\r\nY: b" } })
+    assert.matches("the value of X must be a string without control characters", why { headers = { X = "a\r\nY: b" } })
+    assert.matches("the value of X must be", why { headers = { X = "a\27[2J" } })
     assert.matches("the value of X must be", why { headers = { X = { "ok", "a\0" } } })
     assert.matches("the value of X must be", why { headers = { X = true } })
     assert.matches("is no header name", why { headers = { ["X\r\nY"] = "b" } })

@@ -182,7 +182,8 @@ end
 
 local function refuse(_, caller, err)
   local reason = cut(err.message, MAX_REASON)
-  core.fail(caller, UNSUPPORTED_DATA, core.isUtf8(reason) and reason or "the message has the wrong form", err)
+  local good = core.isUtf8(reason) and text.isLine(reason)
+  core.fail(caller, UNSUPPORTED_DATA, good and reason or "the message has the wrong form", err)
 end
 
 local function directText(fn, check, failed)

@@ -54,6 +54,11 @@ local function checkKeys(what, fields, ...)
   end
 end
 
+local function whyNotStatus(v)
+  return not isStatus(v) and ("status %s cannot be sent; use 1000 to 1003, 1007 to 1011 or 3000 to 4999"):format(
+    text.show(v)) or nil
+end
+
 local function checkedReason(what, reason)
   local why = whyNotReason(reason)
   if why then
@@ -69,9 +74,9 @@ end
 local function CloseFrame(fields)
   checkKeys("websocket.CloseFrame", fields, "status", "reason")
   local status = fields.status
-  if not isStatus(status) then
-    errors.fault(("websocket.CloseFrame: status %s cannot be sent; use 1000 to 1003, 1007 to 1011 or 3000 to 4999")
-      :format(text.show(status)), "status")
+  local why = whyNotStatus(status)
+  if why then
+    errors.fault("websocket.CloseFrame: " .. why, "status")
     status = 1000
   end
   return new(status, checkedReason("websocket.CloseFrame", fields.reason or ""))
@@ -95,9 +100,18 @@ local function isCloseFrame(v)
   return getmetatable(v) == meta
 end
 
+--- Why a close frame cannot be sent as it is now; nil when it can.
+---@param frame websocket.CloseFrame
+---@return string?
+local function whyNot(frame)
+  local why = whyNotReason(frame.reason)
+  return whyNotStatus(frame.status) or why and "reason: " .. why
+end
+
 return {
   CloseFrame = CloseFrame,
   isCloseFrame = isCloseFrame,
+  whyNot = whyNot,
   predefined = {
     NORMAL_CLOSURE = new(1000, ""),
     GOING_AWAY = new(1001, ""),

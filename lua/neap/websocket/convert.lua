@@ -77,13 +77,22 @@ local function refuse(what)
   return nil, errors.new("Error", what .. " cannot be sent")
 end
 
+-- Its fields may have been changed since it was made.
+local function convertClose(frame)
+  local why = closeframe.whyNot(frame)
+  if why then
+    return nil, errors.new("Error", "a close frame: " .. why)
+  end
+  return frame.reason, "close", frame.status
+end
+
 local function convertTable(value)
   if getmetatable(value) == bytesMeta then
     return value.bytes, "binary"
   elseif getmetatable(value) == xmlMeta then
     return encodeXml(value.document)
   elseif closeframe.isCloseFrame(value) then
-    return value.reason, "close", value.status
+    return convertClose(value)
   elseif errors.isError(value) then
     return nil, value
   elseif service.isClass(value) or service.isInstance(value) then

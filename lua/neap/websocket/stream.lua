@@ -207,7 +207,7 @@ local function fail(caller, name, err)
   elseif caller:isOpen() then
     local message = textOf(err)
     core.log("warn", ("stream of %s returned an error: %s"):format(name, message))
-    core.fail(caller, 1011, FAILED .. ": " .. message, asError(err))
+    core.fail(caller, 1011, text.isLine(message) and FAILED .. ": " .. message or FAILED, asError(err))
   end
 end
 

@@ -28,8 +28,8 @@ local function checkHeader(out, name, value)
     errors.fault(("websocket.UpgradeError: the server sets %s itself; leave it out"):format(name), name)
   elseif type(value) == "number" then
     out[#out + 1] = { name, tostring(value) }
-  elseif type(value) ~= "string" or not text.isLine(value) then
-    errors.fault(("websocket.UpgradeError: the value of %s must be a string without CR, LF and NUL, it is %s")
+  elseif type(value) ~= "string" or not text.isFieldValue(value) then
+    errors.fault(("websocket.UpgradeError: the value of %s must be a string without control characters, it is %s")
       :format(name, text.show(value)), name)
   else
     out[#out + 1] = { name, value }
@@ -110,8 +110,8 @@ local function refuse(request, status, body, headers)
   for _, line in ipairs(requests.addedHeaders(request)) do
     lines[#lines + 1] = line
   end
-  for _, line in ipairs(headers or {}) do
-    lines[#lines + 1] = line
+  for _, line in ipairs(headers or {}) do -- once more: an app may have changed the object
+    checkHeader(lines, line[1], line[2])
   end
   return nil, status, body, lines
 end
@@ -142,7 +142,7 @@ local function answer(route, request, first, second)
     errors.fault(("the upgrade function returned %s; return a service, or nil and a websocket.UpgradeError")
       :format(text.show(first)), route.upgrade)
   elseif errors.isError(second, "UpgradeError") then
-    return refuse(request, second.status or 400, second.body or second.reason or second.message, second.headers)
+    return refuse(request, checkStatus(second.status), second.body or second.reason or second.message, second.headers)
   elseif second ~= nil then
     return refuseOther(request, second)
   end
