@@ -6,8 +6,8 @@
  *      absolute-form   ws://example.com:8080/chat/blue?x=1     (schemes http, https, ws, wss)
  *
  * Nothing is decoded before it has been cut at its separators, so an escaped slash, ampersand or
- * question mark never separates (RFC 3986 §2.4). Dot segments are not removed: a path is matched
- * as it stands.
+ * question mark never separates (RFC 3986 §2.4). A path is matched as it
+ * stands, so one with dot segments, which others would remove (RFC 3986 §5.2.4), is refused.
  */
 #include "proto/uri.h"
 
@@ -70,6 +70,32 @@ static bool is_sound(struct http_str part, bool controls)
     return true;
 }
 
+/*
+ * True when a piece between slashes, which may be escaped, is "." or "..", escaped or not: what an
+ * app makes of it may be a file's name, or another server's path. The escapes are whole.
+ */
+static bool has_dot_segment(struct http_str path)
+{
+    size_t dots = 0, others = 0;
+    for (size_t i = 0; i <= path.len; i++) {
+        int c = i < path.len ? path.s[i] : '/';
+        if (c == '%') {
+            c = escaped(path, i);
+            i += 2;
+        }
+        if (c == '.') {
+            dots++;
+        } else if (c != '/') {
+            others++;
+        } else if (others == 0 && (dots == 1 || dots == 2)) {
+            return true;
+        } else {
+            dots = others = 0;
+        }
+    }
+    return false;
+}
+
 /* Length of "scheme://authority" at the front of an absolute-form target, or 0. */
 static size_t site_length(struct http_str target)
 {
@@ -97,7 +123,7 @@ bool uri_split(struct http_str target, struct http_str *path, struct http_str *q
     size_t to = mark ? (size_t)(mark - target.s) : target.len;
     *path = to > from ? (struct http_str){target.s + from, to - from} : (struct http_str){"/", 1};
     *query = mark ? (struct http_str){mark + 1, target.len - to - 1} : (struct http_str){"", 0};
-    return is_sound(*path, false) && is_sound(*query, true);
+    return is_sound(*path, false) && is_sound(*query, true) && !has_dot_segment(*path);
 }
 
 bool uri_next_segment(struct http_str path, size_t *cursor, struct http_str *segment)

@@ -2,7 +2,7 @@
 /*
  * Request targets (RFC 9112 §3.2, RFC 3986): split into path and query, percent-decoding, query
  * parameters. Pure functions over bytes; the router and the request object are their users. Not a
- * normaliser: dot segments and doubled slashes stay what they are.
+ * normaliser: doubled slashes stay what they are, dot segments are refused.
  */
 #ifndef NEAP_PROTO_URI_H
 #define NEAP_PROTO_URI_H
@@ -15,8 +15,9 @@
 /*
  * Splits an origin-form or absolute-form target into path (starts with "/") and query (without "?",
  * empty when there is none); both are views into the target. False when it is neither, or has a
- * fragment, a byte outside visible ASCII or a malformed escape, or when its decoded path has a
- * control character or its decoded query a NUL.
+ * fragment, a byte outside visible ASCII or a malformed escape, when its decoded path has a
+ * control character or a dot segment ("." or "..", beside an escaped slash, too), or its decoded
+ * query a NUL.
  */
 bool uri_split(struct http_str target, struct http_str *path, struct http_str *query);
 

@@ -96,7 +96,7 @@ static struct route *find_route(struct conn *c)
 {
     struct http_str path, query;
     if (!uri_split(http_target(c->head), &path, &query)) {
-        conn_http_refuse(c, 400, "malformed request target");
+        conn_http_refuse(c, 400, "malformed request target, or a path with \".\" or \"..\"");
         return NULL;
     }
     struct route *route = router_match(&c->endpoint->router, path);

@@ -85,6 +85,11 @@ static bool captures(struct http_str segment)
     return segment.len && (segment.s[0] == ':' || segment.s[0] == '*');
 }
 
+static bool is_dots(struct http_str segment)
+{
+    return segment.len && segment.len <= 2 && memcmp(segment.s, "..", segment.len) == 0;
+}
+
 /* True when the name of a capture stands again further on in the pattern. */
 static bool repeated(struct http_str path, size_t cursor, struct http_str name)
 {
@@ -108,6 +113,8 @@ const char *router_check(const char *pattern)
             return "\"*name\" must be the last segment; \":name\" captures a single one anywhere";
         if (segment.len == 0)
             return "a path has no empty segment; write one \"/\", not \"//\"";
+        if (is_dots(segment))
+            return "a path has no segment \".\" or \"..\": requests with one are refused";
         if (captures(segment) && segment.len == 1)
             return "\":\" and \"*\" are followed by a name, as in \"/:room\" and \"/*rest\"";
         if (captures(segment) && repeated(path, cursor, segment))

@@ -234,9 +234,16 @@ for name, path in {"percent": "/room/%", "short": "/room/%4", "letters": "/room/
                    "nul": "/room/a%00b", "space": "/room/a b", "crlf": "/room/a%0d%0aX:y",
                    "raw-high": "/room/\xe9\xff"}.items():
     add("handshake.badpath.%s" % name, "malformed: 400", upgrade, 400, path)
-for i, path in enumerate(("/../echo", "/%2e%2e/echo", "/..%2fecho", "/a/..;/echo", "/%252e%252e/",
-                          "/\\..\\echo")):
-    add("handshake.traversal.%d" % i, path + " leads nowhere", upgrade, (400, 404), path)
+for i, path in enumerate(("/../echo", "/./echo", "/echo/..", "/rest/a/../b", "/rest/.", "/%2e%2e/echo",
+                          "/rest/.%2E", "/..%2fecho", "/rest/..%2F..%2Fetc", "/room/a%2f.%2Fb",
+                          "http://localhost/rest/..")):
+    add("handshake.traversal.%d" % i, path + ": no dot segments, however they are written", upgrade,
+        400, path)
+for i, path in enumerate(("/a/..;/echo", "/%252e%252e/", "/\\..\\echo")):
+    add("handshake.traversal.other.%d" % i, path + " leads nowhere", upgrade, 404, path)
+add("handshake.path.dots", "other names with dots", answers, "rest .../..a/b../.c", "/rest/.../..a/b../.c")
+add("handshake.path.dots.query", "in a query they are text", answers, "k is ../., l is nil",
+    "/query?k=../.")
 add("handshake.header.value", "the app reads a header in any case", answers, "Probe 1", "/header",
     {"x-PROBE": "  Probe 1\t"})
 add("handshake.header.joined", "two lines of a header", answers, "a, b", "/header",

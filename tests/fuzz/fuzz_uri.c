@@ -45,6 +45,21 @@ static bool reference_sound(const char *s, size_t len, bool controls)
     return true;
 }
 
+/* The path, unescaped, cut at its slashes, has a piece that is "." or "..". */
+static bool reference_dots(const char *path, size_t len)
+{
+    char *text = malloc(len + 1), *rest = text, *part;
+    bool found = false;
+    MUST(text);
+    long n = uri_decode((struct http_str){path, len}, text, false);
+    MUST(n >= 0);
+    text[n] = '\0';
+    while ((part = strsep(&rest, "/")))
+        found |= strcmp(part, ".") == 0 || strcmp(part, "..") == 0;
+    free(text);
+    return found;
+}
+
 static bool reference_splits(const char *text, size_t len)
 {
     static const char *const schemes[] = {"http://", "https://", "ws://", "wss://"};
@@ -60,7 +75,8 @@ static bool reference_splits(const char *text, size_t len)
     size_t query = path + strcspn(text + path, "?");
     return strlen(text) == len && reference_sound(text, path, true) &&
            reference_sound(text + path, query - path, false) &&
-           reference_sound(text + query, len - query, true);
+           reference_sound(text + query, len - query, true) &&
+           !reference_dots(text + path, query - path);
 }
 
 /* Decodes a part into a place that is just large enough. */

@@ -39,7 +39,9 @@ static void splitting(void)
     splits("//a//", "//a// ");
     splits("/a;b=c:@!$'()*+,~", "/a;b=c:@!$'()*+,~ ");
     splits("/\\..\\{}|^`\"<>", "/\\..\\{}|^`\"<> ");
-    splits("/../%2e%2E/%2F", "/../%2e%2E/%2F ");
+    splits("/...//..a/%2E%2e.%2Fb../.;", "/...//..a/%2E%2e.%2Fb../.; ");
+    splits("/a?/../%2e%2E/%2F", "/a /../%2e%2E/%2F");
+    splits("/%252e%252e/", "/%252e%252e/ ");
     splits("/%C3%A4%ff%80", "/%C3%A4%ff%80 ");
     splits("/a?%0d%0a%01", "/a %0d%0a%01");
     splits("ws://example.com", "/ ");
@@ -64,6 +66,26 @@ static void refusing(void)
         splits(targets[i], NULL);
     struct http_str path, query;
     CHECK(!uri_split((struct http_str){"/a\0b", 4}, &path, &query));
+}
+
+/* At either end and in the middle, escaped or not, beside slashes that are escaped or not. */
+static void dot_segments(void)
+{
+    static const char *const dots[] = {".", "..", "%2e", "%2E.", ".%2e", "%2e%2E"};
+    static const char *const slashes[] = {"/", "%2f", "%2F"};
+    char target[64];
+    for (size_t d = 0; d < sizeof dots / sizeof *dots; d++) {
+        for (size_t s = 0; s < sizeof slashes / sizeof *slashes; s++) {
+            snprintf(target, sizeof target, "/%s%sa", dots[d], slashes[s]);
+            splits(target, NULL);
+            snprintf(target, sizeof target, "/a%s%s%sb", slashes[s], dots[d], slashes[s]);
+            splits(target, NULL);
+            snprintf(target, sizeof target, "/a%s%s", slashes[s], dots[d]);
+            splits(target, NULL);
+            snprintf(target, sizeof target, "ws://a/%s%s?b", slashes[s], dots[d]);
+            splits(target, NULL);
+        }
+    }
 }
 
 static void segments_are(const char *path, const char *expected)
@@ -160,6 +182,7 @@ int main(void)
 {
     test("splitting", splitting);
     test("refusing", refusing);
+    test("dot segments", dot_segments);
     test("segments", segments);
     test("pairs", pairs);
     test("decoding", decoding);
