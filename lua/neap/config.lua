@@ -15,7 +15,7 @@ local secure = require "neap.securesocket"
 local text = require "neap.text"
 
 local MAX_SECONDS = 1e9
-local MAX_BYTES = 2 ^ 31 - 1
+local MAX_BYTES = 2 ^ 30 -- strings of LuaJIT end at 2^31, and an answer is somewhat longer than what it answers
 local MAX_COUNT = 2 ^ 31 - 1
 local FRAME_SIZE = 65536
 

@@ -202,7 +202,7 @@ function Caller:bufferedAmount() end
 ---@field timeout? number 120 seconds for reading the upgrade request; 0 for no limit
 ---@field headerTimeout? number 10 seconds for the whole request head; 0 for no limit
 ---@field maxConnections? integer 0, no limit; in each worker
----@field maxConnectionsPerAddress? integer 0, no limit; in each worker
+---@field maxConnectionsPerAddress? integer 0, no limit; in each worker; of IPv6 a /64 is one
 ---@field backlog? integer 4096; connections that the kernel keeps until they are accepted
 ---@field server? string "", no Server header
 ---@field webSocketCompressionEnabled? boolean true

@@ -26,22 +26,33 @@ void address_from(struct address *a, const struct sockaddr *sa)
     }
 }
 
+static bool is_mapped(const struct address *a)
+{
+    return memcmp(a->bytes, mapped_prefix, sizeof mapped_prefix) == 0;
+}
+
 void address_text(const struct address *a, char out[ADDRESS_TEXT])
 {
     if (a->local)
         snprintf(out, ADDRESS_TEXT, "unix");
-    else if (memcmp(a->bytes, mapped_prefix, sizeof mapped_prefix) == 0)
+    else if (is_mapped(a))
         inet_ntop(AF_INET, a->bytes + 12, out, ADDRESS_TEXT);
     else
         inet_ntop(AF_INET6, a->bytes, out, ADDRESS_TEXT);
 }
 
-uint64_t address_hash(const struct address *a)
+struct address address_site(const struct address *a)
 {
-    uint64_t half[2];
-    memcpy(half, a->bytes, sizeof half);
-    uint64_t h = (half[0] ^ (half[1] * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
-    return h ^ (h >> 32);
+    struct address site = *a;
+    site.port = 0;
+    if (!is_mapped(a))
+        memset(site.bytes + 8, 0, 8);
+    return site;
+}
+
+uint64_t address_hash(const struct hash_seed *seed, const struct address *a)
+{
+    return hash_bytes(seed, a->bytes, sizeof a->bytes);
 }
 
 bool address_same_host(const struct address *a, const struct address *b)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
+
 struct sockaddr;
 
 enum { ADDRESS_TEXT = 46 };
@@ -26,8 +28,15 @@ void address_from(struct address *a, const struct sockaddr *sa);
 /* The address without port as text ("192.0.2.1", "2001:db8::1", "unix"). */
 void address_text(const struct address *a, char out[ADDRESS_TEXT]);
 
-/* A hash and comparison of the address without its port. */
-uint64_t address_hash(const struct address *a);
+/*
+ * What limits count as one client: an IPv4 address; of an IPv6 one its /64, since whoever has one
+ * of these addresses has all of them (RFC 6177 §2); all Unix sockets. Without a port.
+ */
+struct address address_site(const struct address *a);
+
+/* A hash and comparison of the address without its port. Clients choose theirs: the seed is secret.
+ */
+uint64_t address_hash(const struct hash_seed *seed, const struct address *a);
 bool address_same_host(const struct address *a, const struct address *b);
 
 #endif

@@ -23,7 +23,7 @@ struct listener_config {
     double head_timeout;
     double handshake_timeout; /* for the TLS handshake alone, within head_timeout; 0: none */
     uint32_t max_connections; /* of this listener in this worker; 0: no limit. Past it: 503 */
-    uint32_t max_per_address; /* of one peer address; 0: no limit. Past it: 429 */
+    uint32_t max_per_address; /* of one peer address, of IPv6 its /64; 0: no limit. Past it: 429 */
     struct tls_context *tls;  /* NULL: plain TCP; owned */
     bool compress;            /* compression may be agreed upon, as `deflate` says */
     struct deflate_config deflate;

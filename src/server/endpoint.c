@@ -13,7 +13,7 @@ enum { ADDRESS_BUCKETS = 1024, EBB = 64 };
 
 struct address_count {
     struct address_count *next;
-    struct address address;
+    struct address site;
     uint32_t count;
 };
 
@@ -199,10 +199,11 @@ void endpoint_cut_off(struct endpoint *e)
     loop_defer(e->server->loop, LOOP_FREE, &e->cut_off);
 }
 
-static struct address_count **slot(struct endpoint *e, const struct address *peer)
+static struct address_count **slot(struct endpoint *e, const struct address *site)
 {
-    struct address_count **at = &e->per_address[address_hash(peer) % ADDRESS_BUCKETS];
-    while (*at && !address_same_host(&(*at)->address, peer))
+    uint64_t hash = address_hash(&e->server->address_seed, site);
+    struct address_count **at = &e->per_address[hash % ADDRESS_BUCKETS];
+    while (*at && !address_same_host(&(*at)->site, site))
         at = &(*at)->next;
     return at;
 }
@@ -212,12 +213,13 @@ int endpoint_enter(struct endpoint *e, const struct address *peer)
     if (e->draining || (e->config.max_connections && e->count >= e->config.max_connections))
         return 503;
     if (e->per_address) {
-        struct address_count **at = slot(e, peer);
+        struct address site = address_site(peer);
+        struct address_count **at = slot(e, &site);
         if (*at && (*at)->count >= e->config.max_per_address)
             return 429;
         if (!*at) {
             *at = mem_alloc(sizeof **at);
-            (*at)->address = *peer;
+            (*at)->site = site;
         }
         (*at)->count++;
     }
@@ -231,7 +233,8 @@ void endpoint_leave(struct endpoint *e, const struct address *peer)
     e->count--;
     if (!e->per_address)
         return;
-    struct address_count **at = slot(e, peer);
+    struct address site = address_site(peer);
+    struct address_count **at = slot(e, &site);
     if (!*at || --(*at)->count)
         return;
     struct address_count *gone = *at;

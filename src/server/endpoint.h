@@ -77,7 +77,8 @@ void endpoint_cut_off(struct endpoint *e);
 
 /*
  * Counts a peer in: 0, or the HTTP status that refuses it: 503 (draining, or at max_connections),
- * 429 (its address is at max_per_address). What was counted in is counted out by endpoint_leave.
+ * 429 (its address, or IPv6 /64, is at max_per_address). What was counted in is counted out by
+ * endpoint_leave.
  */
 int endpoint_enter(struct endpoint *e, const struct address *peer);
 void endpoint_leave(struct endpoint *e, const struct address *peer);

@@ -53,6 +53,7 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
 {
     *s = (struct server){.loop = loop, .hooks = hooks};
     s->read_buffer = mem_alloc(SERVER_READ_SIZE);
+    server_random(s, &s->address_seed, sizeof s->address_seed);
     link_init(&s->endpoints);
     loop_job_init(&s->rested, on_rested);
     tls_tickets_rotate(&s->tickets); /* its own, until the master gives others */

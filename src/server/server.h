@@ -6,6 +6,7 @@
 #ifndef NEAP_SERVER_SERVER_H
 #define NEAP_SERVER_SERVER_H
 
+#include "base/hash.h"
 #include "net/loop.h"
 #include "net/tls.h"
 #include "proto/ws.h"
@@ -66,6 +67,7 @@ struct server {
     void (*on_drained)(struct server *s); /* set by server_drain */
     uint8_t entropy[512];                 /* unused random bytes, for connection ids and masks */
     unsigned entropy_left;
+    struct hash_seed address_seed; /* for tables of clients' addresses */
 };
 
 void server_init(struct server *s, struct loop *loop, const struct server_hooks *hooks);

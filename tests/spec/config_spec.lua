@@ -117,7 +117,20 @@ describe("values", function()
     assert.equal(65536, value("route", "maxFrameSize", -7))
     assert.equal(10, value("route", "maxFrameSize", 10))
     assert.matches("maxFrameSize must be", message("route", { maxFrameSize = 0.5 }))
-    assert.matches("maxFrameSize must be", message("route", { maxFrameSize = 2 ^ 31 }))
+    assert.matches("maxFrameSize must be", message("route", { maxFrameSize = 2 ^ 30 + 1 }))
+  end)
+
+  it("sizes of messages stay below what a string can have", function()
+    for _, key in ipairs { "maxMessageSize", "maxFrameSize", "maxBufferedBytes" } do
+      assert.equal(2 ^ 30, value("route", key, 2 ^ 30))
+      for _, bad in ipairs { 2 ^ 30 + 1, 2 ^ 31 - 1, 2 ^ 31, 2 ^ 53 } do
+        assert.matches(key .. " must be a whole number .* 1073741824", message("route", { [key] = bad }))
+      end
+    end
+    for _, key in ipairs { "maxUriLength", "maxHeaderSize" } do
+      assert.matches("from 1 to 1048576", message("listener", { requestLimits = { [key] = 2 ^ 20 + 1 } }))
+    end
+    assert.matches("1073741824", message("listener", { compression = { threshold = 2 ^ 30 + 1 } }))
   end)
 
   it("lists have good elements only", function()
