@@ -6,21 +6,15 @@
 -- C side.
 
 local core = require "neap.core"
+local tell = require "neap.tell"
+
+local function text(value)
+  return (tell.tell(value))
+end
 
 -- The server's own keys; a field of the app by such a name gets an underscore, so that a JSON line
 -- has each key once.
 local reserved = { time = true, level = true, message = true, worker = true, connection = true }
-
-local function text(value)
-  if type(value) == "string" then
-    return value
-  end
-  local good, result = pcall(tostring, value)
-  if good and type(result) == "string" then
-    return result
-  end
-  return "(" .. type(value) .. " without a text form)"
-end
 
 local function field_name(key)
   local name = text(key):gsub("[^%w_.-]", "_")

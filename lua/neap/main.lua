@@ -16,6 +16,7 @@ local convert = require "neap.websocket.convert"
 local loader = require "neap.loader"
 local request = require "neap.request"
 local stream = require "neap.websocket.stream"
+local tell = require "neap.tell"
 local upgrade = require "neap.websocket.upgrade"
 
 -- Only `neap check` needs this module.
@@ -29,6 +30,7 @@ core.hooks.load = loader.load
 core.hooks.payload = convert.payload
 core.hooks.requestIndex = request.index
 core.hooks.stream = stream.run
+core.hooks.tell = tell.tell
 core.hooks.upgrade = upgrade.upgrade
 
 return {}

@@ -11,6 +11,7 @@
 -- And what a finalizer raises must not get into C code that happened to ask for memory.
 
 local core = require "neap.core"
+local tell = require "neap.tell"
 
 local rawNewproxy, rawXpcall = newproxy, xpcall
 
@@ -40,8 +41,7 @@ local function finalizer(fn)
   return function(object)
     local good, err = pcall(fn, object)
     if not good then
-      local shown, message = pcall(tostring, err)
-      core.log("error", "error in a finalizer: " .. (shown and message or type(err)))
+      core.log("error", "error in a finalizer: " .. tell.tell(err))
     end
   end
 end

@@ -11,6 +11,7 @@ local core = require "neap.core"
 local channel = require "neap.channel"
 local errors = require "neap.error"
 local protect = require "neap.protect"
+local tell = require "neap.tell"
 local text = require "neap.text"
 local wait = require "neap.wait"
 
@@ -57,9 +58,10 @@ local function finish(record, ended, ...)
   end
 end
 
--- The traceback ends where the library begins: at the xpcall in `run`.
+-- The traceback ends where the library begins: at the xpcall in `run`. What the value says of itself is asked later:
+-- here an endless __tostring could not be ended.
 local function on_error(value)
-  local trace = debug.traceback(tostring(value), 2)
+  local trace = debug.traceback("", 2)
   return { value = value, trace = trace:match "^(.*)\n\t%[C%]: in function 'xpcall'" or trace }
 end
 
@@ -71,7 +73,7 @@ local function settle(record, good, ...)
   end
   local failure = ...
   if type(failure) ~= "table" then -- on_error could not be called, or failed itself
-    failure = { value = failure, trace = tostring(failure) }
+    failure = { value = failure, trace = "" }
   end
   if record.cancelled and errors.isError(failure.value, "Cancelled") then
     return finish(record, "cancelled")
@@ -79,7 +81,7 @@ local function settle(record, good, ...)
   record.failure = failure.value
   finish(record, "failed")
   if not record.quiet then
-    core.log("error", "error in task: " .. failure.trace)
+    core.log("error", "error in task: " .. tell.tell(failure.value) .. failure.trace)
   end
 end
 
@@ -94,13 +96,6 @@ local function start(record, fn, ...)
   return handle
 end
 
-local function as_error(value)
-  if errors.isError(value) then
-    return value
-  end
-  return errors.new("Error", tostring(value))
-end
-
 local function cancelled()
   return errors.new("Cancelled", "the task was cancelled")
 end
@@ -111,7 +106,7 @@ local function outcome(record)
     return unpack(record.results, 1, record.count)
   end
   if record.ended == "failed" then
-    return nil, as_error(record.failure)
+    return nil, tell.asError(record.failure)
   end
   return nil, cancelled()
 end

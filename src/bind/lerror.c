@@ -6,25 +6,32 @@
 #include "bind/lerror.h"
 
 #include "base/err.h"
-#include "base/log.h"
+#include "bind/ltask.h"
 #include "server/conn.h"
 
 #include <lauxlib.h>
 #include <stdarg.h>
 #include <string.h>
 
+/* Replaces the message at the top by an error object of that kind. */
+static void push_object(const struct lvm *vm, lua_State *L, const char *kind)
+{
+    lua_createtable(L, 0, 2);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "message");
+    lua_pushstring(L, kind);
+    lua_setfield(L, -2, "kind");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->error_meta);
+    lua_setmetatable(L, -2);
+}
+
 void lerror_push(struct lvm *vm, lua_State *L, const char *kind, const char *format, ...)
 {
     va_list args;
-    lua_createtable(L, 0, 2);
-    lua_pushstring(L, kind);
-    lua_setfield(L, -2, "kind");
     va_start(args, format);
     lua_pushvfstring(L, format, args);
     va_end(args);
-    lua_setfield(L, -2, "message");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->error_meta);
-    lua_setmetatable(L, -2);
+    push_object(vm, L, kind);
 }
 
 const char *lerror_kind(int err)
@@ -63,34 +70,98 @@ bool lerror_is(const struct lvm *vm, lua_State *L, int index, const char *kind)
     return ours && same;
 }
 
-const char *lerror_text(lua_State *L, int index, size_t *len)
+static struct http_str text_at(lua_State *L, int index)
 {
-    lua_pushvalue(L, index);
-    if (lua_istable(L, -1)) {
-        lua_pushliteral(L, "message");
-        lua_rawget(L, -2);
-        lua_remove(L, -2);
-    }
-    if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER) {
-        lua_pop(L, 1);
-        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
-    }
-    return lua_tolstring(L, -1, len);
+    struct http_str text = {0};
+    text.s = lua_tolstring(L, index, &text.len);
+    return text;
 }
 
-void lerror_log(struct lvm *vm, lua_State *co, const char *name, const struct conn *c)
+/* Texts and numbers are what they are; most errors are, and C must be able to tell of no memory. */
+static bool is_text(lua_State *L, int index)
 {
+    return lua_type(L, index) == LUA_TSTRING || lua_type(L, index) == LUA_TNUMBER;
+}
+
+void lerror_tell(struct ltask *t, struct lerror_told *told)
+{
+    static const char cannot[] = "an error value of which nothing can be told";
+    struct lvm *vm = t->vm;
     lua_State *L = vm->L;
+    told->top = lua_gettop(L);
+    lua_xmove(t->co, L, 1);
+    if (is_text(L, -1)) {
+        lua_pushvalue(L, -1);
+        told->log = told->message = told->public = text_at(L, -1);
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->hooks[LVM_TELL]);
+    lua_pushvalue(L, -2);
+    if (ltask_ask(t, 1, 3) == 0) {
+        told->log = text_at(L, -3);
+        told->message = text_at(L, -2);
+        told->public = text_at(L, -1);
+    } else {
+        told->log = told->message = (struct http_str){cannot, sizeof cannot - 1};
+        told->public = (struct http_str){0};
+    }
+}
+
+void lerror_told_end(struct ltask *t, const struct lerror_told *told)
+{
+    lua_settop(t->vm->L, told->top + 1);
+    lua_xmove(t->vm->L, t->co, 1);
+}
+
+void lerror_push_told(const struct ltask *t, const struct lerror_told *told)
+{
+    lua_State *L = t->vm->L;
+    if (lerror_is(t->vm, L, told->top + 1, NULL)) {
+        lua_pushvalue(L, told->top + 1);
+        return;
+    }
+    lua_pushlstring(L, told->message.s, told->message.len);
+    push_object(t->vm, L, "Error");
+}
+
+void lerror_take_object(struct ltask *t)
+{
+    struct lerror_told told;
+    lerror_tell(t, &told);
+    lerror_push_told(t, &told);
+    lua_replace(t->vm->L, told.top + 1);
+    lua_settop(t->vm->L, told.top + 1);
+}
+
+void lerror_line(enum log_level level, const struct ltask *t, const char *what,
+                 struct http_str text)
+{
+    lua_State *L = t->vm->L;
     char id[CONN_ID_SIZE + 1];
     struct log_field field = {.key = "connection"};
-    if (c) {
-        conn_id_text(c, id);
+    if (t->conn) {
+        conn_id_text(t->conn, id);
         field.value = id;
     }
     size_t len;
-    const char *text = lerror_text(co, -1, &len);
-    luaL_traceback(L, co, text, 0);
-    log_event(LOG_ERROR, &field, 1, "error in %s: %s", name, lua_tostring(L, -1));
+    lua_pushstring(L, what);
+    lua_pushlstring(L, text.s, text.len);
+    lua_concat(L, 2);
+    const char *line = lua_tolstring(L, -1, &len);
+    log_bytes(level, &field, 1, line, len);
     lua_pop(L, 1);
-    lua_pop(co, 1);
+}
+
+void lerror_log(struct ltask *t)
+{
+    lua_State *L = t->vm->L;
+    struct lerror_told told;
+    lerror_tell(t, &told);
+    const char *what = lua_pushfstring(L, "error in %s: ", t->name);
+    lua_pushlstring(L, told.log.s, told.log.len);
+    lua_pushliteral(L, "\n");
+    luaL_traceback(L, t->co, NULL, 0);
+    lua_concat(L, 3);
+    lerror_line(LOG_ERROR, t, what, text_at(L, -1));
+    lerror_told_end(t, &told);
 }

@@ -7,9 +7,11 @@
 #ifndef NEAP_BIND_LERROR_H
 #define NEAP_BIND_LERROR_H
 
+#include "base/log.h"
 #include "bind/lvm.h"
+#include "proto/http.h"
 
-struct conn;
+struct ltask;
 
 /* Pushes an error object { kind, message }. */
 void lerror_push(struct lvm *vm, lua_State *L, const char *kind, const char *format, ...)
@@ -28,15 +30,40 @@ const char *lerror_kind(int err);
 bool lerror_is(const struct lvm *vm, lua_State *L, int index, const char *kind);
 
 /*
- * The text of any error value at `index`, as a NUL-terminated string with its length: objects
- * through their message, others as tostring says. Leaves it pushed on the stack.
+ * What is said of an error value, by the hook `tell`: lua/neap/tell.lua. The texts are on the stack
+ * of vm->L until lerror_told_end.
  */
-const char *lerror_text(lua_State *L, int index, size_t *len);
+struct lerror_told {
+    struct http_str log;     /* for the log */
+    struct http_str message; /* of an error object that is made of it */
+    struct http_str public;  /* what a client may read; without it, .s is NULL */
+    int top;                 /* of vm->L as it was */
+};
 
 /*
- * Logs what has ended a task: its name, the connection, the message and the traceback of `co`. The
- * error is at the top of `co`.
+ * Asks for what is said of the error value at the top of t->co. Metamethods of the app's are called
+ * for it, on vm->L, since the task's own stack may be full: protected, watched by the guard, and
+ * unable to wait.
  */
-void lerror_log(struct lvm *vm, lua_State *co, const char *name, const struct conn *c);
+void lerror_tell(struct ltask *t, struct lerror_told *told);
+
+/* Pushes on vm->L the error object that the value is, or one that is made of it. */
+void lerror_push_told(const struct ltask *t, const struct lerror_told *told);
+
+/* Gives the texts up. The error value is at the top of t->co again. */
+void lerror_told_end(struct ltask *t, const struct lerror_told *told);
+
+/* Pops the error value at the top of t->co and pushes it on vm->L, as an error object. */
+void lerror_take_object(struct ltask *t);
+
+/*
+ * Logs one event of the task and of its connection: "error in onMessage: no luck", where `what` is
+ * all before the text.
+ */
+void lerror_line(enum log_level level, const struct ltask *t, const char *what,
+                 struct http_str text);
+
+/* Logs what has ended a task, with its traceback. The error stays at the top of t->co. */
+void lerror_log(struct ltask *t);
 
 #endif

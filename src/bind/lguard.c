@@ -196,9 +196,14 @@ int lguard_settle(struct lguard *g, struct ltask *t, int status)
                         "beyond its limit of %d MiB",
                         (int)(g->heap.limit >> 20));
     }
+    lguard_forget(g);
+    return status;
+}
+
+void lguard_forget(struct lguard *g)
+{
     g->raised = 0;
     g->told = false;
-    return status;
 }
 
 /* --- Judging ---------------------------------------------------------------------------------- */

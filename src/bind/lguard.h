@@ -106,6 +106,9 @@ static inline void lguard_inner(struct lguard *g, int status)
  */
 int lguard_settle(struct lguard *g, struct ltask *t, int status);
 
+/* In place of lguard_settle, after a run whose outcome does not count. */
+void lguard_forget(struct lguard *g);
+
 /* Has the hook end the run that goes on. Also from a signal handler or the allocator. */
 void lguard_arm(struct lguard *g, enum lguard_why why);
 

@@ -4,8 +4,8 @@
  * hooks.convert (lua/neap/websocket/convert.lua), which says what it is on the wire.
  *
  *      string                     text, or binary or a pong, as the handler answers
- *      nil, err                   the session ends: 1011, err's message as reason, unless it has
- *                                 CR, LF or NUL
+ *      nil, err                   the session ends: 1011, err's message as reason where it has one,
+ *                                 without CR, LF and NUL
  *      any other value            hooks.convert: bytes, a close frame, nothing, an error, or a
  *                                 stream (lstream.c)
  *      (raised)                   the session ends: 1011, "internal error"
@@ -26,6 +26,7 @@
 #include "proto/utf8.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct http_str generic = {"internal error", sizeof "internal error" - 1};
@@ -51,20 +52,10 @@ bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str r
     return true;
 }
 
-/* Makes an error object of the error value at the top of `co`, unless it is one. */
-static void make_object(struct conn *c, lua_State *co)
-{
-    size_t len;
-    if (lerror_is(lvm_of_conn(c), co, -1, NULL))
-        return;
-    const char *text = lerror_text(co, -1, &len);
-    lerror_push(lvm_of_conn(c), co, "Error", "%s", text);
-}
-
 void lresult_raised(struct ltask *t, struct http_str reason)
 {
-    make_object(t->conn, t->co);
-    lresult_fail(t->co, t->conn, WS_INTERNAL_ERROR, reason);
+    lerror_take_object(t);
+    lresult_fail(t->vm->L, t->conn, WS_INTERNAL_ERROR, reason);
 }
 
 static void fail(struct ltask *t)
@@ -72,15 +63,13 @@ static void fail(struct ltask *t)
     lresult_raised(t, generic);
 }
 
-/* One line about the connection: "onMessage", `what`, and the text of the value at the top. */
-static void log_line(enum log_level level, const struct ltask *t, const char *what)
+/* One line about the connection: "onMessage", `what`, `text`. */
+static void log_line(enum log_level level, const struct ltask *t, const char *what,
+                     struct http_str text)
 {
-    char id[CONN_ID_SIZE + 1];
-    conn_id_text(t->conn, id);
-    struct log_field field = {"connection", id, CONN_ID_SIZE};
-    size_t len;
-    log_event(level, &field, 1, "%s %s%s", t->name, what, lerror_text(t->co, -1, &len));
-    lua_pop(t->co, 1);
+    lua_State *L = t->vm->L;
+    lerror_line(level, t, lua_pushfstring(L, "%s %s", t->name, what), text);
+    lua_pop(L, 1);
 }
 
 /* Whether the error at the top says that a connection is gone, or closing. */
@@ -91,32 +80,35 @@ static bool tells_gone(const struct ltask *t)
 }
 
 /*
- * `return nil, err`: err's message is the reason. When this very connection is gone, that is no
- * news; anything else is for the log, at least.
+ * `return nil, err`: err's message is the reason, where it has one. When this very connection is
+ * gone, that is no news; anything else is for the log, at least.
  */
 static void returned_error(struct ltask *t, int index)
 {
     lua_State *co = t->co;
+    struct lerror_told told;
     bool writable = conn_writable(t->conn);
     if (lua_isnoneornil(co, index))
         return;
     lua_settop(co, index);
     if (!writable && tells_gone(t))
         return;
-    log_line(LOG_WARN, t, "returned an error: ");
-    if (!writable)
-        return;
-    struct http_str reason;
-    reason.s = lerror_text(co, index, &reason.len);
-    lua_pushvalue(co, index);
-    lresult_raised(t, reason);
+    lerror_tell(t, &told);
+    log_line(LOG_WARN, t, "returned an error: ", told.log);
+    if (writable) {
+        lerror_push_told(t, &told);
+        lresult_fail(t->vm->L, t->conn, WS_INTERNAL_ERROR, told.public.s ? told.public : generic);
+    }
+    lerror_told_end(t, &told);
 }
 
 /* What the handler returned cannot be sent, for the reason at the top: that is for the log only. */
 static void fail_saying(struct ltask *t, const char *what)
 {
-    lua_pushvalue(t->co, -1);
-    log_line(LOG_ERROR, t, what);
+    struct lerror_told told;
+    lerror_tell(t, &told);
+    log_line(LOG_ERROR, t, what, told.message);
+    lerror_told_end(t, &told);
     fail(t);
 }
 
@@ -161,7 +153,7 @@ static void send_converted(struct ltask *t)
     lua_pushvalue(co, 1);
     lua_pushboolean(co, t->binary);
     if (ltask_call(t, 2, 3) != 0) {
-        lerror_log(lvm_of_conn(c), co, t->name, c);
+        lerror_log(t);
         fail(t);
         return;
     }
@@ -185,9 +177,10 @@ static void send_pong(struct ltask *t)
     size_t len;
     const char *bytes = lua_tolstring(t->co, 1, &len);
     if (len > 125) {
-        lua_pushfstring(t->co, "a pong carries at most 125 bytes, what it returned has %d",
-                        (int)len);
-        log_line(LOG_WARN, t, "cut its answer: ");
+        char why[80];
+        int n = snprintf(why, sizeof why,
+                         "a pong carries at most 125 bytes, what it returned has %zu", len);
+        log_line(LOG_WARN, t, "cut its answer: ", (struct http_str){why, (size_t)n});
         len = 125;
     }
     conn_pong(t->conn, bytes, len);

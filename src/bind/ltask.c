@@ -121,7 +121,7 @@ static void ended(struct ltask *t, bool ok)
 static void raised(struct ltask *t)
 {
     if (!(t->cancelled || t->stopped) || !lerror_is(t->vm, t->co, -1, "Cancelled"))
-        lerror_log(t->vm, t->co, t->name, t->conn);
+        lerror_log(t);
     ended(t, false);
 }
 
@@ -171,6 +171,19 @@ int ltask_call(struct ltask *t, int args, int results)
 {
     struct ltask *outer = enter(t);
     return leave(t, outer, lua_pcall(t->co, args, results, 0));
+}
+
+int ltask_ask(struct ltask *t, int args, int results)
+{
+    struct lvm *vm = t->vm;
+    struct ltask *outer = enter(t);
+    int status = lua_pcall(vm->L, args, results, 0);
+    vm->running = outer;
+    if (outer)
+        lguard_inner(&vm->guard, status);
+    else if (lguard_leave(&vm->guard))
+        lguard_forget(&vm->guard);
+    return status;
 }
 
 static bool resume(struct ltask *t, int args)

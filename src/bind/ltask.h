@@ -82,6 +82,13 @@ void ltask_defer(struct ltask *t, int args);
 int ltask_call(struct ltask *t, int args, int results);
 
 /*
+ * Calls a function of the library on behalf of a task that may have failed, as lua_pcall does, with
+ * the values at the top of vm->L; it cannot wait. What the guard ends in it is told by its results,
+ * or by the status.
+ */
+int ltask_ask(struct ltask *t, int args, int results);
+
+/*
  * In a C function: `return ltask_wait(L)` suspends the running task; its results are what
  * ltask_wake passes.
  */

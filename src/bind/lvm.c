@@ -114,7 +114,7 @@ static void require(lua_State *L, const char *module)
 static void take_hooks(struct lvm *vm)
 {
     static const char *const names[LVM_HOOKS] = {"upgrade", "convert", "requestIndex", "load",
-                                                 "check",   "stream",  "payload"};
+                                                 "check",   "stream",  "payload",      "tell"};
     lua_State *L = vm->L;
     require(L, "neap.core");
     lua_getfield(L, -1, "hooks");

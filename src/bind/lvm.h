@@ -29,6 +29,7 @@ enum lvm_hook {
     LVM_CHECK,
     LVM_STREAM,
     LVM_PAYLOAD,
+    LVM_TELL,
     LVM_HOOKS
 };
 

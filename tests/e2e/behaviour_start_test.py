@@ -83,8 +83,8 @@ def _():
 
 case("app.syntax", "a syntax error", "local x =\nlocal y = 1\n", 1, r"app\.lua:2: ")
 case("app.raise", "a top level that raises", '\nerror "expected"\n', 1, r"app\.lua:2: expected")
-case("app.raise-table", "with a table", "error {}", 1, r"table value")
-case("app.raise-nil", "with nil", "error(nil)", 1, r"nil value")
+case("app.raise-table", "with a table", "error {}", 1, r"error in load: \{\}")
+case("app.raise-nil", "with nil", "error(nil)", 1, r"error in load: nil")
 case("app.yield", "a stray yield", "coroutine.yield()", 1, r"yield")
 case("app.callback", "a misspelt callback", LISTEN + '''
 websocket.service("Chat", {

@@ -486,7 +486,7 @@ def _():
     status("/nothing", 404, port=port, check=has(("Server", "Mine/1")))
 
 
-app.add_finals(suite, r"expected|the upgrade function returned|error object is a|origin"
+app.add_finals(suite, r"expected|the upgrade function returned|error in upgrade: (nil|{})|origin"
                       r"|coroutine\.yield|onMesage|setResponseHeader")
 
 if __name__ == "__main__":

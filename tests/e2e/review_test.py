@@ -136,8 +136,7 @@ def _():
         if how == "close":
             c.expect_close(4000, "", reply=True)
             continue
-        text = "(error object is a table value)"
-        c.expect_close(1011, "internal error" if how == "raise" else text, reply=True)
+        c.expect_close(1011, "internal error", reply=True)
         app.noted(c.id, "Error true")
     c = app.open("stopped", "forever-stopped")
     c.text("x")
@@ -175,7 +174,7 @@ def _():
         app.noted(name, "7")
 
 
-app.add_finals(suite, errors="expected|the trap|stream of onMessage|error object is a")
+app.add_finals(suite, errors="expected|the trap|stream of onMessage|returned an error: {}|error in onMessage: {}")
 
 if __name__ == "__main__":
     suite.main()

@@ -301,16 +301,33 @@ describe("a stream", function()
       _, err = failure(coroutine.create(function()
         error {}
       end))
-      assert.equal("(error object is a table value)", err.message)
+      assert.equal("{}", err.message)
+      client.open = true
+      local reason
+      reason, err = failure(coroutine.create(function()
+        coroutine.yield(nil, { message = "no room", code = 5 })
+      end))
+      assert.equal("streaming failed: no room", reason)
+      assert.equal("Error: no room", tostring(err))
+      client.open = true
+      reason = failure(coroutine.create(function()
+        coroutine.yield(nil, { code = 5 })
+      end))
+      assert.equal("streaming failed", reason)
+      assert.matches("returned an error: { code = 5 }", sched.lines[#sched.lines].message)
     end)
 
-    it("by a value that cannot be sent", function()
-      assert.equal("streaming failed: this cannot be sent", (failure(stream.stream { 1, newproxy() })))
-      client.open = true
-      assert.equal("streaming failed: a function cannot be sent in a stream", (failure(stream.stream { counting(1) })))
-      client.open = true
-      assert.equal("streaming failed: a stream cannot be sent in a stream",
-        (failure(stream.stream { stream.stream {} })))
+    it("by a value that cannot be sent: the log says why", function()
+      local function refused(source)
+        client.open = true
+        local reason, err = failure(source)
+        assert.equal("streaming failed", reason)
+        assert.equal("stream of onMessage: " .. err.message, sched.lines[#sched.lines].message)
+        return err.message
+      end
+      assert.equal("this cannot be sent", refused(stream.stream { 1, newproxy() }))
+      assert.equal("a function cannot be sent in a stream", refused(stream.stream { counting(1) }))
+      assert.equal("a stream cannot be sent in a stream", refused(stream.stream { stream.stream {} }))
     end)
 
     it("raises out of its task when a function raises: C tells of that", function()

@@ -15,6 +15,7 @@
 local core = require "neap.core"
 local coroutines = require "neap.coroutine"
 local errors = require "neap.error"
+local tell = require "neap.tell"
 local text = require "neap.text"
 
 local resume, status = coroutines.resume, coroutines.status
@@ -30,22 +31,12 @@ local raisedMeta = {}
 
 -- --- Steps ------------------------------------------------------------------------------------------------------
 
--- As C tells errors: the message of an error object, what is no text by its type.
-local function textOf(err)
-  if errors.isError(err) then
-    return tostring(err.message)
-  elseif type(err) == "string" or type(err) == "number" then
-    return tostring(err)
-  end
-  return ("(error object is a %s value)"):format(type(err))
-end
-
 local function ofThread(co)
   local ended = status(co) == "dead"
   local function got(ok, value, err)
     ended = status(co) == "dead"
     if not ok then
-      return nil, setmetatable({ value = value, trace = debug.traceback(co, textOf(value)) }, raisedMeta)
+      return nil, setmetatable({ value = value, trace = debug.traceback(co, "") }, raisedMeta)
     elseif value == nil and err == nil and not ended then
       return NOTHING
     end
@@ -185,29 +176,33 @@ end
 
 -- --- Running ----------------------------------------------------------------------------------------------------
 
-local function asError(value)
-  return errors.isError(value) and value or errors.new("Error", textOf(value))
-end
-
 -- A coroutine raised. What a function raises ends the task: C does the same with it.
 local function raised(caller, name, err)
   local open = caller:isOpen()
   if open or not errors.isError(err.value, "Cancelled") then
-    core.log("error", ("error in stream of %s: %s"):format(name, err.trace))
+    core.log("error", ("error in stream of %s: %s%s"):format(name, tell.tell(err.value), err.trace))
   end
   if open then
-    core.fail(caller, 1011, FAILED, asError(err.value))
+    core.fail(caller, 1011, FAILED, tell.asError(err.value))
   end
 end
 
--- The session ends. That the client is gone is no failure.
+-- The session ends for nil, err. That the client is gone is no failure.
 local function fail(caller, name, err)
   if getmetatable(err) == raisedMeta then
     raised(caller, name, err)
   elseif caller:isOpen() then
-    local message = textOf(err)
-    core.log("warn", ("stream of %s returned an error: %s"):format(name, message))
-    core.fail(caller, 1011, text.isLine(message) and FAILED .. ": " .. message or FAILED, asError(err))
+    local said, _, public = tell.tell(err)
+    core.log("warn", ("stream of %s returned an error: %s"):format(name, said))
+    core.fail(caller, 1011, public and FAILED .. ": " .. public or FAILED, tell.asError(err))
+  end
+end
+
+-- The session ends for a value that cannot be sent. Why may name the app's fields: that is for the log only.
+local function refuse(caller, name, err)
+  if caller:isOpen() then
+    core.log("error", ("stream of %s: %s"):format(name, err.message))
+    core.fail(caller, 1011, FAILED, err)
   end
 end
 
@@ -237,15 +232,16 @@ local function run(caller, source, binary, name)
   while caller:isOpen() do
     local value, err = step()
     local cost = 1
-    if value == nil and err == nil then
+    if value == nil then
+      if err ~= nil then
+        fail(caller, name, err)
+      end
       return
-    elseif value == nil then
-      cost = nil
     elseif value ~= NOTHING then
       cost, err = send(caller, value, binary)
     end
     if not cost then
-      return fail(caller, name, err)
+      return refuse(caller, name, err)
     end
     used = giveWay(used, cost)
   end

@@ -15,6 +15,7 @@ local errors = require "neap.error"
 local origin = require "neap.origin"
 local requests = require "neap.request"
 local service = require "neap.websocket.service"
+local tell = require "neap.tell"
 local text = require "neap.text"
 
 local MAX_BODY = 1048576
@@ -119,7 +120,7 @@ end
 local function refuseOther(request, err)
   core.log("info", "upgrade refused by the app", {
     { "path", core.requestPath(request):sub(1, 200) },
-    { "reason", tostring(err) },
+    { "reason", (tell.tell(err)) },
   })
   return refuse(request, 400, "upgrade refused")
 end
