@@ -17,7 +17,6 @@ local text = require "neap.text"
 local MAX_SECONDS = 1e9
 local MAX_BYTES = 2 ^ 30 -- strings of LuaJIT end at 2^31, and an answer is somewhat longer than what it answers
 local MAX_COUNT = 2 ^ 31 - 1
-local FRAME_SIZE = 65536
 
 local function isNumber(v)
   return type(v) == "number" and v == v and v ~= math.huge and v ~= -math.huge
@@ -151,14 +150,14 @@ local function subProtocol(v)
   return nil, text.show(v) .. " is no sub-protocol name"
 end
 
--- Zero or less stands for the default, as in the documents that the names come from.
+-- Zero or less stands for the default, as in the documents that the names come from: no limit but the message's.
 local function frameSize()
   return {
-    default = FRAME_SIZE,
-    expect = ("a whole number of bytes up to %d (0 or less: the default, %d)"):format(MAX_BYTES, FRAME_SIZE),
+    default = 0,
+    expect = ("a whole number of bytes up to %d (0 or less: the default)"):format(MAX_BYTES),
     check = function(v)
       if isCount(v) and v <= MAX_BYTES then
-        return v > 0 and v or FRAME_SIZE
+        return math.max(v, 0)
       end
     end,
   }

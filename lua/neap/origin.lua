@@ -157,7 +157,10 @@ end
 
 -- `allowed` says what would have passed, `call` is how the app's line begins that lists origins.
 local function logRefusal(request, origin, list, call, allowed)
-  core.log("warn", "origin not allowed", {
+  if not core.mayLogRefusal "origin not allowed" then
+    return
+  end
+  core.log("info", "origin not allowed", {
     { "origin", origin:sub(1, 200) },
     { "path", core.requestPath(request):sub(1, 200) },
     { "allowed", allowed or table.concat(list, ", ") },

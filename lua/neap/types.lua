@@ -251,7 +251,7 @@ function Caller:bufferedAmount() end
 ---@class websocket.RouteConfig
 ---@field subProtocols? string[] {}
 ---@field idleTimeout? number 0, never
----@field maxFrameSize? integer 65536
+---@field maxFrameSize? integer 0: what comes in may fill maxMessageSize, what goes out is cut at 65536
 ---@field maxMessageSize? integer 1048576
 ---@field maxFragments? integer 1024
 ---@field messageTimeout? number 30

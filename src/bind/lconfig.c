@@ -68,13 +68,17 @@ static void read_subprotocols(lua_State *L, int table, struct route_config *conf
     lua_pop(L, 1);
 }
 
+/* Without maxFrameSize (0) a frame may have what a message has, and ours are cut here. */
+enum { OUT_FRAME = 65536 };
+
 struct route_config lconfig_route(lua_State *L, int table)
 {
+    uint32_t frame = lfield_count(L, table, "maxFrameSize");
     struct route_config config = {
-        .ws = {.max_frame = (uint64_t)lfield_number(L, table, "maxFrameSize"),
+        .ws = {.max_frame = frame,
                .max_message = (uint64_t)lfield_number(L, table, "maxMessageSize"),
                .max_fragments = lfield_count(L, table, "maxFragments"),
-               .out_frame = lfield_count(L, table, "maxFrameSize")},
+               .out_frame = frame ? frame : OUT_FRAME},
         .idle_timeout = lfield_number(L, table, "idleTimeout"),
         .message_timeout = lfield_number(L, table, "messageTimeout"),
         .close_timeout = lfield_number(L, table, "connectionClosureTimeout"),

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "bind/ltask.h"
 #include "server/conn.h"
+#include "server/refusal.h"
 
 #include <lauxlib.h>
 
@@ -54,14 +55,24 @@ static int core_log(lua_State *L)
     return 0;
 }
 
+/* mayLogRefusal(reason) → whether a line about that may be written: refusal.h */
+static int core_may_log_refusal(lua_State *L)
+{
+    const char *reason = luaL_checkstring(L, 1);
+    lua_pushboolean(L, refusal_may_log(&lvm_of(L)->server, reason));
+    return 1;
+}
+
 static int core_log_enabled(lua_State *L)
 {
     lua_pushboolean(L, log_enabled(check_level(L)));
     return 1;
 }
 
-static const struct luaL_Reg functions[] = {
-    {"log", core_log}, {"logEnabled", core_log_enabled}, {NULL, NULL}};
+static const struct luaL_Reg functions[] = {{"log", core_log},
+                                            {"logEnabled", core_log_enabled},
+                                            {"mayLogRefusal", core_may_log_refusal},
+                                            {NULL, NULL}};
 
 void llog_open(struct lvm *vm, lua_State *L)
 {

@@ -60,10 +60,11 @@ enum ws_code {
 
 /*
  * Limits of a session, shared by all connections of a route. All in bytes or counts; 0 is not "no
- * limit".
+ * limit", except for max_frame.
  */
 struct ws_limits {
-    uint64_t max_frame;     /* payload of one incoming frame, judged by its header: ERR_TOO_BIG */
+    uint64_t max_frame;     /* payload of one incoming frame, judged by its header: ERR_TOO_BIG;
+                             * 0: what max_message admits */
     uint64_t max_message;   /* a reassembled (and inflated) message: ERR_TOO_BIG */
     uint32_t max_fragments; /* frames in one message, empty ones counted: ERR_POLICY */
     uint32_t out_frame;     /* most payload in an outgoing frame, not 0; longer messages are cut */
@@ -81,6 +82,20 @@ struct ws_reel {
 
 enum { WS_REELS = 4 };
 
+enum ws_limit {
+    WS_LIMIT_NONE,
+    WS_LIMIT_FRAME,
+    WS_LIMIT_MESSAGE,
+    WS_LIMIT_UNPACKED, /* max_message, once decompressed */
+    WS_LIMIT_FRAGMENTS,
+};
+
+/* What went past which limit: for the log. `size` is what is known of it, at least. */
+struct ws_excess {
+    enum ws_limit limit;
+    uint64_t size, value;
+};
+
 /*
  * What the sessions of one worker share. `random` fills `len` bytes for masking keys (client role
  * only, RFC 6455 §10.3 wants them unpredictable); randomness is an argument so that tests and
@@ -90,6 +105,7 @@ struct ws_shared {
     struct outpool pool;
     void (*random)(void *out, size_t len);
     struct deflate_shared *deflate; /* made by the first message that is compressed */
+    struct ws_excess excess; /* of the session whose ws_next has just refused; else WS_LIMIT_NONE */
     struct ws_reel reels[WS_REELS]; /* private to ws_send.c: where broadcasts are encoded */
 };
 

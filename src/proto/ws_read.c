@@ -26,7 +26,22 @@ enum { STEP_MORE = 0, STEP_EVENT = 1, STEP_ON = 2 };
 static int refuse(struct ws *ws, int err, const char *reason)
 {
     ws->why = reason;
+    ws->shared->excess.limit = WS_LIMIT_NONE;
     ws_fail(ws, err, ws_error_code(err), reason);
+    return err;
+}
+
+static int refuse_excess(struct ws *ws, struct ws_excess excess)
+{
+    static const char *const reasons[] = {
+        [WS_LIMIT_FRAME] = "frame too big",
+        [WS_LIMIT_MESSAGE] = "message too big",
+        [WS_LIMIT_UNPACKED] = "message too big",
+        [WS_LIMIT_FRAGMENTS] = "too many fragments",
+    };
+    int err = excess.limit == WS_LIMIT_FRAGMENTS ? ERR_POLICY : ERR_TOO_BIG;
+    refuse(ws, err, reasons[excess.limit]);
+    ws->shared->excess = excess;
     return err;
 }
 
@@ -123,8 +138,11 @@ static int got_control(struct ws *ws, const struct frame *f, uint8_t *payload, s
 /* RFC 7692 has no code for data that is none; 1007 is what everybody sends (RFC 6455 §7.4.1). */
 static int refuse_packed(struct ws *ws, int err)
 {
+    uint64_t most = ws->limits->max_message;
+    if (err == ERR_TOO_BIG)
+        return refuse_excess(ws, (struct ws_excess){WS_LIMIT_UNPACKED, most + 1, most});
     if (err != ERR_PROTOCOL)
-        return refuse(ws, err, err == ERR_TOO_BIG ? "message too big" : "out of memory");
+        return refuse(ws, err, "out of memory");
     ws->why = "invalid compressed data";
     ws_fail(ws, err, WS_INVALID_PAYLOAD, ws->why);
     return err;
@@ -296,20 +314,24 @@ static uint64_t with_slack(uint64_t limit, bool packed)
 /* §5.4: a message in assembly goes on with continuation frames, and only then. */
 static int judge_data(struct ws *ws, const struct frame *f)
 {
+    const struct ws_limits *limits = ws->limits;
     const struct ws_input *in = ws->input;
     bool open = in && in->type != 0;
     uint64_t so_far = open ? buf_len(&in->message) : 0;
     bool packed = open ? in->packed : f->rsv != 0;
-    uint64_t max_message = with_slack(ws->limits->max_message, packed);
+    uint64_t max_message = with_slack(limits->max_message, packed);
+    uint32_t fragments = open ? in->fragments : 0;
     if (open != (f->opcode == FRAME_CONTINUATION))
         return refuse(ws, ERR_CONTINUATION,
                       open ? "new message inside a message" : "continuation of no message");
-    if (f->length > with_slack(ws->limits->max_frame, packed))
-        return refuse(ws, ERR_TOO_BIG, "frame too big");
+    if (limits->max_frame && f->length > with_slack(limits->max_frame, packed))
+        return refuse_excess(ws, (struct ws_excess){WS_LIMIT_FRAME, f->length, limits->max_frame});
     if (f->length > max_message || so_far > max_message - f->length)
-        return refuse(ws, ERR_TOO_BIG, "message too big");
-    if ((open ? in->fragments : 0) >= ws->limits->max_fragments)
-        return refuse(ws, ERR_POLICY, "too many fragments");
+        return refuse_excess(
+            ws, (struct ws_excess){WS_LIMIT_MESSAGE, so_far + f->length, limits->max_message});
+    if (fragments >= limits->max_fragments)
+        return refuse_excess(
+            ws, (struct ws_excess){WS_LIMIT_FRAGMENTS, fragments + 1, limits->max_fragments});
     return 0;
 }
 

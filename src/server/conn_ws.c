@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "server/group.h"
+#include "server/refusal.h"
 
 #include <string.h>
 
@@ -110,6 +111,7 @@ void conn_ws_over(struct conn *c)
 static void session_failed(struct conn *c)
 {
     const char *why = c->ws.why ? c->ws.why : err_text(c->ws.error);
+    refusal_log_limit(c);
     end_session(c, c->ws.close_code, why, strlen(why));
 }
 

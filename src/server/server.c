@@ -54,6 +54,7 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
     *s = (struct server){.loop = loop, .hooks = hooks};
     s->read_buffer = mem_alloc(SERVER_READ_SIZE);
     server_random(s, &s->address_seed, sizeof s->address_seed);
+    refusal_init(&s->refusals);
     link_init(&s->endpoints);
     loop_job_init(&s->rested, on_rested);
     tls_tickets_rotate(&s->tickets); /* its own, until the master gives others */
@@ -97,6 +98,7 @@ void server_abort(struct server *s)
 void server_deinit(struct server *s)
 {
     groups_free(s->groups);
+    refusal_deinit(s);
     ws_shared_deinit(&s->shared);
     mem_free(s->read_buffer);
 }

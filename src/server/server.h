@@ -10,6 +10,7 @@
 #include "net/loop.h"
 #include "net/tls.h"
 #include "proto/ws.h"
+#include "server/refusal.h"
 
 struct conn;
 struct endpoint;
@@ -67,6 +68,7 @@ struct server {
     void (*on_drained)(struct server *s); /* set by server_drain */
     uint8_t entropy[512];                 /* unused random bytes, for connection ids and masks */
     unsigned entropy_left;
+    struct refusals refusals;
     struct hash_seed address_seed; /* for tables of clients' addresses */
 };
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Fragmentation and the limits of frames and messages (RFC 6455 §5.4, §10.4).
 
-The limits are those of the route: /echo has the defaults (frames of 65536 bytes, messages of
-1 MiB, 1024 fragments), /small tiny ones. What exceeds a limit is refused at the header of the
-frame that does, before any of its payload has come.
+The limits are those of the route: /echo has the defaults (messages of 1 MiB, in a single frame
+or in up to 1024 fragments), /small tiny ones. What exceeds a limit is refused at the header of
+the frame that does, before any of its payload has come.
 """
 from common import (
     BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, Failed, add, add_bystander, chop, close_payload,
@@ -125,13 +125,14 @@ def limit(code, *parts, path="/echo", before=()):
 
 MIB = pattern(1 << 20)
 for kind, op in KINDS:
-    add("limits.frame.65536.%s" % kind, "the largest frame by default", echoes, op, pattern(65536),
-        path="/echo")
-    for size in (65537, 70000, (1 << 20) + 1, (1 << 32), (1 << 63) - 1):
+    for size in (65536, 65537, 70000, 1 << 20):
+        add("limits.frame.%d.%s" % (size, kind), "by default a message may come in one frame", echoes,
+            op, pattern(size), path="/echo")
+    for size in ((1 << 20) + 1, (1 << 32), (1 << 63) - 1):
         add("limits.frame.%d.%s" % (size, kind), "1009 right after the header", limit, 1009,
             frame(op, b"", length_form=64, length=size))
-    add("limits.frame.65537.payload.%s" % kind, "the same with the payload there", limit, 1009,
-        frame(op, pattern(65537)))
+    add("limits.frame.1048577.payload.%s" % kind, "the same with the payload there", limit, 1009,
+        frame(op, pattern((1 << 20) + 1)))
     add("limits.message.mib.%s" % kind, "the largest message by default", echoes, op, MIB,
         [b"".join(fragments(op, *chop(MIB, 65536)))], path="/echo")
     full = b"".join(frame(CONT if i else op, pattern(65536), fin=False) for i in range(16))
@@ -145,14 +146,14 @@ for kind, op in KINDS:
         b"".join(fragments(op, *[b"x"] * 1025)))
     add("limits.fragments.1025.empty.%s" % kind, "empty ones count", limit, 1008,
         b"".join(fragments(op, *[b""] * 1025)))
-for size in (65537, (1 << 63) - 1):
+for size in ((1 << 20) + 1, (1 << 63) - 1):
     add("limits.frame.bytewise.%d" % size, "the header byte by byte", limit, 1009,
         *chop(frame(TEXT, b"", length_form=64, length=size), 1))
 for path in ("zero", "negative"):
     add("limits.frame.%s" % path, "maxFrameSize %s means the default" % path, echoes, TEXT,
-        pattern(65536), path="/" + path)
+        pattern(70000), path="/" + path)
     add("limits.frame.%s.over" % path, "and the default is a limit", limit, 1009,
-        frame(TEXT, b"", length_form=64, length=65537), path="/" + path)
+        frame(TEXT, b"", length_form=64, length=(1 << 20) + 1), path="/" + path)
 
 # -- limits of the route: frames of 100, messages of 250, 4 fragments
 

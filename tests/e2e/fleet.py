@@ -23,7 +23,7 @@ from neaptest import (
 from neaptest.over import OFFER, pack
 
 CHUNK = 256 * 1024
-FRAME = 60000           # longer messages are sent in pieces: the server's limit is 65536
+FRAME = 60000           # longer messages are sent in pieces, since fragments are to be tried, too
 
 
 class Link:

@@ -21,6 +21,7 @@ local MIB = 2 ^ 20
 local echo = { onMessage = function(_, _, data) return data end }
 listener:attach("/echo", echo)
 listener:attach("/big", { maxFrameSize = 2 * MIB }, echo)
+listener:attach("/frames", { maxFrameSize = 65536 }, echo)
 listener:attach("/hurry", { messageTimeout = 1 }, echo)
 listener:attach("/idle", { idleTimeout = 0.5, connectionClosureTimeout = 0.5 }, echo)
 listener:attach("/beat", { pingInterval = 0.3, pongTimeout = 0.5 }, echo)
@@ -93,7 +94,8 @@ line("H08.65535", "length 65535 in 64 bits", 1002, "82FF 000000000000FFFF m")
 line("H08.ping", "a ping with a length in 16 bits", 1002, "89FE 0001 m", b"x")
 line("H09.message", "1 MiB + 1 in one frame: refused after the header", 1009, "82FF 0000000000100001 m",
      path="/big")
-line("H09.frame", "a frame over maxFrameSize", 1009, "82FF 0000000000010001 m")
+line("H09.default", "the same where no maxFrameSize is set", 1009, "82FF 0000000000100001 m")
+line("H09.frame", "a frame over maxFrameSize", 1009, "82FF 0000000000010001 m", path="/frames")
 line("H09.huge", "2^63-1 bytes announced", 1009, "82FF 7FFFFFFFFFFFFFFF m", path="/big")
 target.add(suite, "H09.pieces", "1 MiB + 1 in fragments",
            sends([frame(BINARY, b"x" * 65536, fin=False)] + [frame(CONT, b"x" * 65536, fin=False)] * 15

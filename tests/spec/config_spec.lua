@@ -43,7 +43,7 @@ describe("defaults", function()
     assert.same({
       subProtocols = {},
       idleTimeout = 0,
-      maxFrameSize = 65536,
+      maxFrameSize = 0,
       maxMessageSize = 1048576,
       maxFragments = 1024,
       messageTimeout = 30,
@@ -113,8 +113,8 @@ describe("values", function()
   end)
 
   it("maxFrameSize zero or less is the default", function()
-    assert.equal(65536, value("route", "maxFrameSize", 0))
-    assert.equal(65536, value("route", "maxFrameSize", -7))
+    assert.equal(0, value("route", "maxFrameSize", 0))
+    assert.equal(0, value("route", "maxFrameSize", -7))
     assert.equal(10, value("route", "maxFrameSize", 10))
     assert.matches("maxFrameSize must be", message("route", { maxFrameSize = 0.5 }))
     assert.matches("maxFrameSize must be", message("route", { maxFrameSize = 2 ^ 30 + 1 }))

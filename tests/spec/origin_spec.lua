@@ -119,7 +119,7 @@ describe("request:originAllowed", function()
     assert.is_false(origin.originAllowed(request("https://Evil.test:443"), { "https://a.test", "https://b.test" }))
     assert.equal(1, #fake.log)
     local line = fake.log[1]
-    assert.equal("warn", line.level)
+    assert.equal("info", line.level)
     assert.equal("https://Evil.test:443", line.origin)
     assert.equal("https://a.test, https://b.test", line.allowed)
     assert.equal("request:originAllowed { 'https://a.test', 'https://b.test', 'https://evil.test' }", line.add)

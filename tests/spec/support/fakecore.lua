@@ -283,6 +283,11 @@ function core.log(level, message, fields)
   table.insert(fake.log, line)
 end
 
+function core.mayLogRefusal(reason)
+  assert(type(reason) == "string")
+  return true
+end
+
 function core.logEnabled()
   return true
 end
