@@ -118,19 +118,12 @@ local function refuse(request, status, body, headers)
 end
 
 local function refuseOther(request, err)
-<<<<<<< Updated upstream
-  core.log("info", "upgrade refused by the app", {
-    { "path", core.requestPath(request):sub(1, 200) },
-    { "reason", (tell.tell(err)) },
-  })
-=======
   if core.mayLogRefusal "upgrade refused by the app" then
     core.log("info", "upgrade refused by the app", {
       { "path", core.requestPath(request):sub(1, 200) },
-      { "reason", tostring(err) },
+      { "reason", (tell.tell(err)) },
     })
   end
->>>>>>> Stashed changes
   return refuse(request, 400, "upgrade refused")
 end
 
