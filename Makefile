@@ -139,7 +139,7 @@ run: ## Install what is missing (Debian, as root), build, and serve the chat app
 	@exec $(BUILD)/neap run apps/chat --workers auto -- $(PORT)
 
 ##@ Testing (each suite ends with "N passed, N failed")
-SUITES := check unit spec conformance e2e clients fuzz
+SUITES := check unit spec conformance e2e clients fuzz guard
 FUZZ_SECONDS ?= 20
 TWO := $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j2)
 export FUZZ_SECONDS BUILD
@@ -167,6 +167,7 @@ conformance: programs ## RFC 6455, case by case, against the release and the san
 e2e: programs ## End-to-end, hostile-input and fault tests, against both builds
 clients: programs ## Other people's WebSocket clients against the server
 fuzz: fuzz-programs ## Every fuzz target for FUZZ_SECONDS=20, its corpus first
+guard: programs ## Instructions, allocations and system calls a message, as in tests/guard/figures
 $(SUITES):
 	@tests/run $@
 fuzz-%: fuzz-programs ## One fuzz target, e.g. make fuzz-frame FUZZ_SECONDS=1200
