@@ -404,8 +404,10 @@ test("half of 200 connections vanish; the others go on", async () => {
 
 async function start() {
   const files = OVER.includes("tls") ? certificate() : [];
+  const runtime = fs.mkdtempSync(path.join(os.tmpdir(), "neapjs-run-"));   // its control socket is for nobody else
+  process.on("exit", () => fs.rmSync(runtime, { recursive: true }));
   const server = spawn(NEAP, ["run", path.join(__dirname, "app.lua"), "--drain", "2", "--", "0", ...files],
-    { stdio: ["ignore", "inherit", "pipe"] });
+    { stdio: ["ignore", "inherit", "pipe"], env: { ...process.env, XDG_RUNTIME_DIR: runtime } });
   process.on("exit", () => server.kill("SIGKILL"));
   server.stderr.setEncoding("utf8");
   const ready = new Promise((done, fail) => {

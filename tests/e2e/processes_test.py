@@ -22,7 +22,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from neaptest import (  # noqa: E402
-    APPS, NEAP, SECONDS, SLACK, TEXT, Failed, Raw, Server, Suite, alive, children, cpu, fds,
+    APPS, NEAP, RUNTIME, SECONDS, SLACK, TEXT, Failed, Raw, Server, Suite, alive, children, cpu, fds,
     run_neap, wait_until)
 
 suite = Suite("processes")
@@ -447,6 +447,14 @@ def _():
                 need(all("%d.sock" % pid in result.stderr for pid in (s.pid, other.pid)),
                      result.stderr)
         need(os.listdir(os.path.join(folder, "neap")) == [], "socket files are left")
+
+
+@suite.case("control.own", "servers of a test are found by nobody else")
+def _():
+    with Server(ECHO) as s:
+        need(os.environ["XDG_RUNTIME_DIR"] == RUNTIME.name, "the folder")
+        need(os.listdir(os.path.join(RUNTIME.name, "neap")) == ["%d.sock" % s.pid], "what is there")
+        need(run_neap("status").returncode == 0, "not found by its own test")
 
 
 @suite.case("control.stop", "neap stop returns when the server has ended in order")

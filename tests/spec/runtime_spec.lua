@@ -58,6 +58,10 @@ describe("neap run", function()
       assert.equal("0\tnil\n", output_of [[print(#arg, ...)]]:gsub("^0\n", "0\tnil\n"))
     end)
 
+    it("of a test has the only control socket of a folder of its own", function()
+      assert.matches("^%d+%.sock\n$", output_of [[io.write(io.popen("ls $XDG_RUNTIME_DIR/neap"):read "*a")]])
+    end)
+
     it("that raises is logged with its traceback and exits with 1", function()
       local status, _, log = run "local function inner()\n  error 'boom'\nend\ninner()\n"
       assert.equal(1, status)

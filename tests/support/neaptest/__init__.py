@@ -22,7 +22,7 @@ Environment:
 Only Debian's /usr/bin/python3 and its standard library are needed.
 """
 from . import over  # noqa: F401
-from .basics import APPS, INSTRUMENTED, NEAP, ROOT, SECONDS, SLACK, Failed, wait_until  # noqa: F401
+from .basics import APPS, INSTRUMENTED, NEAP, ROOT, RUNTIME, SECONDS, SLACK, Failed, wait_until  # noqa: F401
 from .certs import Authority, openssl  # noqa: F401
 from .client import Bystander, Raw  # noqa: F401
 from .process import (  # noqa: F401

@@ -5,6 +5,7 @@ NEAP_SLACK multiplies every limit; a sanitizer's build gets 8 by itself.
 """
 import os
 import re
+import tempfile
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
@@ -14,6 +15,11 @@ INSTRUMENTED = bool(re.search(r"/(asan|tsan|ubsan|cov|valgrind)[^/]*/", NEAP)) o
     "NEAP_WRAP" in os.environ
 SLACK = float(os.environ.get("NEAP_SLACK") or (8 if INSTRUMENTED else 1))
 SECONDS = 5.0 * max(1.0, SLACK / 2)     # default deadline for anything that should just happen
+
+# Where control sockets of this run are, and are looked for: `neap stop` of a person, or of another test, finds none of
+# its servers, and its own finds nobody else's.
+RUNTIME = tempfile.TemporaryDirectory(prefix="neaptest-run-")
+os.environ.update(XDG_RUNTIME_DIR=RUNTIME.name, TMPDIR=RUNTIME.name)
 
 
 class Failed(AssertionError):

@@ -64,12 +64,14 @@ local function folder()
   return assert(path, "mktemp failed")
 end
 
--- Starts `neap ARGUMENTS` in the background, its files in a folder of its own.
+-- Starts `neap ARGUMENTS` in the background, its files in a folder of its own; its control socket too, so that no
+-- `neap stop` of a person, or of another test, finds it.
 local function launch(arguments)
   local path = folder()
   local files = { out = path .. "/out", log = path .. "/log", pid = path .. "/pid", status = path .. "/status" }
-  local script = ("( %s %s </dev/null >%s 2>%s & echo $! >%s; wait $!; echo $? >%s.new; mv %s.new %s ) &"):format(
-    quoted(PROGRAM), words(arguments), files.out, files.log, files.pid, files.status, files.status, files.status)
+  local script = ("( XDG_RUNTIME_DIR=%s %s %s </dev/null >%s 2>%s & echo $! >%s; "):format(
+    path, quoted(PROGRAM), words(arguments), files.out, files.log, files.pid)
+  script = script .. ("wait $!; echo $? >%s.new; mv %s.new %s ) &"):format(files.status, files.status, files.status)
   assert(os.execute(script) == 0, "the shell does not start")
   local pid = eventually(SECONDS, function()
     return contents(files.pid):match "^(%d+)\n"
