@@ -19,6 +19,7 @@
 #include "base/log.h"
 
 #include "base/escape.h"
+#include "base/quiet.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -112,8 +113,8 @@ void log_open(enum log_level level, bool json)
     static bool registered;
     if (!registered)
         registered = pthread_atfork(NULL, NULL, on_fork_child) == 0;
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
+    quiet_signal(SIGPIPE);
+    quiet_signal(SIGXFSZ);
     ensure_stderr();
     choose_sink();
     state.level = level;

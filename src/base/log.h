@@ -31,7 +31,7 @@ struct log_field {
 
 /*
  * Starts the log on what descriptor 2 is now. Called before anything is logged; the level filters,
- * `json` selects the form. Ignores SIGPIPE and SIGXFSZ for the process, so that a reader that went
+ * `json` selects the form. Quiets SIGPIPE and SIGXFSZ for the process, so that a reader that went
  * away or a file at its limit is an error of write alone. Opens /dev/null as descriptor 2 when that
  * is closed, lest a client's socket get its number and somebody's complaint.
  */

@@ -14,6 +14,7 @@
 #include "bind/lguard.h"
 
 #include "base/log.h"
+#include "base/quiet.h"
 #include "bind/ltask.h"
 #include "bind/lvm.h"
 #include "server/conn.h"
@@ -335,7 +336,7 @@ void lguard_start(struct lvm *vm, double seconds, size_t bytes)
     if (seconds > 0)
         start_timer(g);
     else if (bytes)
-        signal(SIGPROF, SIG_IGN);
+        quiet_signal(SIGPROF);
 }
 
 void lguard_stop(struct lvm *vm)
@@ -346,7 +347,7 @@ void lguard_stop(struct lvm *vm)
     if (g->pull)
         luaJIT_profile_stop(vm->L);
     if (g->pull)
-        signal(SIGPROF, SIG_IGN);
+        quiet_signal(SIGPROF);
     signal(SIGXCPU, SIG_DFL);
     lheap_stop(vm);
 }

@@ -253,7 +253,6 @@ static int work(struct worker_link *link, void *arg)
     struct worker *w = mem_alloc(sizeof *w);
     w->options = arg;
     w->link = link;
-    signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0); /* what an app prints is seen at once, in a pipe too */
     loop_init(&w->loop);
     w->loop.pulse = &link_watchdog(link)->pulse;

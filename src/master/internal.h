@@ -7,6 +7,7 @@
  *      workers.c    one worker's lives: fork, messages, death      control.c    the control socket
  *      sockets.c    the listening sockets                          pidfile.c    the pid file
  *      heartbeat.c  ends a worker that is stuck                    pairs.c      lines of workers
+ *      signals.c    what signals say, and who has sent them
  *
  * A worker's lives:
  *
@@ -22,6 +23,7 @@
 #include "master/master.h"
 #include "master/pairs.h"
 #include "master/scratch.h"
+#include "master/signals.h"
 #include "master/sockets.h"
 #include "master/watchdog.h"
 #include "net/loop.h"
@@ -51,13 +53,11 @@ struct worker {
 struct master {
     const struct master_config *config;
     struct loop loop;
-    struct loop_signal sigterm, sigint, sighup, sigchld, heartbeat;
+    struct signals signals;
     struct loop_timer deadline; /* of stopping */
     struct loop_timer log_retry;
     struct loop_timer rotation; /* of the keys of session tickets */
     struct tls_tickets tickets;
-    struct loop_timer
-        keep; /* always active, so that the loop does not run out of things to wait for */
     struct sockets *sockets;
     struct pairs *pairs;
     struct scratch *scratch; /* or NULL: there is no place for it */
@@ -66,7 +66,6 @@ struct master {
     bool any_ready; /* some worker has been ready once */
     bool announced; /* all have, and the log says so */
     bool stopping;
-    double stopping_since;
     int status;
     struct worker workers[];
 };

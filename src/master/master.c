@@ -17,9 +17,6 @@
 /* Workers end by themselves when their time to drain is over; so much later they are killed. */
 #define GRACE 1.0
 #define LOG_RETRY 0.25
-/* A signal so soon after the first is its echo, not an impatient user's second one. */
-#define ECHO_SECONDS 0.5
-#define FOREVER 1e9
 /* How long new session tickets are encrypted with the same key, unless the config says. */
 #define TICKET_PERIOD (12 * 3600.0)
 
@@ -85,7 +82,7 @@ void master_stop(struct master *m)
     if (m->stopping)
         return;
     m->stopping = true;
-    m->stopping_since = loop_now(&m->loop);
+    signals_note_stop(&m->signals);
     log_info("stopping");
     /*
      * Without our copies the sockets end when the workers close theirs, and nothing more queues up.
@@ -114,29 +111,19 @@ static void on_deadline(struct loop_timer *timer)
 
 /* --- Signals -------------------------------------------------------------------------------- */
 
-static void stop_signal(struct master *m)
+static void on_stop(struct signals *s, bool again)
 {
+    struct master *m = LIST_ITEM(s, struct master, signals);
     if (!m->stopping) {
         master_stop(m);
-    } else if (loop_now(&m->loop) - m->stopping_since >= ECHO_SECONDS) {
+    } else if (again) {
         log_warn("second signal: ending at once");
         master_abort(m);
     }
 }
 
-static void on_sigterm(struct loop_signal *s)
+static void renew(struct master *m)
 {
-    stop_signal(LIST_ITEM(s, struct master, sigterm));
-}
-
-static void on_sigint(struct loop_signal *s)
-{
-    stop_signal(LIST_ITEM(s, struct master, sigint));
-}
-
-static void on_sighup(struct loop_signal *s)
-{
-    struct master *m = LIST_ITEM(s, struct master, sighup);
     if (m->stopping) {
         log_info("SIGHUP is ignored: the server is stopping");
         return;
@@ -147,9 +134,8 @@ static void on_sighup(struct loop_signal *s)
 }
 
 /* Several deaths may be one signal; and as process 1 of a container the master inherits orphans. */
-static void on_sigchld(struct loop_signal *s)
+static void bury(struct master *m)
 {
-    struct master *m = LIST_ITEM(s, struct master, sigchld);
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
@@ -159,32 +145,23 @@ static void on_sigchld(struct loop_signal *s)
 }
 
 /* Some worker has used so much processor time that it is worth a look. */
-static void on_heartbeat(struct loop_signal *s)
+static void look(struct master *m)
 {
-    struct master *m = LIST_ITEM(s, struct master, heartbeat);
     for (struct worker *w = m->workers; w < workers_end(m); w++)
         heartbeat_look(&w->heart);
 }
 
-static void start_signals(struct master *m)
+static void on_signal(struct signals *s, int number)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    loop_signal_start(&m->loop, &m->sigterm, SIGTERM, on_sigterm);
-    loop_signal_start(&m->loop, &m->sigint, SIGINT, on_sigint);
-    loop_signal_start(&m->loop, &m->sighup, SIGHUP, on_sighup);
-    loop_signal_start(&m->loop, &m->sigchld, SIGCHLD, on_sigchld);
-    loop_signal_start(&m->loop, &m->heartbeat, HEARTBEAT_SIGNAL, on_heartbeat);
-}
-
-static void stop_signals(struct master *m)
-{
-    loop_signal_stop(&m->loop, &m->sigterm);
-    loop_signal_stop(&m->loop, &m->sigint);
-    loop_signal_stop(&m->loop, &m->sighup);
-    loop_signal_stop(&m->loop, &m->sigchld);
-    loop_signal_stop(&m->loop, &m->heartbeat);
+    struct master *m = LIST_ITEM(s, struct master, signals);
+    switch (number) {
+    case SIGHUP: renew(m); break;
+    case SIGUSR1: log_debug("SIGUSR1: there is no log file to open again"); break;
+    case SIGUSR2: log_debug("SIGUSR2 means nothing yet"); break;
+    case SIGCHLD: bury(m); break;
+    case HEARTBEAT_SIGNAL: look(m); break;
+    default: break;
+    }
 }
 
 /* --- Session tickets ------------------------------------------------------------------------ */
@@ -221,11 +198,6 @@ static void on_log_retry(struct loop_timer *timer)
 
 /* --- The process ---------------------------------------------------------------------------- */
 
-static void on_keep(struct loop_timer *timer)
-{
-    loop_timer_start(&LIST_ITEM(timer, struct master, keep)->loop, timer, FOREVER);
-}
-
 static struct master *master_new(const struct master_config *config)
 {
     struct master *m = mem_alloc(sizeof *m + (size_t)config->workers * sizeof m->workers[0]);
@@ -233,18 +205,16 @@ static struct master *master_new(const struct master_config *config)
     loop_init(&m->loop);
     loop_timer_init(&m->deadline, on_deadline);
     loop_timer_init(&m->log_retry, on_log_retry);
-    loop_timer_init(&m->keep, on_keep);
     loop_timer_init(&m->rotation, on_rotation);
     tls_tickets_rotate(&m->tickets);
     plan_rotation(m);
-    loop_timer_start(&m->loop, &m->keep, FOREVER);
     m->started = loop_now(&m->loop);
     m->sockets = sockets_new(config->workers);
     m->pairs = pairs_new(&m->loop, config->workers);
     m->scratch = scratch_open();
     for (int i = 0; i < config->workers; i++)
         worker_init(&m->workers[i], m, i);
-    start_signals(m);
+    signals_start(&m->signals, &m->loop, on_signal, on_stop);
     log_on_wait(on_log_waits, m);
     return m;
 }
@@ -252,7 +222,7 @@ static struct master *master_new(const struct master_config *config)
 static void master_free(struct master *m)
 {
     log_on_wait(NULL, NULL);
-    stop_signals(m);
+    signals_close(&m->signals);
     pairs_free(m->pairs);
     loop_deinit(&m->loop);
     mem_free(m);

@@ -4,14 +4,17 @@
  * passes signals on, and ends when they have ended. A worker is a fork that calls `work` and exits
  * with what it returns.
  *
- *      SIGTERM, SIGINT   stop: every worker drains; past the time it is killed; exit status 0
- *      the same again    every worker is killed at once; exit status 1. What comes within half a
- *                        second of the first is its echo and does not count
- *      SIGHUP            every worker reads its certificates again
- *      SIGKILL           each worker sees end of file on its link, drains and exits
+ *      SIGTERM, SIGINT,   stop: every worker drains; past the time it is killed; exit status 0.
+ *      SIGQUIT            One more kills every worker at once, with exit status 1; signals.h tells
+ *                         what is one more
+ *      SIGHUP             every worker reads its certificates again
+ *      SIGUSR1, SIGUSR2   nothing yet
+ *      SIGKILL            each worker sees end of file on its link, drains and exits
  *
- * A worker has SIGINT and SIGHUP ignored, because a terminal sends them to the whole group and the
- * master decides; all other signals have their default, except SIGPIPE, which is ignored.
+ * In a worker these do nothing, because a terminal sends them to the whole group and the master
+ * decides; a worker listens to SIGTERM itself. All other signals have their default, but for those
+ * that would end a process for a write that fails (log.h). None is ignored or blocked, which what
+ * an app starts would inherit.
  */
 #ifndef NEAP_MASTER_MASTER_H
 #define NEAP_MASTER_MASTER_H

@@ -175,6 +175,19 @@ void worker_forget(struct worker *w)
 
 /* --- Birth ---------------------------------------------------------------------------------- */
 
+/*
+ * What the master listens to does nothing in a worker, and SIGTERM nothing before the worker does
+ * listen. A worker waits for children of its app itself.
+ */
+static void own_signals(void)
+{
+    sigset_t none;
+    signal(SIGCHLD, SIG_DFL);
+    signal(HEARTBEAT_SIGNAL, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* The forked process: becomes a worker and ends as one. Signals are blocked when it begins. */
 static _Noreturn void live(struct worker *w, int fd)
 {
@@ -186,11 +199,7 @@ static _Noreturn void live(struct worker *w, int fd)
     if (w->master->scratch)
         link_set_scratch(link, scratch_path(w->master->scratch));
     master_forget(w->master);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    own_signals();
     int status = config->work(link, config->arg);
     link_free(link);
     log_close(1);

@@ -511,23 +511,6 @@ def _():
         close_all(idle + stuck + slow)
 
 
-@suite.case("stop.twice", "L26: a second signal ends at once")
-def _():
-    s = Server(lua=BUSY, options=["--workers", "2", "--drain", "60"])
-    client = Raw(s.port, "/slow")
-    client.text("60")
-    client.expect(TEXT, "begun")
-    s.signal(signal.SIGTERM)
-    s.wait_log("stopping")
-
-    def insist():       # what comes within half a second of the first is taken for its echo
-        s.signal(signal.SIGTERM)
-        return "second signal" in s.log()
-    wait_until(insist, SECONDS, "a second signal is heard")
-    need(s.wait_exit(SECONDS) == 1, "status %d" % s.status)
-    client.close()
-
-
 @suite.case("stop.interrupt", "SIGINT to the whole group, as a terminal sends it, is one stop")
 def _():
     s = Server(ECHO, options=["--workers", "2"])

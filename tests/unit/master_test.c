@@ -86,22 +86,52 @@ static void second_signal(void)
     CHECK(server_port(s, 0) > 0);
     kill(s->pid, SIGTERM);
     CHECK(server_says(s, "stopping", 1));
-    double end = now() + SECONDS;
-    while (now() < end && !strstr(s->text, "second signal") && server_read(s, 20))
-        kill(s->pid, SIGINT);
+    kill(s->pid, SIGINT);
+    CHECK(server_says(s, "second signal", 1));
     CHECK_INT(server_end(s), 1);
     free(s);
 }
 
-/* timeout(1) signals its child and then the whole group: that is one request to stop. */
+/* Another process that sends a signal when it is continued. */
+static pid_t sender(pid_t to, int number)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        raise(SIGSTOP);
+        _exit(kill(to, number) < 0);
+    }
+    waitpid(pid, &status, WUNTRACED);
+    return pid;
+}
+
+/* What means something to the master means nothing to a worker, and never ends it. */
+static void signals_to_a_worker(void)
+{
+    static const int numbers[] = {SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM};
+    struct server *s = server_start((struct master_config){.workers = 1, .drain = 5}, &echo);
+    int port = server_port(s, 0), pid = ask(port).pid;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        kill(pid, numbers[i]);
+    CHECK_INT(ask(port).pid, pid);
+    kill(s->pid, SIGTERM);
+    CHECK_INT(server_end(s), 0);
+    CHECK_INT(server_count(s, "died"), 0);
+    free(s);
+}
+
+/* As a terminal and the parent, which passes on what it got: that is one request to stop. */
 static void echoed_signal(void)
 {
     struct plan plan = {.kind = STUCK, .addresses = {"127.0.0.1:0"}};
     struct server *s = server_start((struct master_config){.workers = 1, .drain = 0.1}, &plan);
     CHECK(server_port(s, 0) > 0);
+    pid_t other = sender(s->pid, SIGTERM);
     kill(s->pid, SIGTERM);
     CHECK(server_says(s, "stopping", 1));
-    kill(s->pid, SIGTERM);
+    kill(other, SIGCONT);
+    CHECK(server_says(s, "the same request", 1));
+    waitpid(other, NULL, 0);
     CHECK_INT(server_end(s), 0);
     CHECK_INT(server_count(s, "second signal"), 0);
     CHECK_INT(server_count(s, "are killed"), 1);
@@ -144,7 +174,7 @@ static void master_killed(void)
  */
 static void killed_again_and_again(void)
 {
-    static const int signals[] = {SIGKILL, SIGABRT, SIGTERM};
+    static const int signals[] = {SIGKILL, SIGABRT, SIGXCPU};
     struct server *s = server_start((struct master_config){.workers = 2, .drain = 5}, &echo);
     int port = server_port(s, 0);
     struct info first = ask_worker(port, 1, 0), bystander = ask_worker(port, 0, 0), last = first;
@@ -430,6 +460,7 @@ static void run_all(void)
     test("a stuck worker (L26)", stuck_worker);
     test("a second signal (L26)", second_signal);
     test("the echo of a signal", echoed_signal);
+    test("signals to a worker", signals_to_a_worker);
     test("stop before a worker binds", stop_before_a_worker_binds);
     test("the master is killed (L10)", master_killed);
     test("killed again and again (L08)", killed_again_and_again);
