@@ -2,22 +2,30 @@
 /*
  * Finding the server and talking to it: see master/control.h for the folder and the protocol. A
  * server that was started with `--control PATH` is found by that path alone.
+ *
+ * Folders and sockets lie where other users may make some, too. What is not this user's or root's
+ * (master/trust.h) is told and left alone; and what is printed can drive no terminal.
  */
 #include "cli/control.h"
 
+#include "base/escape.h"
 #include "master/control.h"
+#include "master/trust.h"
 #include "master/unixsock.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
     PATH = 640,
+    LINE = 4096,
     ANSWER_MS = 10000, /* a master answers at once; one that does not is stopped or stuck */
 };
 
@@ -27,25 +35,69 @@ struct found {
     char path[PATH]; /* of the last */
 };
 
+/* Prints one line, in which `text` is somebody else's. */
+static void print(FILE *out, const char *before, const char *text, const char *after)
+{
+    char safe[2 * LINE];
+    size_t len = escape_bytes(safe, sizeof safe, text, strlen(text), ESCAPE_PLAIN);
+    fprintf(out, "%s%.*s%s\n", before, (int)len, safe, after);
+    fflush(out);
+}
+
+static void distrust(const char *path, const char *why)
+{
+    char after[TRUST_WHY + 24];
+    snprintf(after, sizeof after, " is not trusted: %s", why);
+    print(stderr, "neap: ", path, after);
+}
+
+/*
+ * Connects to a server of this user or root. Returns -1 when there is none; with errno, or with 0
+ * there when that has been told.
+ */
+static int connect_to(const char *path)
+{
+    struct stat st;
+    char why[TRUST_WHY] = "it is not a socket";
+    if (lstat(path, &st) < 0)
+        return -1;
+    bool trusted = S_ISSOCK(st.st_mode) && trust_file(&st, why);
+    int fd = trusted ? unixsock_connect(path) : -1;
+    if (fd < 0 && trusted)
+        return -1;
+    if (fd >= 0 && trust_peer(fd, why))
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    distrust(path, why);
+    errno = 0;
+    return -1;
+}
+
 /* A socket that somebody listens on: counts it. A second one makes a list of it, on stderr. */
 static void try_socket(struct found *f, const char *path)
 {
-    int fd = unixsock_connect(path);
+    int fd = connect_to(path);
     if (fd < 0)
         return;
     close(fd);
-    if (f->count == 1)
-        fprintf(stderr, "neap: several servers are running; choose one with --control:\n  %s\n",
-                f->path);
+    if (f->count == 1) {
+        fprintf(stderr, "neap: several servers are running; choose one with --control:\n");
+        print(stderr, "  ", f->path, "");
+    }
     if (f->count > 0)
-        fprintf(stderr, "  %s\n", path);
+        print(stderr, "  ", path, "");
     f->count++;
     snprintf(f->path, sizeof f->path, "%s", path);
 }
 
 static void search(struct found *f, const char *folder)
 {
-    DIR *dir = opendir(folder);
+    char why[TRUST_WHY];
+    int fd = trust_open_folder(folder, why);
+    if (fd < 0 && why[0])
+        distrust(folder, why);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *d;
     while (dir && (d = readdir(dir))) {
         int pid, end = 0;
@@ -78,11 +130,10 @@ static int answer_line(const char *line)
     if (strcmp(line, "ok") == 0)
         return 0;
     if (strncmp(line, "error: ", 7) == 0) {
-        fprintf(stderr, "neap: %s\n", line + 7);
+        print(stderr, "neap: ", line + 7, "");
         return 1;
     }
-    printf("%s\n", line);
-    fflush(stdout);
+    print(stdout, "", line, "");
     return -1;
 }
 
@@ -95,7 +146,7 @@ static int broken(const char *why)
 /* Reads and prints the answer. Only its begin has a time limit: `stop` ends when the server has. */
 static int answer(int fd)
 {
-    char line[4096];
+    char line[LINE];
     size_t len = 0;
     int patience = ANSWER_MS;
     struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -123,12 +174,14 @@ static int answer(int fd)
 
 static int talk(const char *command, const char *path)
 {
-    char line[64];
-    int fd = unixsock_connect(path);
-    if (fd < 0) {
-        fprintf(stderr, "neap: no server answers at %s: %s\n", path, strerror(errno));
-        return 1;
+    char line[64], why[128] = "";
+    int fd = connect_to(path);
+    if (fd < 0 && errno) {
+        snprintf(why, sizeof why, ": %s", strerror(errno));
+        print(stderr, "neap: no server answers at ", path, why);
     }
+    if (fd < 0)
+        return 1;
     int len = snprintf(line, sizeof line, "%s\n", command);
     int status = send(fd, line, (size_t)len, MSG_NOSIGNAL) == len
                      ? answer(fd)

@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "master/trust.h"
 #include "master/unixsock.h"
 #include "net/listener.h"
 
@@ -134,20 +135,12 @@ static void on_impatient(struct loop_timer *timer)
     client_close(LIST_ITEM(timer, struct client, patience));
 }
 
-static bool trusted(int fd)
-{
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-        return false;
-    return peer.uid == 0 || peer.uid == geteuid();
-}
-
 static void on_accept(struct listener *l, int fd, const struct address *peer)
 {
     (void)peer;
+    char why[TRUST_WHY];
     struct control *control = LIST_ITEM(l, struct control, listener);
-    if (control->client_count >= CLIENTS || !trusted(fd)) {
+    if (control->client_count >= CLIENTS || !trust_peer(fd, why)) {
         close(fd);
         return;
     }
@@ -187,11 +180,17 @@ bool control_folder(int i, char *out, size_t size)
  */
 static bool private_folder(const char *path)
 {
+    char why[TRUST_WHY] = "";
     struct stat st;
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return false;
-    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
-           (st.st_mode & 077) == 0;
+    int fd = trust_open_folder(path, why);
+    bool ours = fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & 077);
+    if (fd >= 0)
+        close(fd);
+    if (!ours)
+        log_warn("no control socket in %s: %s", path, why[0] ? why : "it is not ours alone");
+    return ours;
 }
 
 /* Removes the sockets of servers that did not get to it themselves. */
