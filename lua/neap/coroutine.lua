@@ -11,6 +11,9 @@
 --
 -- Where the way outwards leads through a C function (a coroutine that a comparison of table.sort resumes), the mark
 -- cannot pass.  The task is taken out of its wait again, and the wait returns nil and an error.
+--
+-- Each resume inside another takes a piece of the C stack, which nothing bounds in LuaJIT (src/bind/lstack.h).  So now
+-- and then a resume looks how much is left; to count them in and out would be wrong after errors from a hook.
 
 local core = require "neap.core"
 local errors = require "neap.error"
@@ -21,6 +24,10 @@ local isyieldable = coroutine.isyieldable
 local marker = core.marker
 local CANNOT = "cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...); "
   .. "wait before or after that"
+
+-- Between two looks at the C stack; what so many resumes take of it must fit into the half that is left.
+local BETWEEN_LOOKS = 16
+local resumes = 0
 
 local waiting = setmetatable({}, { __mode = "k" })
 
@@ -63,6 +70,13 @@ end
 local function resume(co, ...)
   if waiting[co] then
     return false, "cannot resume a coroutine that waits in another task"
+  end
+  resumes = resumes + 1
+  if resumes >= BETWEEN_LOOKS then
+    resumes = 0
+    if core.deep() then
+      return false, "C stack overflow: coroutines resume each other without end"
+    end
   end
   return settle(co, rawResume(co, ...))
 end

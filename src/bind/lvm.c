@@ -18,6 +18,7 @@
 #include "bind/lrequest.h"
 #include "bind/lservice.h"
 #include "bind/lshared.h"
+#include "bind/lstack.h"
 #include "bind/ltask.h"
 #include "bind/ltext.h"
 #include "bind/ltimer.h"
@@ -85,6 +86,7 @@ static void open_core(struct lvm *vm)
     lua_setfield(L, core, "mode");
     ltask_open(vm, L);
     lguard_open(vm, L);
+    lstack_open(vm, L);
     ltimer_open(vm, L);
     llog_open(vm, L);
     ljson_open(L, core);

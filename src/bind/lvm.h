@@ -16,6 +16,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct ltask;
 struct worker_link;
@@ -88,6 +89,9 @@ struct lvm {
     /* Told when the Lua heap got to its limit again, so soon that a new worker is better. */
     void (*on_breach)(struct lvm *vm);
     struct lguard guard;
+    uintptr_t
+        stack_base; /* of lstack.c: where the C stack begins, and bytes for nested coroutines */
+    size_t stack_room;
 };
 
 /* A listening socket for a listener. */

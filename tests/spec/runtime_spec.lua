@@ -46,6 +46,27 @@ describe("neap run", function()
     return lines
   end
 
+  describe("recursion without end", function()
+    -- A short answer from each level: a long one would be copied at each.
+    for name, source in pairs {
+      ["by coroutine.wrap"] = [[local function f() return coroutine.wrap(f)() end]],
+      ["by coroutine.resume"] = [[local function f() return (select(2, coroutine.resume(coroutine.create(f)))) end]],
+      ["by the callback of string.gsub"] = [[local function f() return (("a"):gsub(".", f)) end]],
+      ["by the comparison of table.sort"] = [[local function f() table.sort({ 1, 2 }, f) end]],
+      ["by coroutines in callbacks"] = [[
+        local function f() return (("a"):gsub(".", function() return coroutine.wrap(f)() end)) end]],
+    } do
+      it(name .. " ends in an error, not in the end of the worker", function()
+        local output = output_of(source .. [[
+          local ok, err = pcall(f)
+          print((tostring(err):match "stack overflow"))
+          print(pcall(coroutine.wrap(function() return "goes on" end)))
+        ]])
+        assert.equal("stack overflow\ntrue\tgoes on\n", output)
+      end)
+    end
+  end)
+
   describe("a script", function()
     it("runs to its end and exits with 0", function()
       assert.equal("done\n", output_of [[print "done"]])

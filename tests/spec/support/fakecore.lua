@@ -35,6 +35,10 @@ function core.spawn(fn, ...)
   return task
 end
 
+function core.deep()
+  return false
+end
+
 function core.current()
   return running
 end
