@@ -256,8 +256,9 @@ function Caller:bufferedAmount() end
 ---@field maxFragments? integer 1024
 ---@field messageTimeout? number 30
 ---@field connectionClosureTimeout? number 60; -1 for ever
----@field pingInterval? number 0, no pings
----@field pongTimeout? number 10
+---@field pingInterval? number 30; 0: no pings
+---@field pongTimeout? number 20; 0: no limit
+---@field writeTimeout? number 30; 0: no limit
 ---@field maxBufferedBytes? integer 1048576
 ---@field slowConsumer? "close"|"drop" "close"
 ---@field dispatcherKey? string the field of JSON messages that says which callback gets them

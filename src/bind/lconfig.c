@@ -84,6 +84,7 @@ struct route_config lconfig_route(lua_State *L, int table)
         .close_timeout = lfield_number(L, table, "connectionClosureTimeout"),
         .ping_interval = lfield_number(L, table, "pingInterval"),
         .pong_timeout = lfield_number(L, table, "pongTimeout"),
+        .write_timeout = lfield_number(L, table, "writeTimeout"),
         .max_buffered = (size_t)lfield_number(L, table, "maxBufferedBytes"),
         .drop_slow = lfield_is(L, table, "slowConsumer", "drop"),
     };

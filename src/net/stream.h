@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct iovec;
@@ -40,8 +41,10 @@ struct stream {
     const char *why; /* of an error, in words; NULL: errno says it all */
     int fd;
     int error;
+    uint32_t sent;    /* bytes that the kernel has taken, modulo 2^32; of TLS what is encrypted */
     bool pending;     /* after a read: the next one has something whatever the descriptor says */
     bool handshaking; /* the handshake below has not been finished; false for plain TCP */
+    bool cut_off;     /* after an error: the peer's data ended, without the close_notify of TLS */
     bool plain_http;  /* after an error in the handshake: the peer spoke HTTP without TLS */
 };
 
@@ -54,8 +57,15 @@ enum stream_peer {
     STREAM_PEER_GONE,     /* broken: what is written goes nowhere */
 };
 
-/* What has become of the peer, for who does not read at the moment. A system call. */
+/* What has become of the peer, for a connection that does not read at the moment. A system call. */
 enum stream_peer stream_peer(const struct stream *s);
+
+/*
+ * How many bytes of `sent` the peer's system has acknowledged (TCP), or the peer has read (Unix
+ * sockets; there the kernel counts what it needs for bytes, so the number may be too small as long
+ * as some wait). Modulo 2^32, to be compared with an earlier answer. A system call.
+ */
+uint32_t stream_acked(const struct stream *s);
 
 /*
  * Forgets TLS and keeps the socket, as a plain stream from now on: for an answer to a peer that has

@@ -3,7 +3,9 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -34,7 +36,10 @@ static ssize_t plain_write(struct stream *s, const struct iovec *iov, int count)
         struct msghdr m = {.msg_iov = (struct iovec *)(size_t)iov, .msg_iovlen = (size_t)count};
         n = sendmsg(s->fd, &m, MSG_NOSIGNAL);
     }
-    return n >= 0 ? n : failed(s, STREAM_WANT_WRITE);
+    if (n < 0)
+        return failed(s, STREAM_WANT_WRITE);
+    s->sent += (uint32_t)n;
+    return n;
 }
 
 static int plain_finish(struct stream *s)
@@ -56,6 +61,14 @@ enum stream_peer stream_peer(const struct stream *s)
     if (poll(&p, 1, 0) <= 0)
         return STREAM_PEER_THERE;
     return p.revents & POLLERR ? STREAM_PEER_GONE : STREAM_PEER_FINISHED;
+}
+
+uint32_t stream_acked(const struct stream *s)
+{
+    int waiting = 0;
+    if (ioctl(s->fd, SIOCOUTQ, &waiting) < 0)
+        waiting = 0;
+    return s->sent - (uint32_t)waiting;
 }
 
 void stream_init_plain(struct stream *s, int fd)

@@ -61,8 +61,10 @@ static int on_bio_write(BIO *bio, const char *bytes, int len)
     struct tls *t = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     ssize_t n = send(t->fd, bytes, (size_t)len, MSG_NOSIGNAL);
-    if (n >= 0)
+    if (n >= 0) {
+        t->sent += (uint32_t)n;
         return (int)n;
+    }
     if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
         BIO_set_retry_write(bio);
     else
@@ -115,6 +117,7 @@ static int fatal(struct stream *s, const char *why)
 static int truncated(struct stream *s)
 {
     s->error = ECONNRESET;
+    s->cut_off = true;
     s->why = "ended without close_notify";
     return STREAM_ERROR;
 }
@@ -136,8 +139,10 @@ static int outcome(struct stream *s, int r)
 
 static void note_progress(struct stream *s)
 {
+    const struct tls *t = s->tls;
+    s->sent = t->sent;
     if (s->handshaking)
-        s->handshaking = !SSL_is_init_finished(((struct tls *)s->tls)->ssl);
+        s->handshaking = !SSL_is_init_finished(t->ssl);
 }
 
 /* --- The stream ------------------------------------------------------------------------------- */

@@ -21,13 +21,14 @@ struct tls {
     SSL *ssl;
     struct tls_context *context;
     int fd;
-    int error;    /* errno of the socket */
-    int end;      /* 0 or STREAM_ERROR: */
-    bool ended;   /* what every further read returns */
-    bool drained; /* the last recv got less than it asked for */
-    bool tried;   /* there was a recv in this call of OpenSSL */
-    bool eof;     /* the socket has ended */
-    bool broken;  /* after a fatal error nothing may be written, not even a farewell */
+    int error;     /* errno of the socket */
+    uint32_t sent; /* bytes that the socket has taken */
+    int end;       /* 0 or STREAM_ERROR: */
+    bool ended;    /* what every further read returns */
+    bool drained;  /* the last recv got less than it asked for */
+    bool tried;    /* there was a recv in this call of OpenSSL */
+    bool eof;      /* the socket has ended */
+    bool broken;   /* after a fatal error nothing may be written, not even a farewell */
 };
 
 /* tls_context.c: writes one line into `error`; returns false, for the caller to return. */

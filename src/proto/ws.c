@@ -41,6 +41,11 @@ void ws_shared_deinit(struct ws_shared *shared)
     }
 }
 
+void ws_drop_input(struct ws *ws)
+{
+    ws_input_drop(ws);
+}
+
 void ws_deinit(struct ws *ws)
 {
     ws_input_drop(ws);

@@ -119,6 +119,9 @@ struct ws_event {
     size_t len;
 };
 
+/* For whoever judges a peer by what it sends: bytes of data frames, pings and closes, pongs. */
+enum { WS_HEARD_DATA = 1, WS_HEARD_CONTROL = 2, WS_HEARD_PONG = 4 };
+
 struct ws {
     const struct ws_limits *limits;
     struct ws_shared *shared;
@@ -126,10 +129,11 @@ struct ws {
     struct deflate *deflate; /* compression, or NULL; private to ws*.c */
 
     uint8_t role;        /* enum ws_role */
-    bool auto_pong;      /* answer pings here (the default); else WS_PING events are given out */
-    bool blocked;        /* ws_set_blocked: the peer does not read, only the newest ping is kept */
-    bool close_sent;     /* our close frame has been queued */
-    bool close_got;      /* the peer's close frame has been read */
+    uint8_t heard;       /* WS_HEARD_…: what frames were read; reset by whoever looks */
+    bool auto_pong : 1;  /* answer pings here (the default); else WS_PING events are given out */
+    bool blocked : 1;    /* ws_set_blocked: the peer does not read, only the newest ping is kept */
+    bool close_sent : 1; /* our close frame has been queued */
+    bool close_got : 1;  /* the peer's close frame has been read */
     int8_t error;        /* sticky enum err, 0 while all is well */
     uint16_t close_code; /* in the close frame that we queued; WS_NO_STATUS when it had none */
     const char *why;     /* for an error of the peer's: what was wrong, static; else NULL */
@@ -147,6 +151,9 @@ void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits,
 
 /* Compression has been agreed upon: takes `deflate` over. To be called right after ws_init. */
 void ws_take_deflate(struct ws *ws, struct deflate *deflate);
+
+/* Forgets all input that has not been given out, and frees it. Nothing must be fed after that. */
+void ws_drop_input(struct ws *ws);
 
 /* Frees all it owns, the queued output included. */
 void ws_deinit(struct ws *ws);

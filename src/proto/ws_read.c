@@ -228,6 +228,7 @@ static int read_payload(struct ws *ws, struct ws_event *ev)
     bool ascii = frame_mask(room, take(ws, len), len, in->frame.mask, offset);
     buf_added(&in->message, len);
     in->left -= len;
+    ws->heard |= WS_HEARD_DATA;
     if (in->type == WS_TEXT && !in->packed && !(ascii && in->utf8 == UTF8_START)) {
         int state = utf8_feed(in->utf8, room, len); /* §8.1: fails at the first bad byte */
         if (state < 0)
@@ -402,6 +403,13 @@ static int take_header(struct ws *ws, struct frame *f)
     return size < 0 ? refuse(ws, size, frame_fault(bytes)) : size;
 }
 
+static uint8_t heard(const struct frame *f)
+{
+    if (!is_control(f))
+        return WS_HEARD_DATA;
+    return f->opcode == FRAME_PONG ? WS_HEARD_PONG : WS_HEARD_CONTROL;
+}
+
 static int read_header(struct ws *ws, struct ws_event *ev)
 {
     struct frame f;
@@ -413,6 +421,7 @@ static int read_header(struct ws *ws, struct ws_event *ev)
     int err = judge(ws, &f);
     if (err < 0)
         return err;
+    ws->heard |= heard(&f);
     bool whole = ws->fed_len >= f.length;
     if (is_control(&f))
         return whole ? got_control(ws, &f, take(ws, (size_t)f.length), ev)

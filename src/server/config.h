@@ -37,6 +37,7 @@ struct route_config {
     double close_timeout;   /* from our close frame to the peer's; -1: for ever */
     double ping_interval;   /* 0: no pings of ours */
     double pong_timeout;    /* after such a ping; 0: none */
+    double write_timeout;   /* in which a peer must take something of what waits; 0: none */
     /* bytes queued towards a peer before writers wait and pushes are refused */
     size_t max_buffered;
     /* what happens to a push then: drop it (true) or close the peer with 1013 */

@@ -27,6 +27,9 @@ enum {
 
 #define LINGER_SECONDS 2.0
 
+/* What is thrown away of a peer that goes on sending while it is refused, or closed. */
+enum { LINGER_HTTP_MAX = 64 * 1024, LINGER_SESSION_MAX = 16 * 1024 * 1024 };
+
 static struct server *server_of(const struct conn *c)
 {
     return c->endpoint->server;
@@ -57,6 +60,8 @@ static void on_free_job(struct loop_job *job)
     mem_free(c->reason);
     list_remove(&c->link);
     struct endpoint *e = c->endpoint;
+    if (c->counted) /* until now: what waits to be told is a burden as a socket is */
+        endpoint_leave(e, &c->peer);
     mem_free(c);
     endpoint_conn_freed(e);
     endpoint_unref(e);
@@ -81,15 +86,19 @@ void conn_gone(struct conn *c)
     struct server *s = server_of(c);
     c->state = CONN_GONE;
     loop_io_watch(s->loop, &c->io, 0);
-    conn_timer_free(c);
+    wheel_remove(&c->entry);
     loop_undefer(&c->job);
     c->stream.ops->close(&c->stream);
-    if (c->counted)
-        endpoint_leave(c->endpoint, &c->peer);
     outq_clear(&c->ws.out, &s->shared.pool);
     if (c->opened)
         conn_ws_over(c);
     loop_defer(s->loop, LOOP_FLUSH, &c->job); /* conn_proceed tells what is due, and frees */
+}
+
+void conn_lost(struct conn *c)
+{
+    conn_ws_free_queue(c);
+    conn_gone(c);
 }
 
 void conn_linger(struct conn *c)
@@ -99,8 +108,7 @@ void conn_linger(struct conn *c)
         return;
     }
     c->state = CONN_LINGER;
-    c->deadline = loop_now(server_of(c)->loop) + LINGER_SECONDS;
-    conn_timer_arm(c);
+    conn_clock_deadline(c, LINGER_SECONDS);
 }
 
 /* Afterwards either all is out, or c->blocked, or the connection is gone. */
@@ -115,11 +123,13 @@ void conn_flush(struct conn *c)
             asked += iov[i].iov_len;
         ssize_t n = c->stream.ops->write(&c->stream, iov, count);
         if (n == STREAM_ERROR) {
-            conn_gone(c);
+            conn_lost(c);
             return;
         }
         if (n > 0)
             outq_consume(&c->ws.out, pool, (size_t)n);
+        if (n > 0 && c->ping_waits)
+            conn_clock_ping_moved(c, (size_t)n);
         c->blocked = n < 0 || (size_t)n < asked;
         c->write_reads = n == STREAM_WANT_READ;
     }
@@ -161,6 +171,8 @@ static void after_flush(struct conn *c)
             conn_linger(c);
     } else if (c->state == CONN_OPEN && c->ws.close_sent && c->close_now) {
         conn_linger(c);
+    } else if (c->closure_due) {
+        conn_clock_closure(c);
     }
 }
 
@@ -171,9 +183,18 @@ static bool wants_input(const struct conn *c)
     case CONN_LINGER: return !c->peer_closed;
     case CONN_UPGRADE: return conn_http_wants_early(c);
     case CONN_OPEN:
-        return !c->peer_closed && c->ws.out.len <= OUTPUT_HIGH && conn_ws_wants_input(c);
+        /* What comes after our close frame is answered no more, however much is to be written. */
+        return !c->peer_closed && (c->ws.out.len <= OUTPUT_HIGH || c->ws.close_sent) &&
+               conn_ws_wants_input(c);
     default: return false;
     }
+}
+
+/* The peer may have said what we do not hear. */
+static bool left_unread(const struct conn *c, bool wanted)
+{
+    return !wanted && !c->peer_closed && !c->over &&
+           (c->state == CONN_UPGRADE || c->state == CONN_OPEN);
 }
 
 static void watch(struct conn *c)
@@ -181,12 +202,15 @@ static void watch(struct conn *c)
     if (c->state == CONN_GONE)
         return;
     int events = 0;
-    if (wants_input(c))
+    bool wanted = wants_input(c);
+    if (wanted)
         events |= c->read_writes ? LOOP_WRITE : LOOP_READ;
     if (c->blocked)
         events |= c->write_reads ? LOOP_READ : LOOP_WRITE;
     loop_io_watch(server_of(c)->loop, &c->io, events);
-    if (c->stream.pending && wants_input(c)) /* no event will tell */
+    conn_clock_hold(c, left_unread(c, wanted));
+    conn_clock_output(c, c->blocked || c->read_writes || c->closure_due);
+    if (c->stream.pending && wanted) /* no event will tell */
         loop_defer(server_of(c)->loop, LOOP_FLUSH, &c->job);
 }
 
@@ -200,6 +224,8 @@ void conn_proceed(struct conn *c)
         after_flush(c);
     tell_drained(c);
     watch(c);
+    if (c->state == CONN_GONE && !c->telling)
+        ws_drop_input(&c->ws); /* whatever is left of it, nobody will be told */
     if (c->crowded && c->ws.out.len <= c->route->config.max_buffered)
         conn_dirty(c); /* there is room again: the next turn goes on telling */
     free_when_done(c);
@@ -211,8 +237,18 @@ void conn_dirty(struct conn *c)
         loop_defer(server_of(c)->loop, LOOP_FLUSH, &c->job);
 }
 
+/* After so much the peer does not hear that it talks in vain; a reset tells it. */
+static void lingering(struct conn *c, size_t len)
+{
+    c->lingered += (uint32_t)len;
+    if (c->lingered > (uint32_t)(c->opened ? LINGER_SESSION_MAX : LINGER_HTTP_MAX))
+        conn_gone(c);
+}
+
 static void input(struct conn *c, uint8_t *bytes, size_t len)
 {
+    if (c->state == CONN_LINGER)
+        lingering(c, len);
     if (c->state == CONN_HEAD)
         conn_http_input(c, bytes, len);
     else if (c->state == CONN_UPGRADE)
@@ -249,7 +285,10 @@ static void broken(struct conn *c)
     struct log_field field = {.key = "connection", .value = id};
     if (c->stream.why)
         log_event(LOG_DEBUG, &field, 1, "TLS: %s", c->stream.why);
-    conn_gone(c);
+    if (c->stream.cut_off)
+        conn_gone(c);
+    else
+        conn_lost(c);
 }
 
 static void read_batch(struct conn *c)
@@ -299,8 +338,10 @@ static void hold_back(struct conn *c)
 static void on_ready(struct loop_io *io, int events)
 {
     struct conn *c = LIST_ITEM(io, struct conn, io);
-    if (c->stream.handshaking && !server_may_shake(server_of(c)))
+    if (c->stream.handshaking && !server_may_shake(server_of(c))) {
+        conn_clock_hold(c, true);
         return;
+    }
     c->in_batch = true;
     if (events & (c->write_reads ? LOOP_READ : LOOP_WRITE))
         c->blocked = false;
@@ -336,6 +377,7 @@ void conn_open(struct endpoint *e, int fd, const struct address *peer)
     loop_io_init(&c->io, fd, on_ready);
     loop_job_init(&c->job, on_turn_end);
     link_init(&c->link);
+    wheel_entry_init(&c->entry);
     list_append(&e->conns, &c->link);
     ws_init(&c->ws, WS_SERVER, NULL, &s->shared);
     server_random(s, c->id, sizeof c->id);
@@ -343,9 +385,8 @@ void conn_open(struct endpoint *e, int fd, const struct address *peer)
     c->counted = refusal == 0;
     if (refusal)
         conn_http_refuse(c, refusal, NULL);
-    else if (e->config.head_timeout > 0)
-        c->deadline = loop_now(s->loop) + conn_head_seconds(c);
-    conn_timer_arm(c);
+    else
+        conn_clock_deadline(c, conn_head_seconds(c));
     conn_proceed(c);
 }
 

@@ -21,6 +21,7 @@
 #include "net/loop.h"
 #include "net/stream.h"
 #include "net/tls.h"
+#include "net/wheel.h"
 #include "proto/handshake.h"
 #include "proto/ws.h"
 #include "server/endpoint.h"
@@ -39,15 +40,15 @@ struct conn_message; /* an event that waits because a handler is running */
 struct conn {
     struct stream stream;
     struct loop_io io;
-    void *user;        /* the layer above's */
-    double last_input; /* for idle_timeout */
+    void *user; /* the layer above's */
     struct conn_message *queue;
-    uint32_t beside;   /* handlers that run beside: on_close waits for them, messages do not */
-    uint8_t state;     /* enum conn_state */
-    uint8_t busy;      /* what keeps the next event from being told: a handler, conn_hold */
-    bool opened : 1;   /* answered with 101 */
-    bool open_due : 1; /* on_open has not been told yet */
-    bool over : 1;     /* the session has ended: on_error and on_close are due, or told */
+    uint32_t last_input; /* for idle_timeout; as all times here: see conn_clock.c */
+    uint32_t beside;     /* handlers that run beside: on_close waits for them, messages do not */
+    uint8_t state;       /* enum conn_state */
+    uint8_t busy;        /* what keeps the next event from being told: a handler, conn_hold */
+    bool opened : 1;     /* answered with 101 */
+    bool open_due : 1;   /* on_open has not been told yet */
+    bool over : 1;       /* the session has ended: on_error and on_close are due, or told */
     bool error_due : 1;
     bool close_due : 1;
     bool idle_due : 1;
@@ -61,6 +62,7 @@ struct conn {
     bool hung_up : 1;      /* the peer has finished sending, behind what is not read yet */
     bool writers_wait : 1; /* set by the layer above: tell on_drain */
     bool pong_due : 1;     /* our ping has not been answered */
+    bool ping_waits : 1;   /* it has not even left */
     bool peer_closed : 1;  /* end of data has been read */
     bool wants_pings : 1;  /* the handler answers pings */
     bool wants_idle : 1;   /* the handler is told of idle time-outs */
@@ -70,9 +72,13 @@ struct conn {
     bool muted : 1;        /* we have closed: messages that come now are nobody's */
     bool telling : 1;      /* inside conn_ws_dispatch */
     bool freed : 1;        /* deferred to the end of the turn */
+    bool held : 1;         /* not read at the moment: its clock stands still */
+    bool stuck : 1;        /* output waits for the peer: the write clock runs */
+    bool closure_due : 1;  /* our close frame has not arrived: its deadline starts when it has */
     bool excused : 1;      /* its handler waits for the drain, which cannot wait for it */
     uint8_t reason_len;
-    uint16_t code; /* what on_close will tell, once over */
+    uint16_t code;     /* what on_close will tell, once over */
+    uint32_t lingered; /* bytes thrown away in CONN_LINGER */
     struct endpoint *endpoint;
     struct route *route; /* from CONN_UPGRADE on */
     struct loop_job job; /* flush, later free, at the end of the turn */
@@ -82,7 +88,6 @@ struct conn {
     struct link link;         /* in endpoint->conns */
     struct http_head *head;   /* the request */
     struct conn_setup *setup; /* head parser, early bytes; NULL once open */
-    struct conn_timer *timer; /* one for all deadlines; NULL while there is none */
     struct conn_message *queue_tail;
     size_t queued; /* bytes in the queue */
 
@@ -91,10 +96,16 @@ struct conn {
     struct group *service;
     uint32_t service_slot, membership_count;
 
-    double deadline;       /* head, reply, closing or linger; 0: none */
-    double ping_sent;      /* our heartbeat: when the last ping went out */
-    double assembly_since; /* first piece of an unfinished message; 0: none */
-    unsigned assembly;     /* which message that is, as ws_assembling numbers them */
+    /* Clocks, in milliseconds: conn_clock.c. */
+    struct wheel_entry entry;
+    uint32_t clock;          /* by how much its time is late; while held: its time */
+    uint32_t deadline;       /* of head, closure, linger; 0: none. While closure_due: how long */
+    uint32_t beat;           /* our heartbeat: when the last ping left */
+    uint32_t assembly_since; /* first piece of an unfinished message; 0: none */
+    uint32_t assembly;       /* which message that is, as ws_assembling numbers them */
+    uint32_t taken;          /* when the peer is known to have taken output */
+    uint32_t acked;          /* how much it had, as stream_acked counts */
+    uint32_t ping_mark;      /* while ping_waits: bytes queued up to it; then `acked` before it */
 
     struct address peer;
     uint8_t id[12];

@@ -60,8 +60,7 @@ static void reply(struct conn *c, struct http_reply *r)
         return;
     }
     c->state = CONN_REPLY;
-    c->deadline = loop_now(server_of(c)->loop) + 10;
-    conn_timer_arm(c);
+    c->deadline = 0; /* the write clock is enough */
     conn_dirty(c);
 }
 
@@ -224,8 +223,8 @@ static void open_session(struct conn *c)
     c->state = CONN_OPEN;
     c->opened = c->open_due = true;
     c->deadline = 0;
-    c->last_input = c->ping_sent = loop_now(server_of(c)->loop);
-    conn_timer_settle(c);
+    c->last_input = c->beat = conn_now(c);
+    conn_clock_arm(c);
     if (buf_len(&early))
         conn_ws_input(c, buf_bytes(&early), buf_len(&early));
     buf_free(&early);

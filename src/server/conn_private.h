@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What the parts of a connection (conn.c, conn_http.c, conn_ws.c, conn_timer.c) call in each other.
+ * What the parts of a connection (conn.c, conn_clock.c, conn_http.c, conn_ws.c, conn_ws_clock.c)
+ * call in each other.
  */
 #ifndef NEAP_SERVER_CONN_PRIVATE_H
 #define NEAP_SERVER_CONN_PRIVATE_H
@@ -23,6 +24,8 @@ void conn_flush(struct conn *c);
 void conn_linger(struct conn *c);
 /* conn.c: closes the socket. */
 void conn_gone(struct conn *c);
+/* conn.c: the same for a peer that is gone without an end: what it left behind is not told. */
+void conn_lost(struct conn *c);
 void conn_setup_free(struct conn *c);
 
 /* conn_http.c: bytes of the request head. */
@@ -45,17 +48,44 @@ void conn_ws_free_queue(struct conn *c);
 bool conn_ws_wants_input(const struct conn *c);
 
 /*
- * conn_timer.c: arms the timer for the earliest deadline; cheap when nothing is due earlier than
- * before. Does nothing once the socket is closed.
+ * conn_clock.c: the connection's own time in milliseconds, which stands still while it is held. To
+ * be compared by signed differences.
  */
-void conn_timer_arm(struct conn *c);
-/* conn_timer.c: a phase has ended: drops the timer unless the next phase has a deadline. */
-void conn_timer_settle(struct conn *c);
-void conn_timer_free(struct conn *c);
+uint32_t conn_now(const struct conn *c);
+/* Milliseconds of a setting; 0 (for ever) when it is 0, negative or more than differences tell. */
+uint32_t conn_ms(double seconds);
+/* Milliseconds left of `seconds` since then; CONN_NEVER when those are for ever. */
+enum { CONN_NEVER = INT32_MAX };
+int32_t conn_clock_left(const struct conn *c, uint32_t since, double seconds);
+/* True when none is left. */
+bool conn_clock_out(const struct conn *c, uint32_t since, double seconds);
+/* Gives the phase that begins so much time, 0 or less: any. */
+void conn_clock_deadline(struct conn *c, double seconds);
+/* Our close frame is written: starts what waits for that once the peer's system has it, too. */
+void conn_clock_closure(struct conn *c);
+/* A clock has been started: has the wheel call in time for it. */
+void conn_clock_arm(struct conn *c);
+/* We do not listen to the peer from now on (or do again). */
+void conn_clock_hold(struct conn *c, bool hold);
+/* There is output that the peer has to take before we can go on (or all has been taken). */
+void conn_clock_output(struct conn *c, bool waits);
+/* `written` bytes of the queue have left, while ping_waits. */
+void conn_clock_ping_moved(struct conn *c, size_t written);
+/* Asks what the peer has taken, and feeds the clocks that it feeds. */
+void conn_clock_measure(struct conn *c);
+/* Logs why a connection is ended. */
+void conn_clock_tell(const struct conn *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* What the wheel calls. */
+void conn_clock_on_due(struct wheel_entry *entry);
 /*
- * conn_timer.c: what a new connection has for its head; as long as a TLS handshake goes on, for
- * that.
+ * What a new connection has for its head; as long as a TLS handshake goes on, for that.
  */
 double conn_head_seconds(const struct conn *c);
+
+/* conn_ws_clock.c: until the first clock of the session runs out, CONN_NEVER: none does. */
+int32_t conn_ws_clock_left(const struct conn *c);
+/* conn_ws_clock.c: does what is due by them. */
+void conn_ws_clock_due(struct conn *c);
 
 #endif

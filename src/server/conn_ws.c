@@ -26,6 +26,9 @@
 
 enum { QUEUE_MAX = 64 * 1024 };
 
+#define FAILURE_SECONDS 5.0 /* from an error of the peer's to the end of the socket */
+#define FINISH_SECONDS 2.0  /* for the answer to a close frame that is not waited for */
+
 struct conn_message {
     struct conn_message *next;
     uint32_t len;
@@ -36,11 +39,6 @@ struct conn_message {
 static const struct server_hooks *hooks_of(const struct conn *c)
 {
     return c->endpoint->server->hooks;
-}
-
-static double now_of(const struct conn *c)
-{
-    return loop_now(c->endpoint->server->loop);
 }
 
 static struct conn_message *take_queued(struct conn *c)
@@ -97,9 +95,9 @@ static void end_session(struct conn *c, unsigned code, const void *reason, size_
     c->error_due = c->ws.error != 0;
     c->code = (uint16_t)code;
     set_reason(c, reason, len > 123 ? 123 : len);
-    c->deadline = now_of(c) + 5; /* for writing what is left */
-    if (c->state != CONN_GONE)
-        conn_timer_arm(c);
+    /* For writing what is left. A peer that broke a rule has a limit, others the write clock. */
+    bool fault = c->ws.error && code != WS_INTERNAL_ERROR;
+    conn_clock_deadline(c, fault ? FAILURE_SECONDS : 0);
 }
 
 void conn_ws_over(struct conn *c)
@@ -132,7 +130,7 @@ static void note_event(struct conn *c, const struct ws_event *ev)
     if (ev->type == WS_PING || !c->pong_due)
         return; /* a pong or a data message is life; other control frames are not */
     c->pong_due = false;
-    conn_timer_arm(c); /* the next ping may be due before the answer would have been */
+    conn_clock_arm(c); /* the next ping may be due before the answer would have been */
 }
 
 /* Tells one event; true when its handler has not finished. */
@@ -189,7 +187,7 @@ static void absorb(struct conn *c)
     struct ws_event ev;
     while (c->busy && !c->stalled && next_event(c, &ev)) {
         note_event(c, &ev);
-        if (!enqueue(c, &ev))
+        if (!c->muted && !enqueue(c, &ev))
             conn_fail(c, ERR_NOMEM, WS_INTERNAL_ERROR, "out of memory");
         c->stalled = c->queued > QUEUE_MAX;
     }
@@ -217,6 +215,17 @@ static bool tell_next(struct conn *c)
     return true;
 }
 
+/* What was read feeds the clocks; once we have closed, whatever it is. */
+static void note_heard(struct conn *c)
+{
+    unsigned heard = c->ws.heard;
+    c->ws.heard = 0;
+    if (heard & (WS_HEARD_DATA | WS_HEARD_CONTROL) || c->ws.close_sent)
+        c->last_input = conn_now(c);
+    if (heard & WS_HEARD_DATA && c->pong_due && !c->ping_waits)
+        c->beat = conn_now(c);
+}
+
 /* Deadline of an unfinished message: counts from the first piece of that message. */
 static void note_assembly(struct conn *c)
 {
@@ -224,9 +233,9 @@ static void note_assembly(struct conn *c)
     if (assembly == c->assembly)
         return;
     c->assembly = assembly;
-    c->assembly_since = assembly ? c->last_input : 0;
+    c->assembly_since = conn_now(c);
     if (assembly)
-        conn_timer_arm(c);
+        conn_clock_arm(c);
 }
 
 /* A peer that does not read its answers is not asked for more: one batch may hold thousands. */
@@ -260,15 +269,14 @@ void conn_ws_dispatch(struct conn *c)
         c->crowded = crowded(c);
     absorb(c);
     c->telling = false;
-    if (c->stalled)
-        conn_timer_arm(c);
-    if (late && !c->over)
+    if (late && !c->over) {
+        note_heard(c);
         note_assembly(c);
+    }
 }
 
 void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len)
 {
-    c->last_input = now_of(c);
     if (c->over)
         return;
     if (ws_feed(&c->ws, bytes, len) == 0) {
@@ -279,6 +287,7 @@ void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len)
     }
     if (c->ws.error && !c->over)
         session_failed(c);
+    note_heard(c);
     note_assembly(c);
 }
 
@@ -396,6 +405,20 @@ int conn_push_broadcast(struct conn *c, struct ws_broadcast *b)
     return r;
 }
 
+/*
+ * The peer's answer is waited for from when our close frame has arrived; until then the write clock
+ * sees that it can, unless the route has none.
+ */
+static void begin_closure(struct conn *c, double seconds)
+{
+    c->last_input = conn_now(c);
+    conn_clock_deadline(c, seconds);
+    if (!c->deadline || c->route->config.write_timeout <= 0)
+        return;
+    c->deadline = conn_ms(seconds);
+    c->closure_due = true;
+}
+
 int conn_close(struct conn *c, unsigned code, const char *reason, size_t len, double timeout)
 {
     if (!conn_writable(c))
@@ -405,9 +428,10 @@ int conn_close(struct conn *c, unsigned code, const char *reason, size_t len, do
         return r;
     group_leave_all(c);
     c->muted = true;
+    conn_ws_free_queue(c); /* nobody's now: what comes after it is read */
+    c->stalled = false;
     c->close_now = timeout == 0;
-    c->deadline = timeout < 0 ? 0 : now_of(c) + (timeout == 0 ? 2 : timeout);
-    conn_timer_arm(c);
+    begin_closure(c, timeout == 0 ? FINISH_SECONDS : timeout);
     conn_dirty(c);
     return 0;
 }

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proto/handshake.h"
-#include "server/endpoint.h"
+#include "server/conn_private.h"
 #include "server/group.h"
 
 #include <errno.h>
@@ -56,6 +56,7 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
     server_random(s, &s->address_seed, sizeof s->address_seed);
     refusal_init(&s->refusals);
     link_init(&s->endpoints);
+    wheel_init(&s->wheel, loop, conn_clock_on_due);
     loop_job_init(&s->rested, on_rested);
     tls_tickets_rotate(&s->tickets); /* its own, until the master gives others */
     s->groups = groups_new(s);
@@ -99,6 +100,7 @@ void server_deinit(struct server *s)
 {
     groups_free(s->groups);
     refusal_deinit(s);
+    wheel_deinit(&s->wheel);
     ws_shared_deinit(&s->shared);
     mem_free(s->read_buffer);
 }

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "net/loop.h"
 #include "net/tls.h"
+#include "net/wheel.h"
 #include "proto/ws.h"
 #include "server/refusal.h"
 
@@ -55,6 +56,7 @@ enum { SERVER_READ_SIZE = 192 * 1024 }; /* stays in the second-level cache */
 struct server {
     struct loop *loop;
     const struct server_hooks *hooks;
+    struct wheel wheel; /* of its connections' clocks */
     struct ws_shared shared;
     struct tls_tickets tickets; /* keys of all TLS listeners; from the master */
     struct groups *groups;      /* of all its connections */

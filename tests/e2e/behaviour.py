@@ -40,11 +40,11 @@ local function note(id, text)
   table.insert(seen[id], json.encode(text) and text or (text:gsub("[\128-\255]", "?")))
 end
 
-listener:attach("/echo", { onMessage = function(_, _, data) return data end })
-listener:attach("/seen", {
+listener:attach("/echo", { pingInterval = 0 }, { onMessage = function(_, _, data) return data end })
+listener:attach("/seen", { pingInterval = 0 }, {
   onTextMessage = function(_, _, id) return seen[id] or json.array {} end,
 })
-listener:attach("/all", { onTextMessage = function() return seen end })
+listener:attach("/all", { pingInterval = 0 }, { onTextMessage = function() return seen end })
 
 -- Serves /name/:id with these callbacks, each noted when it begins and, after a wait, when it ends.
 local function recorded(name, config, callbacks)
@@ -98,7 +98,7 @@ local function gate(id)
   channels[id] = channels[id] or task.channel(1)
   return channels[id]
 end
-listener:attach("/go", { onTextMessage = function(_, _, id)
+listener:attach("/go", { pingInterval = 0 }, { onTextMessage = function(_, _, id)
   gate(id):send(true)
   return "went"
 end })

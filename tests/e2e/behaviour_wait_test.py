@@ -367,7 +367,7 @@ def _():
 
 for how, act in {"reset": lambda c: c.reset(), "fin": lambda c: c.close()}.items():
     @suite.case("wait.gone." + how, "the same without a close frame")
-    def _(act=act):
+    def _(how=how, act=act):
         before = app.get().fds()
         with app.open("waits") as c:
             c.send(frame(TEXT, "wait") + frame(TEXT, "m"))
@@ -377,7 +377,8 @@ for how, act in {"reset": lambda c: c.reset(), "fin": lambda c: c.close()}.items
         wait_until(lambda: app.get().fds() <= before, what="the socket is closed at once")
         app.told(c.id, "open", "message wait")
         app.go(c.id)
-        app.told(c.id, "open", "message wait", "message m", "close 1006")
+        queued = ["message m"] if how == "fin" else []     # nobody waits for it after a reset
+        app.told(c.id, "open", "message wait", *queued, "close 1006")
 
 
 @suite.case("wait.forever", "a handler that never ends holds no socket when its client has gone")

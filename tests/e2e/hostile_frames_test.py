@@ -23,9 +23,9 @@ listener:attach("/echo", echo)
 listener:attach("/big", { maxFrameSize = 2 * MIB }, echo)
 listener:attach("/frames", { maxFrameSize = 65536 }, echo)
 listener:attach("/hurry", { messageTimeout = 1 }, echo)
-listener:attach("/idle", { idleTimeout = 0.5, connectionClosureTimeout = 0.5 }, echo)
-listener:attach("/beat", { pingInterval = 0.3, pongTimeout = 0.5 }, echo)
-listener:attach("/onping", { idleTimeout = 0.5, connectionClosureTimeout = 0.5 }, {
+listener:attach("/idle", { idleTimeout = 0.5, writeTimeout = 0.5, connectionClosureTimeout = 0.5 }, echo)
+listener:attach("/beat", { pingInterval = 0.3, pongTimeout = 0.5, writeTimeout = 0.5 }, echo)
+listener:attach("/onping", { idleTimeout = 0.5, writeTimeout = 0.5, connectionClosureTimeout = 0.5 }, {
   onPing = function(_, _, data) return data end,
 })
 

@@ -226,6 +226,7 @@ static inline struct conn *run_conn(struct run_worker *w)
     loop_io_init(&c->io, -1, NULL);
     loop_job_init(&c->job, run_flushed);
     link_init(&c->link);
+    wheel_entry_init(&c->entry);
     c->endpoint = &w->endpoint;
     c->route = &w->route;
     c->state = CONN_OPEN;
@@ -238,7 +239,7 @@ static inline struct conn *run_conn(struct run_worker *w)
 static inline void run_conn_free(struct conn *c)
 {
     group_leave_all(c);
-    conn_timer_free(c);
+    wheel_remove(&c->entry);
     loop_undefer(&c->job);
     ws_deinit(&c->ws);
     mem_free(c->reason);

@@ -15,7 +15,7 @@ import time
 
 from . import over
 from .basics import SECONDS, SLACK, Failed
-from .wire import BINARY, CLOSE, CONT, TEXT, Response, brief, frame, request
+from .wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Response, brief, frame, request
 
 RSV1 = 4        # the message is compressed (RFC 7692 §6)
 
@@ -247,7 +247,8 @@ class Raw:
     def recv_message(self, seconds=None, controls=None):
         """The next whole message as (op, payload), fragments put together.
 
-        Control frames fail, unless a list `controls` takes them as (op, payload).
+        Control frames fail, unless a list `controls` takes them as (op, payload). The server's
+        heartbeat (an empty ping) is answered, as any client does, and else ignored.
         """
         deadline = self._deadline(seconds)
         kind, parts, packed = None, [], False
@@ -258,6 +259,9 @@ class Raw:
             if rsv:
                 raise Failed("server set reserved bits %d" % rsv)
             if op >= 8:
+                if controls is None and (op, payload) == (PING, b""):
+                    self.send_frame(PONG)
+                    continue
                 if controls is None:
                     raise Failed("expected a message, got control frame %X %r" % (op, payload))
                 controls.append((op, payload))
