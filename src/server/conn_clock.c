@@ -30,10 +30,7 @@
  */
 #include "server/conn_private.h"
 
-#include "base/log.h"
-
-#include <stdarg.h>
-#include <stdio.h>
+#include "server/refusal.h"
 
 enum {
     LOOK_MS = 2000,      /* how often we look after a peer that we do not read */
@@ -191,18 +188,6 @@ void conn_clock_hold(struct conn *c, bool hold)
     conn_clock_arm(c);
 }
 
-void conn_clock_tell(const struct conn *c, const char *format, ...)
-{
-    char text[160], id[CONN_ID_SIZE + 1];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    conn_id_text(c, id);
-    struct log_field field = {.key = "connection", .value = id};
-    log_event(LOG_INFO, &field, 1, "closed: %s", text);
-}
-
 /*
  * As long as we do not read, nobody would hear that the peer is gone: a client could leave behind
  * connections that wait for ever. What it sent before it finished is still told.
@@ -254,8 +239,7 @@ void conn_clock_on_due(struct wheel_entry *entry)
 {
     struct conn *c = LIST_ITEM(entry, struct conn, entry);
     if (took_nothing(c)) {
-        conn_clock_tell(c, "the client took no data for %g s (writeTimeout)",
-                        (double)write_time(c) / 1e3);
+        refusal_log_timeout(c, "took no data", write_time(c) / 1e3, "writeTimeout");
         conn_lost(c);
     } else if (c->held) {
         check_peer(c);

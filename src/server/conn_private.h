@@ -73,9 +73,6 @@ void conn_clock_output(struct conn *c, bool waits);
 void conn_clock_ping_moved(struct conn *c, size_t written);
 /* Asks what the peer has taken, and feeds the clocks that it feeds. */
 void conn_clock_measure(struct conn *c);
-/* Logs why a connection is ended. */
-void conn_clock_tell(const struct conn *c, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 /* What the wheel calls. */
 void conn_clock_on_due(struct wheel_entry *entry);
 /*

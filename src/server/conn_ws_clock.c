@@ -9,6 +9,7 @@
 #include "server/conn_private.h"
 
 #include "base/err.h"
+#include "server/refusal.h"
 
 static const struct route_config *config_of(const struct conn *c)
 {
@@ -61,8 +62,7 @@ int32_t conn_ws_clock_left(const struct conn *c)
 static void heart_stopped(struct conn *c)
 {
     static const char reason[] = "no pong";
-    conn_clock_tell(c, "the client sent no pong for %g s (pongTimeout)",
-                    config_of(c)->pong_timeout);
+    refusal_log_timeout(c, "sent no pong", config_of(c)->pong_timeout, "pongTimeout");
     ws_close(&c->ws, WS_GOING_AWAY, reason, sizeof reason - 1);
     conn_proceed(c);
     conn_lost(c);

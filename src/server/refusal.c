@@ -10,6 +10,7 @@
 #include "server/conn.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,6 +57,22 @@ bool refusal_may_log(struct server *s, const char *reason)
     return ++r->count[place_of(r, reason)] <= LINES_A_SECOND;
 }
 
+__attribute__((format(printf, 2, 3))) static void tell(const struct conn *c, const char *format,
+                                                       ...)
+{
+    char text[160], id[CONN_ID_SIZE + 1], address[ADDRESS_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    conn_id_text(c, id);
+    address_text(&c->peer, address);
+    const struct log_field fields[] = {{"connection", id, 0},
+                                       {"address", address, 0},
+                                       {"path", c->route ? c->route->pattern : NULL, 0}};
+    log_event(LOG_INFO, fields, 3, "%s", text);
+}
+
 /* By a limit of the session. */
 
 static const char *const settings[] = {
@@ -89,12 +106,16 @@ void refusal_log_limit(const struct conn *c)
     const char *setting = settings[x->limit];
     if (!refusal_may_log(c->endpoint->server, setting))
         return;
-    char id[CONN_ID_SIZE + 1], address[ADDRESS_TEXT], what[80];
-    conn_id_text(c, id);
-    address_text(&c->peer, address);
+    char what[80];
     describe(what, sizeof what, x);
-    const struct log_field fields[] = {
-        {"connection", id, 0}, {"address", address, 0}, {"path", c->route->pattern, 0}};
-    log_event(LOG_INFO, fields, 3, "closed with %u: a %s, %s is %" PRIu64, c->ws.close_code, what,
-              setting, x->value);
+    tell(c, "closed with %u: a %s, %s is %" PRIu64, c->ws.close_code, what, setting, x->value);
+}
+
+/* By a clock. */
+
+void refusal_log_timeout(const struct conn *c, const char *what, double seconds,
+                         const char *setting)
+{
+    if (log_enabled(LOG_INFO) && refusal_may_log(c->endpoint->server, setting))
+        tell(c, "closed: the client %s for %g s (%s)", what, seconds, setting);
 }

@@ -35,4 +35,8 @@ bool refusal_may_log(struct server *s, const char *reason);
 /* The session has just refused a frame or message by a limit: logs its size and the setting. */
 void refusal_log_limit(const struct conn *c);
 
+/* The connection ends because of a clock: `what` the client did not do for so long, its setting. */
+void refusal_log_timeout(const struct conn *c, const char *what, double seconds,
+                         const char *setting);
+
 #endif

@@ -430,7 +430,8 @@ end)
 """
 
 
-@suite.case("upgrade.gone", "a client that talked before it was answered and resets holds no descriptor", background=True)
+@suite.case("upgrade.gone", "a client that talked before it was answered and resets holds no descriptor",
+            background=True)
 def _():
     with Server(lua=WAITING, args=(), options=("--workers", "1", "--drain", "0.1")) as server:
         before = server.fds()
