@@ -88,15 +88,20 @@ void loop_stop(struct loop *loop)
     ev_break(loop->ev, EVBREAK_ALL);
 }
 
-double loop_now(struct loop *loop)
+uint64_t loop_ms(struct loop *loop)
 {
     /* libev's ev_now is wall-clock time, which may jump; only its timers are monotonic. */
     if (loop->now == 0) {
         struct timespec ts;
         clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-        loop->now = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+        loop->now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
     }
     return loop->now;
+}
+
+double loop_now(struct loop *loop)
+{
+    return (double)loop_ms(loop) / 1e3;
 }
 
 double loop_wall(void)

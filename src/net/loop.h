@@ -18,6 +18,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum loop_stage { LOOP_RUN, LOOP_FLUSH, LOOP_FREE, LOOP_STAGES };
 
@@ -29,7 +30,7 @@ struct loop {
     bool stopped;
     struct pulse *pulse; /* beats at the end of each turn; loop_init sets its own */
     struct pulse own;
-    double now; /* of this turn; 0: not asked for yet */
+    uint64_t now; /* of this turn; 0: not asked for yet */
 };
 
 /* Prepares a loop on epoll; dies when the system has none. */
@@ -43,7 +44,9 @@ void loop_deinit(struct loop *loop);
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* Monotonic seconds, the same for the whole turn. */
+/* Monotonic milliseconds, the same for the whole turn. */
+uint64_t loop_ms(struct loop *loop);
+/* The same in seconds. */
 double loop_now(struct loop *loop);
 /* Wall-clock seconds since the epoch, now. */
 double loop_wall(void);

@@ -19,13 +19,12 @@ enum {
 
 static uint64_t now_ms(const struct wheel *w)
 {
-    return (uint64_t)((loop_now(w->loop) - w->began) * 1e3) - w->stopped;
+    return loop_ms(w->loop) - w->zero;
 }
 
 uint32_t wheel_now(const struct wheel *w)
 {
-    uint32_t now = (uint32_t)now_ms(w) + 1;
-    return now ? now : 1;
+    return (uint32_t)now_ms(w);
 }
 
 static void mark(uint64_t *used, uint32_t slot)
@@ -61,12 +60,11 @@ static bool first_tick(const struct wheel *w, uint32_t *tick)
 
 static void arm(struct wheel *w, uint32_t tick)
 {
-    double now = loop_now(w->loop);
-    double at = w->began + ((double)w->stopped + (double)tick * TICK_MS) / 1e3;
+    uint64_t now = loop_ms(w->loop), at = w->zero + (uint64_t)tick * TICK_MS;
     w->armed = tick;
     w->waiting = true;
     w->expected = at > now ? at : now;
-    loop_timer_start(w->loop, &w->timer, w->expected - now);
+    loop_timer_start(w->loop, &w->timer, (double)(w->expected - now) / 1e3);
 }
 
 void wheel_set(struct wheel *w, struct wheel_entry *e, uint32_t delay)
@@ -133,9 +131,9 @@ static void tell(struct wheel *w, uint32_t tick)
 static void on_turn_end(struct loop_job *job)
 {
     struct wheel *w = LIST_ITEM(job, struct wheel, job);
-    double late = (loop_now(w->loop) - w->expected) * 1e3;
+    int64_t late = (int64_t)(loop_ms(w->loop) - w->expected);
     if (late > LATE_MS)
-        w->stopped += (uint64_t)late;
+        w->zero += (uint64_t)late;
     uint32_t tick = (uint32_t)((now_ms(w) + SLACK_MS) / TICK_MS);
     if ((int32_t)(tick - w->told) > 0)
         tell(w, tick);
@@ -152,7 +150,7 @@ static void on_time(struct loop_timer *timer)
 
 void wheel_init(struct wheel *w, struct loop *loop, void (*on_due)(struct wheel_entry *))
 {
-    *w = (struct wheel){.loop = loop, .on_due = on_due, .began = loop_now(loop)};
+    *w = (struct wheel){.loop = loop, .on_due = on_due, .zero = loop_ms(loop)};
     loop_timer_init(&w->timer, on_time);
     loop_job_init(&w->job, on_turn_end);
     for (int i = 0; i < WHEEL_SLOTS; i++) {

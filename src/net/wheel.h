@@ -32,12 +32,11 @@ struct wheel {
     void (*on_due)(struct wheel_entry *entry);
     struct loop_timer timer;
     struct loop_job job;
-    double began;     /* loop_now at the start */
-    double expected;  /* loop_now at which the timer should fire */
-    uint64_t stopped; /* milliseconds in which the loop did not run */
-    uint32_t told;    /* entries up to this tick have been told */
-    uint32_t armed;   /* tick that the timer waits for */
-    bool waiting;     /* ... if it does */
+    uint64_t zero;     /* loop_ms at which its clock began, and what it stood still since */
+    uint64_t expected; /* loop_ms at which the timer should fire */
+    uint32_t told;     /* entries up to this tick have been told */
+    uint32_t armed;    /* tick that the timer waits for */
+    bool waiting;      /* ... if it does */
     uint64_t near_used[WHEEL_SLOTS / 64], far_used[WHEEL_SLOTS / 64]; /* slots that have entries */
     struct link near[WHEEL_SLOTS], far[WHEEL_SLOTS];
 };
@@ -50,9 +49,8 @@ void wheel_deinit(struct wheel *wheel);
 void wheel_entry_init(struct wheel_entry *entry);
 
 /*
- * Milliseconds on the wheel's clock, modulo 2^32 and not 0: to be compared by signed differences,
- * for spans of at most WHEEL_SPAN_MAX. It may fall back when it turns out that the loop had
- * stopped.
+ * Milliseconds on the wheel's clock, modulo 2^32: to be compared by signed differences, for spans of
+ * at most WHEEL_SPAN_MAX. It may fall back when it turns out that the loop had stopped.
  */
 uint32_t wheel_now(const struct wheel *wheel);
 

@@ -190,17 +190,31 @@ static bool wants_input(const struct conn *c)
     }
 }
 
-/* The peer may have said what we do not hear. */
-static bool left_unread(const struct conn *c, bool wanted)
+/* We do not read although the peer may have said something. */
+static bool left_unread(const struct conn *c)
 {
-    return !wanted && !c->peer_closed && !c->over &&
-           (c->state == CONN_UPGRADE || c->state == CONN_OPEN);
+    return !c->peer_closed && !c->over && (c->state == CONN_UPGRADE || c->state == CONN_OPEN);
+}
+
+/* Starts and stops what depends on whether we read, and on whether the peer does. */
+static void set_clocks(struct conn *c, bool reads)
+{
+    bool usual = !(c->blocked || c->read_writes || c->held || c->stuck || c->closure_due);
+    if (reads && usual)
+        return;
+    bool waits = c->blocked || c->read_writes || c->closure_due;
+    conn_clock_hold(c, !reads && left_unread(c));
+    if (waits != c->stuck)
+        conn_clock_output(c, waits);
 }
 
 static void watch(struct conn *c)
 {
-    if (c->state == CONN_GONE)
+    if (c->state == CONN_GONE) {
+        if (!c->telling)
+            ws_drop_input(&c->ws); /* whatever is left of it, nobody will be told */
         return;
+    }
     int events = 0;
     bool wanted = wants_input(c);
     if (wanted)
@@ -208,8 +222,7 @@ static void watch(struct conn *c)
     if (c->blocked)
         events |= c->write_reads ? LOOP_READ : LOOP_WRITE;
     loop_io_watch(server_of(c)->loop, &c->io, events);
-    conn_clock_hold(c, left_unread(c, wanted));
-    conn_clock_output(c, c->blocked || c->read_writes || c->closure_due);
+    set_clocks(c, wanted);
     if (c->stream.pending && wanted) /* no event will tell */
         loop_defer(server_of(c)->loop, LOOP_FLUSH, &c->job);
 }
@@ -224,8 +237,6 @@ void conn_proceed(struct conn *c)
         after_flush(c);
     tell_drained(c);
     watch(c);
-    if (c->state == CONN_GONE && !c->telling)
-        ws_drop_input(&c->ws); /* whatever is left of it, nobody will be told */
     if (c->crowded && c->ws.out.len <= c->route->config.max_buffered)
         conn_dirty(c); /* there is room again: the next turn goes on telling */
     free_when_done(c);

@@ -54,10 +54,13 @@ struct conn {
     bool idle_due : 1;
     bool stalled : 1;      /* the queue is full: input waits unread */
     bool crowded : 1;      /* so is the output, with answers: the same */
-    bool in_batch : 1;     /* inside on_ready: it flushes at its end */
     bool blocked : 1;      /* no more output is taken at the moment */
     bool write_reads : 1;  /* ... until there is input: TLS has to read first */
     bool read_writes : 1;  /* nothing can be read until output is taken: the reverse */
+    bool held : 1;         /* not read at the moment: its clock stands still */
+    bool stuck : 1;        /* output waits for the peer: the write clock runs */
+    bool closure_due : 1;  /* our close frame has not arrived: its deadline starts when it has */
+    bool in_batch : 1;     /* inside on_ready: it flushes at its end */
     bool shaken : 1;       /* the TLS handshake was in time: the head has the rest of its own */
     bool hung_up : 1;      /* the peer has finished sending, behind what is not read yet */
     bool writers_wait : 1; /* set by the layer above: tell on_drain */
@@ -72,9 +75,6 @@ struct conn {
     bool muted : 1;        /* we have closed: messages that come now are nobody's */
     bool telling : 1;      /* inside conn_ws_dispatch */
     bool freed : 1;        /* deferred to the end of the turn */
-    bool held : 1;         /* not read at the moment: its clock stands still */
-    bool stuck : 1;        /* output waits for the peer: the write clock runs */
-    bool closure_due : 1;  /* our close frame has not arrived: its deadline starts when it has */
     bool excused : 1;      /* its handler waits for the drain, which cannot wait for it */
     uint8_t reason_len;
     uint16_t code;     /* what on_close will tell, once over */

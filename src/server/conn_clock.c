@@ -101,8 +101,6 @@ static uint32_t write_time(const struct conn *c)
 
 void conn_clock_output(struct conn *c, bool waits)
 {
-    if (waits == c->stuck)
-        return;
     c->stuck = waits;
     if (!waits)
         return;

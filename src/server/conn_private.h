@@ -8,6 +8,9 @@
 
 #include "server/conn.h"
 
+/* Off the path of messages: the compiler keeps it out of those functions that are on it. */
+#define RARE __attribute__((cold))
+
 /* Kept only while the request is read and answered. */
 struct conn_setup {
     struct http_parser *parser;
@@ -62,17 +65,17 @@ bool conn_clock_out(const struct conn *c, uint32_t since, double seconds);
 /* Gives the phase that begins so much time, 0 or less: any. */
 void conn_clock_deadline(struct conn *c, double seconds);
 /* Our close frame is written: starts what waits for that once the peer's system has it, too. */
-void conn_clock_closure(struct conn *c);
+void conn_clock_closure(struct conn *c) RARE;
 /* A clock has been started: has the wheel call in time for it. */
 void conn_clock_arm(struct conn *c);
 /* We do not listen to the peer from now on (or do again). */
-void conn_clock_hold(struct conn *c, bool hold);
+void conn_clock_hold(struct conn *c, bool hold) RARE;
 /* There is output that the peer has to take before we can go on (or all has been taken). */
-void conn_clock_output(struct conn *c, bool waits);
+void conn_clock_output(struct conn *c, bool waits) RARE;
 /* `written` bytes of the queue have left, while ping_waits. */
-void conn_clock_ping_moved(struct conn *c, size_t written);
+void conn_clock_ping_moved(struct conn *c, size_t written) RARE;
 /* Asks what the peer has taken, and feeds the clocks that it feeds. */
-void conn_clock_measure(struct conn *c);
+void conn_clock_measure(struct conn *c) RARE;
 /* What the wheel calls. */
 void conn_clock_on_due(struct wheel_entry *entry);
 /*

@@ -216,7 +216,7 @@ static bool tell_next(struct conn *c)
 }
 
 /* What was read feeds the clocks; once we have closed, whatever it is. */
-static void note_heard(struct conn *c)
+static inline void note_heard(struct conn *c)
 {
     unsigned heard = c->ws.heard;
     c->ws.heard = 0;
@@ -227,7 +227,7 @@ static void note_heard(struct conn *c)
 }
 
 /* Deadline of an unfinished message: counts from the first piece of that message. */
-static void note_assembly(struct conn *c)
+static inline void note_assembly(struct conn *c)
 {
     unsigned assembly = c->over ? 0 : ws_assembling(&c->ws);
     if (assembly == c->assembly)

@@ -21,7 +21,8 @@ static double at; /* the time that was set last */
 
 static void set_time(double now)
 {
-    loop.now = at = now;
+    loop.now = (uint64_t)(now * 1e3 + 0.5);
+    at = (double)loop.now / 1e3;
 }
 
 static void on_due(struct wheel_entry *entry)
@@ -60,7 +61,7 @@ static bool wake(double late)
 {
     if (!loop_timer_active(&wheel.timer))
         return false;
-    set_time(wheel.expected + late);
+    set_time((double)wheel.expected / 1e3 + late);
     loop_timer_stop(&loop, &wheel.timer);
     wheel.timer.on_time(&wheel.timer);
     loop_run_stage(&loop, LOOP_RUN);
