@@ -49,8 +49,8 @@ void wheel_deinit(struct wheel *wheel);
 void wheel_entry_init(struct wheel_entry *entry);
 
 /*
- * Milliseconds on the wheel's clock, modulo 2^32: to be compared by signed differences, for spans of
- * at most WHEEL_SPAN_MAX. It may fall back when it turns out that the loop had stopped.
+ * Milliseconds on the clock of the wheel, modulo 2^32: to be compared by signed differences, for
+ * spans of at most WHEEL_SPAN_MAX. It may fall back when it turns out that the loop had stopped.
  */
 uint32_t wheel_now(const struct wheel *wheel);
 
