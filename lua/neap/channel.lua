@@ -61,11 +61,11 @@ local function stand_in(head, value)
   wait.check()
   local entry = { task = core.current(), value = value }
   append(head, entry)
-  local good, result = wait.park()
+  local good, result = core.park()
   if not good then
     unlink(entry)
   end
-  return good, result
+  return wait.passed(good, result)
 end
 
 local function own(channel, name)
@@ -113,14 +113,11 @@ end
 --- Sends a value; waits while the channel is full. Yields when it waits.
 ---@param value any not nil
 ---@return true? sent
----@return websocket.Error? err kind "Closed" or "Cancelled"; the value was not sent
+---@return websocket.Error? err kind "Closed"; the value was not sent
 function Channel:send(value)
   own(self, "channel:send")
   check_value(value, "channel:send(value)")
-  local refused = wait.enter()
-  if refused then
-    return nil, refused
-  end
+  wait.enter()
   if self.closed then
     return closed()
   end
@@ -150,13 +147,10 @@ end
 --- Takes the oldest value; waits while there is none. What was sent before a close can still be
 --- received. Yields when it waits.
 ---@return any value nil when there will be none any more
----@return websocket.Error? err kind "Closed" or "Cancelled"
+---@return websocket.Error? err kind "Closed"
 function Channel:receive()
   own(self, "channel:receive")
-  local refused = wait.enter()
-  if refused then
-    return nil, refused
-  end
+  wait.enter()
   local value = take(self)
   if value ~= nil then
     return value

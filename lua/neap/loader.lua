@@ -13,6 +13,7 @@
 local core = require "neap.core"
 local errors = require "neap.error"
 local source = require "neap.source"
+local wait = require "neap.wait"
 
 local BOM = "\239\187\191"
 local globalRequire = require
@@ -151,17 +152,29 @@ local function isCircular(version, entry)
   return false
 end
 
+-- A task that was cancelled waits elsewhere, or nowhere, when the module has loaded.
+local function leave(waiters, me)
+  for i = #waiters, 1, -1 do
+    if waiters[i] == me then
+      table.remove(waiters, i)
+    end
+  end
+end
+
 local function waitFor(version, name, entry)
   if isCircular(version, entry) then
     errors.raise(("require %q: it is being loaded; modules must not require each other in a circle; "
       .. "put what both need into a third"):format(name))
   end
+  wait.enter()
+  wait.check()
   local me = core.current()
   version.waits[me] = entry
   entry.waiters[#entry.waiters + 1] = me
   local _, err = core.park()
   version.waits[me] = nil
   if err then
+    leave(entry.waiters, me)
     error(err, 0)
   end
 end

@@ -8,6 +8,7 @@
 local core = require "neap.core"
 local errors = require "neap.error"
 local text = require "neap.text"
+local wait = require "neap.wait"
 
 local sharedGet, sharedSet, sharedIncr = core.sharedGet, core.sharedSet, core.sharedIncr
 local sharedDelete, sharedKeys, sharedTtl = core.sharedDelete, core.sharedKeys, core.sharedTtl
@@ -37,6 +38,7 @@ end
 
 -- What C tells is text, but for a task that was cancelled while it waited for the disk.
 local function failure(message)
+  wait.passed(nil, message)
   return errors.isError(message) and message or errors.new("Error", message)
 end
 

@@ -24,7 +24,6 @@ local MAX_SECONDS = 1e9
 --     results, count       what its function returned
 --     failure              what it raised
 --     joiners              tasks that wait for its end
---     cancelled, told      the error for its next wait, once it is cancelled; the one that it got
 --     quiet                its failure is reported by other means than the log
 --     timer, expired       of task.timeout
 local records = wait.records
@@ -49,7 +48,11 @@ local function check_seconds(seconds, name)
   end
 end
 
+-- A task that was given up (`expire`) may come to its end later: that counts no more.
 local function finish(record, ended, ...)
+  if record.ended then
+    return
+  end
   record.ended, record.results, record.count = ended, { ... }, select("#", ...)
   local joiners = record.joiners or {}
   record.joiners = nil
@@ -65,8 +68,7 @@ local function on_error(value)
   return { value = value, trace = trace:match "^(.*)\n\t%[C%]: in function 'xpcall'" or trace }
 end
 
--- The end of a task's function. A task that ended because it was cancelled has not failed. The error may be another
--- object than `told`: a write that waits is told by C.
+-- The end of a task's function. A task that ended because it was cancelled has not failed.
 local function settle(record, good, ...)
   if good then
     return finish(record, "returned", ...)
@@ -75,7 +77,7 @@ local function settle(record, good, ...)
   if type(failure) ~= "table" then -- on_error could not be called, or failed itself
     failure = { value = failure, trace = "" }
   end
-  if record.cancelled and errors.isError(failure.value, "Cancelled") then
+  if core.isCancelled() and errors.isError(failure.value, "Cancelled") then
     return finish(record, "cancelled")
   end
   record.failure = failure.value
@@ -120,7 +122,7 @@ local function forget(joiners, handle)
 end
 
 -- Waits until the task of this record has ended: true, or nil and an error when the running task
--- was cancelled.
+-- was cancelled; the caller raises that.
 local function await(record)
   if record.ended then
     return true
@@ -129,39 +131,28 @@ local function await(record)
   local me = core.current()
   record.joiners = record.joiners or {}
   table.insert(record.joiners, me)
-  local ended, err = wait.park()
+  local ended, err = core.park()
   if not ended and record.joiners then
     forget(record.joiners, me)
   end
   return ended, err
 end
 
--- Cancels a task that waits or has not started. False when it is just about to go on, or running.
-local function interrupt(handle, record)
-  if not core.cancel(handle) then
-    return false
-  end
-  record.cancelled = cancelled()
-  if not record.started then
-    finish(record, "cancelled")
-  end
-  return true
-end
-
 local function own_record(handle, name)
   return records[handle] or errors.raise(name .. ": call it with a colon on what task.spawn returned")
 end
 
---- Ends the task: one that has not started never starts; else the wait that it is in, or comes to
---- next, returns `nil, err` with kind "Cancelled", and the wait after that raises. Does not yield.
+--- Ends the task: one that has not started never starts; else the wait that it is in raises an error
+--- of kind "Cancelled", and so does every later call that may wait. Does not yield.
 ---@return boolean effect false when the task is over already
 function Task:cancel()
   local record = own_record(self, "task:cancel")
   if record.ended then
     return false
   end
-  if not record.cancelled and not interrupt(self, record) then
-    record.cancelled = cancelled()
+  core.cancel(self)
+  if not record.started then
+    finish(record, "cancelled")
   end
   return true
 end
@@ -173,11 +164,8 @@ function Task:join()
   if self == core.current() then
     errors.raise "task:join: a task cannot wait for itself; another one may join it"
   end
-  local refused = wait.enter()
-  if refused then
-    return nil, refused
-  end
-  local ended, err = await(record)
+  wait.enter()
+  local ended, err = wait.passed(await(record))
   if not ended then
     return nil, err
   end
@@ -196,8 +184,7 @@ end
 
 --- Waits; everything else goes on. 0 lets the others run first. Yields.
 ---@param seconds number
----@return true? slept nil when the task was cancelled, so that `while task.sleep(1) do … end` ends by itself
----@return websocket.Error? err kind "Cancelled"
+---@return true slept
 local function sleep(seconds)
   check_seconds(seconds, "task.sleep(seconds)")
   return wait.sleep(seconds)
@@ -233,17 +220,19 @@ local function every(seconds, fn)
   return setmetatable({ timer = core.timer(seconds, seconds, fn) }, timer_metatable)
 end
 
--- The time is up: cancels the task, or when it is just about to go on, looks again once it has.
-local function expire(handle, record)
+-- The time is up: cancels the task. One that waited is given up at once, whatever it does then. One that has been
+-- given what it waited for is let go on first: it may have come to its end.
+local function expire(handle, record, again)
   if record.ended then
     return
   end
-  if interrupt(handle, record) then
+  if core.cancel(handle) or again then
     record.expired, record.quiet = true, false
     finish(record, "cancelled")
   else
+    record.expired = true
     record.timer = core.timer(0, 0, function()
-      expire(handle, record)
+      expire(handle, record, true)
     end)
   end
 end
@@ -257,10 +246,7 @@ end
 local function timeout(seconds, fn, ...)
   check_seconds(seconds, "task.timeout(seconds, fn, ...)")
   check_function(fn, "task.timeout(seconds, fn, ...)")
-  local refused = wait.enter()
-  if refused then
-    return nil, refused
-  end
+  wait.enter()
   wait.check()
   local record = { quiet = true }
   local handle = start(record, fn, ...)
@@ -272,9 +258,9 @@ local function timeout(seconds, fn, ...)
   if not ended then
     record.quiet = false
     handle:cancel()
-    return nil, err
+    return wait.passed(nil, err)
   end
-  if record.expired then
+  if record.expired and record.ended == "cancelled" then
     return nil, errors.new("Timeout", ("not done within %g seconds"):format(seconds))
   end
   if record.ended == "failed" then
@@ -283,10 +269,30 @@ local function timeout(seconds, fn, ...)
   return outcome(record)
 end
 
+local function unshield(good, ...)
+  core.unshield()
+  if not good then
+    error((...), 0)
+  end
+  return ...
+end
+
+--- Calls a function whose waits are not cancelled: for clean-up, and for what must not end half done. Of a cancelled
+--- task at most 5 s, for all such calls together; then waits raise in it too. Yields when the function does.
+---@param fn fun(...)
+---@param ... any arguments for it
+---@return any ... its results
+local function shield(fn, ...)
+  check_function(fn, "task.shield(fn, ...)")
+  core.shield()
+  return unshield(pcall(fn, ...))
+end
+
 return {
   after = after,
   channel = channel.new,
   every = every,
+  shield = shield,
   sleep = sleep,
   spawn = spawn,
   timeout = timeout,

@@ -1,16 +1,15 @@
 -- SPDX-License-Identifier: MIT
 --
--- Waiting, as neap.task and its channels do it, and what cancelling means for it. Internal.
+-- Waiting, as the library's Lua does it, and what cancelling means for it (src/bind/lcancel.h). Internal.
 --
--- A cancelled task is told once: the wait that it is in, or its next one when it is just about to go
--- on, returns `nil, err` (kind "Cancelled"). It may tidy up and return. When it waits again instead,
--- that wait raises the same error: so a loop that never looks at results ends all the same, and
--- `cancel` can be relied upon. C stops the streams of a connection that is gone in the same way
--- (src/bind/lstream.c).
+-- A cancelled task does not go on: the wait that it is in raises an error of kind "Cancelled", and so does every later
+-- call that may wait, whether it would have to or not. C wakes the task with `nil, err`; that it is raised is the
+-- business of who waits, since a task must get out of the queues that it stands in first.
 --
---     err = wait.enter()    first of all; an error is what the wait returns then
---     wait.check()          before a task is queued anywhere: raises where code cannot be suspended
---     ... = wait.park()     waits for core.wake
+--     wait.enter()                      first of all: raises in a cancelled task
+--     wait.check()                      before a task is queued anywhere: raises where code cannot be suspended
+--     ok, err = core.park()             waits for core.wake
+--     return wait.passed(ok, err)       raises where the wait was cancelled
 --
 -- `records` holds what is known of tasks that neap.task started, by handle. A record must not hold
 -- its handle: the keys are weak, and neither would ever be collected.
@@ -23,29 +22,14 @@ local isyieldable = coroutine.isyieldable
 local records = setmetatable({}, { __mode = "k" })
 
 local function enter()
-  local stopped = core.stopped()
-  if stopped then
-    error(stopped, 0)
-  end
-  local record = records[core.current()]
-  if not record or not record.cancelled then
-    return nil
-  end
-  if record.told then
-    error(record.told, 0)
-  end
-  record.told = record.cancelled
-  return record.told
+  core.checkCancelled()
 end
 
--- Passes on what a wait returned, and notes that the task knows now.
-local function leave(...)
-  local result, err = ...
-  if result == nil then
-    local record = records[core.current()]
-    if record and record.cancelled then
-      record.told = err
-    end
+-- Passes on what a wait returned.
+local function passed(...)
+  local first, second = ...
+  if first == nil and errors.isError(second, "Cancelled") then
+    error(second, 0)
   end
   return ...
 end
@@ -59,23 +43,16 @@ local function check()
   end
 end
 
-local function park()
-  return leave(core.park())
-end
-
 local function sleep(seconds)
-  local refused = enter()
-  if refused then
-    return nil, refused
-  end
+  enter()
   check()
-  return leave(core.sleep(seconds))
+  return passed(core.sleep(seconds))
 end
 
 return {
   check = check,
   enter = enter,
-  park = park,
+  passed = passed,
   records = records,
   sleep = sleep,
 }

@@ -9,9 +9,11 @@
 #include "bind/lcaller_send.h"
 
 #include "base/err.h"
+#include "bind/lcancel.h"
 #include "bind/lconn.h"
 #include "bind/lerror.h"
 #include "bind/lgroup.h"
+#include "bind/lresult.h"
 #include "bind/ltask.h"
 #include "bind/ltext.h"
 #include "proto/utf8.h"
@@ -26,6 +28,17 @@ static struct conn *check_conn(lua_State *L)
     return lcaller_self(L)->conn;
 }
 
+/*
+ * As check_conn, for a method that may wait: raises in a cancelled task, whether it would have to
+ * wait or not.
+ */
+static struct conn *enter(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    lcancel_check(L, c ? lvm_of_conn(c)->running : lvm_of(L)->running);
+    return c;
+}
+
 /* Waits on the connection; lcaller_wake goes on with the results. */
 static int wait_for(lua_State *L, struct conn *c, enum lcaller_wait what)
 {
@@ -34,7 +47,7 @@ static int wait_for(lua_State *L, struct conn *c, enum lcaller_wait what)
     t->waits_for = (uint8_t)what;
     list_append(&lc->writers, &t->waiting);
     c->writers_wait = true;
-    return ltask_wait(L);
+    return lcancel_wait(L);
 }
 
 /* The Caller itself, after waiting for the output to drain where it is over the limit. */
@@ -76,16 +89,17 @@ static int pushed(lua_State *L, struct conn *c, int err)
 
 /* How a message goes to one client, and what the call returns then. */
 struct way {
+    struct conn *(*enter)(lua_State *L);
     int (*send)(struct conn *c, enum ws_type type, const void *bytes, size_t len);
     int (*outcome)(lua_State *L, struct conn *c, int err);
 };
-static const struct way writing = {conn_send, result};
+static const struct way writing = {enter, conn_send, result};
 /* A push never waits: a peer that does not read is dealt with as the route says. */
-static const struct way pushing = {conn_push, pushed};
+static const struct way pushing = {check_conn, conn_push, pushed};
 
 static int send_text(lua_State *L, const struct way *way)
 {
-    struct conn *c = check_conn(L);
+    struct conn *c = way->enter(L);
     size_t len;
     const char *text = luaL_checklstring(L, 2, &len);
     if (!c)
@@ -97,7 +111,7 @@ static int send_text(lua_State *L, const struct way *way)
 
 static int send_binary(lua_State *L, const struct way *way)
 {
-    struct conn *c = check_conn(L);
+    struct conn *c = way->enter(L);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
     if (!c)
@@ -192,9 +206,9 @@ static int send_converted(lua_State *L, struct conn *c, const struct way *way)
 
 static int caller_write(lua_State *L)
 {
-    struct conn *c = check_conn(L);
     if (lua_type(L, 2) == LUA_TSTRING)
         return caller_write_text(L);
+    struct conn *c = enter(L);
     luaL_checkany(L, 2);
     if (!c)
         return lcaller_gone(L);
@@ -282,7 +296,7 @@ static int caller_broadcast(lua_State *L)
 
 static int control(lua_State *L, int (*send)(struct conn *, const void *, size_t))
 {
-    struct conn *c = check_conn(L);
+    struct conn *c = enter(L);
     size_t len;
     const char *bytes = luaL_optlstring(L, 2, "", &len);
     if (!c)
@@ -341,6 +355,8 @@ static int caller_close(lua_State *L)
     size_t len;
     const char *reason = luaL_optlstring(L, 3, "", &len);
     luaL_argcheck(L, ltext_is_line(reason, len), 3, "a reason must not contain CR, LF or NUL");
+    if (luaL_optnumber(L, 4, 1) != 0) /* with 0 it never waits: also clean-up may call it */
+        lcancel_check(L, lvm_of(L)->running);
     if (!c)
         return closed_already(L);
     double timeout = luaL_optnumber(L, 4, c->route->config.close_timeout);

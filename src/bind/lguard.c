@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/quiet.h"
+#include "bind/lcancel.h"
 #include "bind/ltask.h"
 #include "bind/lvm.h"
 #include "server/conn.h"
@@ -123,11 +124,27 @@ static void stop_hook(struct lguard *g)
         set_timer(g, pace(g));
 }
 
+/* Raises what a cancelled wait raises, once it is back where that was. */
+static void raise_cancelled(struct lguard *g, lua_State *L)
+{
+    struct ltask *t = g->vm->running;
+    if (!t || t->raise_in != L)
+        return;
+    g->why &= ~LGUARD_CANCEL;
+    if (!g->why)
+        stop_hook(g);
+    lcancel_inject(L, t);
+}
+
 /* The hook: called at each instruction of the interpreter. */
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
     struct lguard *g = guard_of(L);
-    if (!g->armed || !g->inside || spared(g, L, ar))
+    if (!g->armed || !g->inside)
+        return;
+    if (g->why & LGUARD_CANCEL)
+        raise_cancelled(g, L);
+    if (g->why == LGUARD_CANCEL || spared(g, L, ar))
         return;
     if ((g->why & LGUARD_MEMORY) && !g->raised && !lheap_exceeded(g->vm, L))
         g->why &= ~LGUARD_MEMORY;

@@ -28,8 +28,11 @@
 struct ltask;
 struct lvm;
 
-/* Why a run is ended; bits. */
-enum lguard_why { LGUARD_TIME = 1, LGUARD_MEMORY = 2 };
+/*
+ * Why a run is ended; bits. LGUARD_CANCEL ends nothing: an error is raised once, where a wait was
+ * that has been cancelled (lcancel.h).
+ */
+enum lguard_why { LGUARD_TIME = 1, LGUARD_MEMORY = 2, LGUARD_CANCEL = 4 };
 
 enum { LGUARD_CONNECTION = 24, LGUARD_WHERE = 256, LGUARD_TEXT = 384 };
 

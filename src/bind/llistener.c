@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "bind/lcancel.h"
 #include "bind/lconfig.h"
 #include "bind/lerror.h"
 #include "bind/lfield.h"
@@ -216,6 +217,7 @@ static int listener_graceful_stop(lua_State *L)
     struct llistener *ll = check(L);
     double seconds = luaL_checknumber(L, 2);
     luaL_argcheck(L, seconds >= 0, 2, "seconds must not be negative");
+    lcancel_check(L, ll->vm->running);
     if (!ll->endpoint)
         return 0;
     begin_stop(ll);

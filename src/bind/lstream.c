@@ -15,6 +15,7 @@
 #include "bind/lstream.h"
 
 #include "bind/lcaller.h"
+#include "bind/lcancel.h"
 #include "bind/lresult.h"
 #include "bind/ltask.h"
 
@@ -76,7 +77,7 @@ void lstream_stop_all(struct lcaller *lc)
         list_remove(&t->kin);
         t->conn = NULL;
         t->finish = NULL;
-        ltask_stop(t);
+        lcancel_task(t);
     }
     lc->stream_count = 0;
     if (!lc->held)

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "bind/lcancel.h"
 #include "bind/lerror.h"
 
 #include <lauxlib.h>
@@ -53,7 +54,9 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
     t->handle = t->pinned = LUA_NOREF;
     t->loads = false;
     t->overdue = 0;
-    t->waited = t->cancelled = t->stopped = false;
+    t->waited = t->cancelled = t->exposed = false;
+    t->shields = 0;
+    t->raise_in = NULL;
     t->state = LTASK_NEW;
     t->finish = NULL;
     vm->tasks++;
@@ -62,6 +65,7 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
 
 static void free_task(struct ltask *t)
 {
+    lcancel_over(t);
     list_remove(&t->alive);
     luaL_unref(t->vm->L, LUA_REGISTRYINDEX, t->anchor);
     mem_free(t);
@@ -99,6 +103,7 @@ static void unpark(struct ltask *t)
 {
     list_remove(&t->waiting);
     loop_timer_stop(t->vm->loop, &t->timer);
+    t->raise_in = NULL;
     t->state = LTASK_RUNNING;
 }
 
@@ -112,6 +117,8 @@ static void ended(struct ltask *t, bool ok)
         t->finish(t, ok);
     if (t->handle != LUA_NOREF || t->pinned != LUA_NOREF)
         drop_handle(t);
+    if (t->cancelled)
+        lcancel_over(t);
     /* An app that got hold of the coroutine may have resumed it once more, and broken it so. */
     recycle(t, ok && lua_status(t->co) == 0);
     if (--vm->tasks == 0 && link_empty(&vm->listeners))
@@ -120,7 +127,7 @@ static void ended(struct ltask *t, bool ok)
 
 static void raised(struct ltask *t)
 {
-    if (!(t->cancelled || t->stopped) || !lerror_is(t->vm, t->co, -1, "Cancelled"))
+    if (!t->cancelled || !lerror_is(t->vm, t->co, -1, "Cancelled"))
         lerror_log(t);
     ended(t, false);
 }
@@ -151,8 +158,10 @@ static struct ltask *enter(struct ltask *t)
     if (outer)
         return outer;
     lguard_enter(&vm->guard);
-    if (t->overdue)
+    if (t->overdue) {
         lguard_arm(&vm->guard, t->overdue);
+        t->overdue &= (uint8_t)~LGUARD_CANCEL;
+    }
     return NULL;
 }
 
@@ -235,36 +244,21 @@ static void on_run_ready(struct loop_job *job)
     }
 }
 
-static void push_cancelled(const struct ltask *t, lua_State *L)
-{
-    lerror_push(t->vm, L, "Cancelled", "the task was cancelled");
-}
-
-/* Raises in a task that was stopped. */
-static void check_stopped(const struct ltask *t, lua_State *L)
-{
-    if (!t->stopped)
-        return;
-    push_cancelled(t, L);
-    lua_error(L);
-}
-
 bool ltask_can_wait(lua_State *L)
 {
     struct ltask *t = lvm_of(L)->running;
+    lcancel_check(L, t);
     if (!t || !lua_isyieldable(L))
         return false;
     if (t->state == LTASK_PARKED)
         unpark(t); /* the wait before could not be passed out of a C function */
-    check_stopped(t, L);
     return true;
 }
 
 int ltask_wait(lua_State *L)
 {
     struct ltask *t = lvm_of(L)->running;
-    if (t)
-        check_stopped(t, L);
+    lcancel_check(L, t);
     if (!t || !lua_isyieldable(L))
         return luaL_error(L, "cannot wait here: this code is called by a C function that cannot be "
                              "suspended (table.sort, string.gsub, …)");
@@ -277,32 +271,9 @@ void ltask_wake(struct ltask *t, int args)
 {
     list_remove(&t->waiting);
     loop_timer_stop(t->vm->loop, &t->timer);
+    t->raise_in = NULL;
     t->state = LTASK_READY;
     make_ready(t, args);
-}
-
-bool ltask_cancel(struct ltask *t)
-{
-    if (t->state == LTASK_PARKED) {
-        t->cancelled = true;
-        lua_pushnil(t->co);
-        push_cancelled(t, t->co);
-        ltask_wake(t, 2);
-        return true;
-    }
-    if (t->state == LTASK_NEW && !link_empty(&t->link)) {
-        list_remove(&t->link);
-        lua_settop(t->co, 0);
-        ended(t, true);
-        return true;
-    }
-    return false;
-}
-
-void ltask_stop(struct ltask *t)
-{
-    t->stopped = true;
-    ltask_cancel(t);
 }
 
 static void on_sleep_over(struct loop_timer *timer)
@@ -334,6 +305,11 @@ static void push_handle(struct lvm *vm, lua_State *L, struct ltask *t)
 static struct handle *check_handle(lua_State *L, int index)
 {
     return luaL_checkudata(L, index, "neap.Task");
+}
+
+struct ltask *ltask_of_handle(lua_State *L, int index)
+{
+    return check_handle(L, index)->task;
 }
 
 static int core_spawn(lua_State *L)
@@ -393,24 +369,6 @@ static int core_wake(lua_State *L)
     return 1;
 }
 
-static int core_cancel(lua_State *L)
-{
-    struct handle *h = check_handle(L, 1);
-    lua_pushboolean(L, h->task && ltask_cancel(h->task));
-    return 1;
-}
-
-/* The error that waiting raises in the running task, when it was stopped; else nil. */
-static int core_stopped(lua_State *L)
-{
-    const struct ltask *t = lvm_of(L)->running;
-    if (t && t->stopped)
-        push_cancelled(t, L);
-    else
-        lua_pushnil(L);
-    return 1;
-}
-
 static int core_finished(lua_State *L)
 {
     lua_pushboolean(L, !check_handle(L, 1)->task);
@@ -429,10 +387,10 @@ static int core_sleep(lua_State *L)
 }
 
 static const struct luaL_Reg functions[] = {
-    {"spawn", core_spawn}, {"current", core_current}, {"park", core_park},
-    {"wake", core_wake},   {"cancel", core_cancel},   {"finished", core_finished},
-    {"sleep", core_sleep}, {"unpark", core_unpark},   {"stopped", core_stopped},
-    {NULL, NULL},
+    {"spawn", core_spawn},       {"current", core_current},
+    {"park", core_park},         {"wake", core_wake},
+    {"finished", core_finished}, {"sleep", core_sleep},
+    {"unpark", core_unpark},     {NULL, NULL},
 };
 
 void ltask_open(struct lvm *vm, lua_State *L)

@@ -36,11 +36,14 @@ struct ltask {
     uint8_t what;      /* what it runs, for the finish function: see lconn.c */
     uint8_t waits_for; /* what it waits for, for the list's owner: see lcaller.c */
     bool waited;       /* it has yielded at least once */
+    bool loads;        /* the app's top level: the guard gives it more time */
+    uint8_t overdue;   /* enum lguard_why: how the guard is to end it, or raise, when it goes on */
+    /* Cancelling, of lcancel.c: */
     bool cancelled;
-    bool loads; /* the app's top level: the guard gives it more time */
-    /* enum lguard_why: the guard raised in it, and it waits instead of leaving */
-    uint8_t overdue;
-    bool stopped; /* by ltask_stop */
+    bool exposed;                /* it has waited in shields for as long as it may */
+    uint16_t shields;            /* how many it is in */
+    struct ltask_shield *shield; /* the limit of these; NULL: it does not run yet */
+    lua_State *raise_in;         /* where the wait that it is in raises */
     /* a callback of a binary message: a returned string goes out as such */
     bool binary;
     /* registry reference of what must live as long as it; LUA_NOREF: none */
@@ -96,7 +99,7 @@ int ltask_wait(lua_State *L);
 
 /*
  * True when the running code may wait here (not inside a sort comparison, a gsub callback, a
- * metamethod of C). Raises in a task that was stopped: ask before anything is put into a queue.
+ * metamethod of C). Raises in a task that was cancelled: ask before anything is put into a queue.
  */
 bool ltask_can_wait(lua_State *L);
 
@@ -105,17 +108,8 @@ bool ltask_can_wait(lua_State *L);
  */
 void ltask_wake(struct ltask *t, int args);
 
-/*
- * Wakes a parked task with `nil, Error("Cancelled")`; drops one that has not started. False when it
- * is neither.
- */
-bool ltask_cancel(struct ltask *t);
-
-/*
- * Cancels it for good: the wait that it is in returns `nil, Error("Cancelled")`, every other one
- * raises that error. So it comes to its end, whatever its code is waiting for.
- */
-void ltask_stop(struct ltask *t);
+/* The task behind Lua's handle at `index`, or NULL when it is over; raises for anything else. */
+struct ltask *ltask_of_handle(lua_State *L, int index);
 
 /* Adds the task functions to the core table at the top of the stack. */
 void ltask_open(struct lvm *vm, lua_State *L);

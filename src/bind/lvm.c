@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind/lcaller.h"
+#include "bind/lcancel.h"
 #include "bind/lconn.h"
 #include "bind/lerror.h"
 #include "bind/lgroup.h"
@@ -85,6 +86,7 @@ static void open_core(struct lvm *vm)
     lua_pushstring(L, vm->check ? "check" : "run");
     lua_setfield(L, core, "mode");
     ltask_open(vm, L);
+    lcancel_open(vm, L);
     lguard_open(vm, L);
     lstack_open(vm, L);
     ltimer_open(vm, L);

@@ -377,7 +377,6 @@ describe("a stream", function()
           end)
           task.sleep(0)
           client.open = false
-          running.stopped = errors.new("Cancelled", "the task was cancelled")
           assert.is_true(sched.core.cancel(running))
         end)
         assert.same({}, client.sent)

@@ -151,19 +151,19 @@ describe("neap.task", function()
   end)
 
   describe("cancel", function()
-    it("ends a sleep with nil and an error", function()
-      local results
+    it("has the wait raise", function()
+      local good, err
       local effects = sched.run(function()
         local handle = task.spawn(function()
-          results = { task.sleep(100) }
+          good, err = pcall(task.sleep, 100)
           return "tidied up"
         end)
         task.sleep(1)
         return { handle:cancel(), handle:join(), handle:cancel() }
       end)
       assert.same({ true, "tidied up", false }, effects)
-      assert.is_nil(results[1])
-      assert.equal("Cancelled", results[2].kind)
+      assert.is_false(good)
+      assert.equal("Cancelled: the task was cancelled", tostring(err))
       assert.equal(1, sched.now())
       assert.same({}, messages())
     end)
@@ -182,7 +182,7 @@ describe("neap.task", function()
       assert.equal("Cancelled", err.kind)
     end)
 
-    it("ends a loop that never looks at results, at its next wait", function()
+    it("has nothing go on behind the wait, and is no failure", function()
       local rounds = 0
       local value, err = sched.run(function()
         local handle = task.spawn(function()
@@ -195,27 +195,70 @@ describe("neap.task", function()
         handle:cancel()
         return handle:join()
       end)
-      assert.equal(4, rounds)
+      assert.equal(3, rounds)
       assert.is_nil(value)
       assert.equal("Cancelled", err.kind)
-      assert.same({}, messages()) -- being cancelled is no failure
+      assert.same({}, messages())
     end)
 
-    it("ends `while task.sleep(…)` by itself", function()
-      local rounds = 0
+    -- Calls that may wait, each made so that it would not have to.
+    local function ready()
+      local full, over = task.channel(1), task.spawn(function() end)
+      full:send "value"
+      task.sleep(0)
+      return {
+        sleep = function() task.sleep(0) end,
+        receive = function() full:receive() end,
+        send = function() task.channel(1):send(1) end,
+        join = function() over:join() end,
+        timeout = function() task.timeout(5, function() end) end,
+        closed = function()
+          local closed = task.channel()
+          closed:close()
+          closed:receive()
+        end,
+      }
+    end
+
+    it("has every later call that may wait raise, whether it would have to or not", function()
       sched.run(function()
-        local handle = task.spawn(function()
-          while task.sleep(1) do
-            rounds = rounds + 1
-          end
-        end)
-        task.sleep(3.5)
-        handle:cancel()
+        for name, wait in pairs(ready()) do
+          wait()
+          local kinds = {}
+          local handle = task.spawn(function()
+            for i = 1, 3 do
+              local good, err = pcall(i == 1 and task.sleep or wait, 100)
+              kinds[i] = not good and err.kind
+            end
+          end)
+          task.sleep(0)
+          handle:cancel()
+          handle:join()
+          assert.same({ "Cancelled", "Cancelled", "Cancelled" }, kinds, name)
+        end
       end)
-      assert.equal(3, rounds)
+      assert.same({}, messages())
     end)
 
-    it("reaches a task that is just about to go on: its next wait tells it", function()
+    it("has calls that never wait go on", function()
+      local done
+      sched.run(function()
+        local channel = task.channel(1)
+        local handle = task.spawn(function()
+          pcall(task.sleep, 100)
+          assert.is_true(channel:trySend "last words")
+          task.after(0, function() end)
+          task.spawn(function() end):cancel()
+          done = true
+        end)
+        task.sleep(0)
+        handle:cancel()
+        assert.equal("last words", channel:receive())
+      end)
+      assert.is_true(done)
+    end)
+
+    it("lets a value that has been handed over be received: the next wait raises", function()
       local waits = {
         function() return task.sleep(5) end,
         function() return task.channel():receive() end,
@@ -224,49 +267,186 @@ describe("neap.task", function()
         function() return task.spawn(task.sleep, 5):join() end,
       }
       for _, wait in ipairs(waits) do
-        local kind
+        local got, good, err
         sched.run(function()
           local start = task.channel()
           local handle = task.spawn(function()
-            assert.is_true(start:receive())
-            kind = select(2, wait()).kind
+            got = start:receive()
+            good, err = pcall(wait)
             wait()
           end)
           task.sleep(0)
-          assert.is_true(start:trySend(true))
+          assert.is_true(start:trySend "value")
           assert.is_true(handle:cancel())
           assert.equal("Cancelled", select(2, handle:join()).kind)
         end)
-        assert.equal("Cancelled", kind)
+        assert.equal("value", got)
+        assert.is_false(good)
+        assert.equal("Cancelled", err.kind)
       end
       assert.same({}, messages())
     end)
 
     it("of the running task itself works from its next wait on", function()
-      local kind
+      local good, err
       sched.run(function()
         local handle
         handle = task.spawn(function()
           assert.is_true(handle:cancel())
           assert.is_true(handle:cancel())
-          kind = select(2, task.sleep(5)).kind
+          good, err = pcall(task.sleep, 5)
         end)
         handle:join()
       end)
-      assert.equal("Cancelled", kind)
+      assert.is_false(good)
+      assert.equal("Cancelled", err.kind)
       assert.equal(0, sched.now())
+    end)
+
+    it("leaves no queue with the task in it", function()
+      sched.run(function()
+        local channel, slow = task.channel(), task.spawn(task.sleep, 3)
+        for _, wait in ipairs { channel.receive, function() channel:send(1) end, function() slow:join() end } do
+          local handle = task.spawn(function()
+            pcall(wait, channel)
+            return task.shield(task.sleep, 4) -- nobody else wakes it
+          end)
+          task.sleep(0)
+          handle:cancel()
+          task.spawn(function()
+            task.sleep(3)
+            channel:trySend "value"
+            channel:tryReceive()
+          end)
+          local began = sched.now()
+          assert.is_true(handle:join())
+          assert.equal(began + 4, sched.now())
+        end
+      end)
     end)
 
     it("lets a task that raises while it tidies up be logged", function()
       sched.run(function()
         local handle = task.spawn(function()
-          task.sleep(10)
+          pcall(task.sleep, 10)
           error "cannot tidy up"
         end)
         task.sleep(1)
         handle:cancel()
       end)
       assert.matches("cannot tidy up", messages()[1])
+    end)
+  end)
+
+  describe("shield", function()
+    it("lets a cancelled task wait in it, and no longer", function()
+      local results, good
+      sched.run(function()
+        local handle = task.spawn(function()
+          pcall(task.sleep, 100)
+          results = { task.shield(function(a, b)
+            task.sleep(2)
+            return b, a
+          end, "a", "b") }
+          good = pcall(task.sleep, 100)
+        end)
+        task.sleep(1)
+        handle:cancel()
+        handle:join()
+      end)
+      assert.same({ "b", "a" }, results)
+      assert.is_false(good)
+      assert.equal(3, sched.now())
+    end)
+
+    it("keeps a cancel away until its end", function()
+      local committed, went_on
+      sched.run(function()
+        local handle = task.spawn(function()
+          task.shield(function()
+            task.sleep(2)
+            committed = sched.now()
+          end)
+          task.sleep(0)
+          went_on = true
+        end)
+        task.sleep(1)
+        assert.is_true(handle:cancel())
+        assert.equal("Cancelled", select(2, handle:join()).kind)
+      end)
+      assert.equal(2, committed)
+      assert.is_nil(went_on)
+      assert.same({}, messages())
+    end)
+
+    it("lasts for 5 s of a cancelled task, all shields together", function()
+      local ended = {}
+      sched.run(function()
+        local handle = task.spawn(function()
+          pcall(task.sleep, 100)
+          for i = 1, 4 do
+            ended[i] = { pcall(task.shield, task.sleep, 2), sched.now() }
+          end
+        end)
+        task.sleep(1)
+        handle:cancel()
+        handle:join()
+      end)
+      assert.same({ { true, 3 }, { true, 5 }, { false, 6 }, { false, 6 } }, ended)
+    end)
+
+    it("counts the time from the cancel, not from its beginning", function()
+      local good
+      sched.run(function()
+        local handle = task.spawn(function()
+          good = pcall(task.shield, task.sleep, 100)
+        end)
+        task.sleep(90)
+        handle:cancel()
+        handle:join()
+      end)
+      assert.is_false(good)
+      assert.equal(95, sched.now())
+    end)
+
+    it("may stand in another", function()
+      local good
+      sched.run(function()
+        local handle = task.spawn(function()
+          task.shield(function()
+            task.shield(task.sleep, 1)
+            good = task.sleep(1)
+          end)
+        end)
+        task.sleep(0)
+        handle:cancel()
+      end)
+      assert.is_true(good)
+    end)
+
+    it("ends when its function raises, and passes that on", function()
+      local mine, err, good = {}, nil, nil
+      sched.run(function()
+        local handle
+        handle = task.spawn(function()
+          err = select(2, pcall(task.shield, error, mine))
+          handle:cancel()
+          good = pcall(task.sleep, 1)
+        end)
+      end)
+      assert.equal(mine, err)
+      assert.is_false(good)
+    end)
+
+    it("is nothing special in a task that nobody cancels", function()
+      assert.is_true(sched.run(function()
+        return task.shield(task.sleep, 60)
+      end))
+      assert.equal(60, sched.now())
+    end)
+
+    it("takes nothing but a function", function()
+      assert.matches("^tests/spec/task_spec%.lua:%d+: .*fn must be a function, it is 5", raised(task.shield, 5))
     end)
   end)
 
@@ -383,8 +563,9 @@ describe("neap.task", function()
       local inner
       local value, err, at = sched.run(function()
         local value, err = task.timeout(2, function()
-          inner = { task.sleep(60) }
+          inner = { pcall(task.sleep, 60) }
           task.sleep(60)
+          inner = "it went on"
         end)
         return value, err, sched.now()
       end)
@@ -420,10 +601,40 @@ describe("neap.task", function()
       assert.same({}, messages())
     end)
 
+    it("keeps what is out of time from going on", function()
+      local paid = false
+      local value, err = sched.run(function()
+        return task.timeout(0.2, function()
+          task.sleep(3)
+          paid = true
+        end)
+      end)
+      assert.is_nil(value)
+      assert.equal("Timeout", err.kind)
+      assert.is_false(paid)
+      assert.equal(0.2, sched.now())
+    end)
+
+    it("does not wait for what is shielded in its function", function()
+      local committed
+      local at = sched.run(function()
+        local _, err = task.timeout(1, function()
+          task.shield(function()
+            task.sleep(3)
+            committed = sched.now()
+          end)
+        end)
+        assert.equal("Timeout", err.kind)
+        return sched.now()
+      end)
+      assert.equal(1, at)
+      assert.equal(3, committed)
+    end)
+
     it("logs what the function raises after the deadline", function()
       local value, err = sched.run(function()
         return task.timeout(1, function()
-          assert(not task.sleep(5))
+          pcall(task.sleep, 5)
           error "too late"
         end)
       end)
@@ -437,7 +648,7 @@ describe("neap.task", function()
       local value, err = sched.run(function()
         local handle = task.spawn(function()
           return task.timeout(50, function()
-            inner = select(2, task.sleep(40))
+            inner = select(2, pcall(task.sleep, 40))
           end)
         end)
         task.sleep(1)

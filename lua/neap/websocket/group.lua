@@ -13,6 +13,7 @@ local core = require "neap.core"
 local errors = require "neap.error"
 local pushing = require "neap.websocket.pushing"
 local text = require "neap.text"
+local wait = require "neap.wait"
 
 local groupJoin, groupLeave, groupDissolve = core.groupJoin, core.groupLeave, core.groupDissolve
 local groupPush, groupAsk = core.groupPush, core.groupAsk
@@ -96,19 +97,19 @@ end
 --- The number of members in all workers, each of which is asked. Yields.
 ---@param group string 1 to 255 bytes
 ---@return integer? size
----@return websocket.Error? err a worker did not answer in time, or the task was cancelled
+---@return websocket.Error? err a worker did not answer in time
 local function groupSize(group)
   checkGroup("groupSize(group)", group)
-  return groupAsk(group, false)
+  return wait.passed(groupAsk(group, false))
 end
 
 --- The connection ids of all members, in no certain order; all workers are asked. Yields.
 ---@param group string 1 to 255 bytes
 ---@return string[]? ids
----@return websocket.Error? err a worker did not answer in time, or the task was cancelled
+---@return websocket.Error? err a worker did not answer in time
 local function groupMembers(group)
   checkGroup("groupMembers(group)", group)
-  return groupAsk(group, true)
+  return wait.passed(groupAsk(group, true))
 end
 
 -- --- Stored connections -----------------------------------------------------------------------------------------

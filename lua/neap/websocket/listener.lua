@@ -11,6 +11,7 @@ local core = require "neap.core"
 local errors = require "neap.error"
 local text = require "neap.text"
 local upgrades = require "neap.websocket.upgrade"
+local wait = require "neap.wait"
 
 local EXPECTED = 'expected a port (0 to 65535), "host:port", "[v6 address]:port" or "unix:/path"'
 local MAX_UNIX = 107 -- bytes in sockaddr_un, less the NUL
@@ -237,8 +238,9 @@ function methods:gracefulStop(seconds)
   if not isSeconds(seconds) then
     errors.raise("listener:gracefulStop([seconds]): seconds must be a number, 0 or more, it is " .. text.show(seconds))
   end
+  wait.enter()
   self.stopped = true
-  self.handle:gracefulStop(seconds)
+  wait.passed(self.handle:gracefulStop(seconds))
   return self
 end
 

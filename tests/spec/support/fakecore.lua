@@ -63,9 +63,7 @@ function core.sleep()
   return coroutine.yield(core.marker)
 end
 
-function core.stopped()
-  return nil
-end
+function core.checkCancelled() end
 
 function core.finished(task)
   return task.over == true

@@ -27,6 +27,13 @@ local function new_core(state)
   }
   local handle_metatable = { __index = core.taskMethods, __name = "neap.Task" }
 
+  local function at(due, action)
+    state.order = state.order + 1
+    local timer = { due = due, order = state.order, action = action }
+    state.timers[timer] = true
+    return timer
+  end
+
   local function make_ready(task, ...)
     task.state = "ready"
     task.values, task.count = { ... }, select("#", ...)
@@ -34,12 +41,13 @@ local function new_core(state)
   end
 
   local function wait_here()
+    core.checkCancelled()
     state.running.state = "parked"
     return coroutine.yield(core.marker)
   end
 
   function core.spawn(fn, ...)
-    local task = setmetatable({ co = coroutine.create(fn) }, handle_metatable)
+    local task = setmetatable({ co = coroutine.create(fn), shields = 0 }, handle_metatable)
     make_ready(task, ...)
     task.state = "new"
     return task
@@ -60,29 +68,59 @@ local function new_core(state)
     return true
   end
 
+  local function cancelled()
+    return setmetatable({ kind = "Cancelled", message = "the task was cancelled" }, core.errorMetatable)
+  end
+
+  local function limitShield(task)
+    if not task.limit then
+      task.limit = at(state.clock + 5, function()
+        task.exposed = true
+        core.wake(task, nil, cancelled())
+      end)
+    end
+  end
+
+  local function shielded(task)
+    return task.shields > 0 and not task.exposed
+  end
+
   function core.cancel(task)
     if task.state == "new" then
       task.state = "over"
       return true
     end
-    local err = setmetatable({ kind = "Cancelled", message = "the task was cancelled" }, core.errorMetatable)
-    return core.wake(task, nil, err)
+    task.cancelled = true
+    if shielded(task) then
+      limitShield(task)
+      return false
+    end
+    return core.wake(task, nil, cancelled())
   end
 
-  -- What C has done to a task when its connection is gone: `task.stopped` is the error then.
-  function core.stopped()
-    return state.running and state.running.stopped
+  function core.isCancelled()
+    return state.running ~= nil and state.running.cancelled == true
+  end
+
+  function core.checkCancelled()
+    if core.isCancelled() and not shielded(state.running) then
+      error(cancelled(), 0)
+    end
+  end
+
+  function core.shield()
+    state.running.shields = state.running.shields + 1
+    if state.running.cancelled then
+      limitShield(state.running)
+    end
+  end
+
+  function core.unshield()
+    state.running.shields = state.running.shields - 1
   end
 
   function core.finished(task)
     return task.state == "over"
-  end
-
-  local function at(due, action)
-    state.order = state.order + 1
-    local timer = { due = due, order = state.order, action = action }
-    state.timers[timer] = true
-    return timer
   end
 
   function core.sleep(seconds)
@@ -152,6 +190,9 @@ local function resume(state, core, task)
   end
   task.state = "over"
   task.results = results
+  if task.limit then
+    state.timers[task.limit] = nil
+  end
   if not results[1] and task ~= state.main then
     core.log("error", "error in task: " .. debug.traceback(task.co, tostring(results[2])))
   end
