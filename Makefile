@@ -141,8 +141,9 @@ run: ## Install what is missing (Debian, as root), build, and serve the chat app
 ##@ Testing (each suite ends with "N passed, N failed")
 SUITES := check unit spec conformance e2e clients fuzz guard
 FUZZ_SECONDS ?= 20
+LONG_SECONDS ?= 3600
 TWO := $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j2)
-export FUZZ_SECONDS BUILD
+export FUZZ_SECONDS LONG_SECONDS BUILD
 
 test: ## Install what is missing, build, and pass every suite
 	@tests/setup test
@@ -173,6 +174,9 @@ $(SUITES):
 fuzz-%: fuzz-programs ## One fuzz target, e.g. make fuzz-frame FUZZ_SECONDS=1200
 	@tests/run fuzz/$*
 
+test-long: ## The long runs of tests/long, an hour each: LONG_SECONDS=3600 (not part of `make test`)
+	@$(MAKE) $(TWO) WERROR=1 VARIANT=asan build
+	@tests/run long
 test-fresh: ## Run `make run` and `make test` in a minimal Debian 12 of its own (root, debootstrap)
 	@tests/fresh
 cover: ## Line coverage of src/ by unit, spec, conformance and e2e suites
@@ -203,5 +207,5 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
 	     /^[a-z0-9%-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: build units fuzzers cflags run test programs unit-programs fuzz-programs $(SUITES) test-fresh cover bench \
+.PHONY: build units fuzzers cflags run test programs unit-programs fuzz-programs $(SUITES) test-long test-fresh cover bench \
         format lint metrics setup install uninstall clean help FORCE
