@@ -207,5 +207,5 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
 	     /^[a-z0-9%-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: build units fuzzers cflags run test programs unit-programs fuzz-programs $(SUITES) test-long test-fresh cover bench \
-        format lint metrics setup install uninstall clean help FORCE
+.PHONY: build units fuzzers cflags run test programs unit-programs fuzz-programs $(SUITES) test-long test-fresh cover \
+        bench format lint metrics setup install uninstall clean help FORCE
