@@ -38,17 +38,26 @@ static void run_stage(struct link *jobs)
     }
 }
 
+static bool jobs_left(const struct loop *loop)
+{
+    for (int stage = 0; stage < LOOP_STAGES; stage++)
+        if (!link_empty(&loop->jobs[stage]))
+            return true;
+    return false;
+}
+
 static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
 {
     (void)events;
     struct loop *loop = w->data;
-    bool left = false;
     loop->pulse->beats++;
     for (int stage = 0; stage < LOOP_STAGES; stage++)
-        run_stage(&loop->jobs[stage]);
+        if (!link_empty(&loop->jobs[stage]))
+            run_stage(&loop->jobs[stage]);
     loop->now = 0; /* the wait that follows takes time */
-    for (int stage = 0; stage < LOOP_STAGES; stage++)
-        left = left || !link_empty(&loop->jobs[stage]);
+    bool left = jobs_left(loop);
+    if (left == ev_is_active(&loop->hurry))
+        return;
     if (left)
         ev_idle_start(ev, &loop->hurry);
     else

@@ -2,11 +2,12 @@
 /*
  * The event loop of a process: libev behind names that fit us, and the end-of-turn step.
  *
- *      ┌─▶ wait for events ─▶ callbacks of io and timers ─▶ end of the turn: run · flush · free ─┐
- *      └──────────────────────────────────────────────────────────────────────────────────────┘
+ *   ┌─▶ wait for events ─▶ callbacks of io, timers ─▶ end of the turn: run · flush · rest · free ─┐
+ *   └─────────────────────────────────────────────────────────────────────────────────────────────┘
  *
  * What must not happen inside a callback is deferred to the end of the turn: tasks that became
- * ready run first, then each connection with output is flushed once, then closed objects are freed.
+ * ready run first, then each connection with output is flushed once, then who had more to do than
+ * fits into a turn goes on, then closed objects are freed.
  * A job that is deferred again while its stage runs waits for the next turn, which then does not
  * wait for events: so a task that never rests cannot starve the sockets.
  */
@@ -20,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum loop_stage { LOOP_RUN, LOOP_FLUSH, LOOP_FREE, LOOP_STAGES };
+enum loop_stage { LOOP_RUN, LOOP_FLUSH, LOOP_REST, LOOP_FREE, LOOP_STAGES };
 
 struct loop {
     struct ev_loop *ev;

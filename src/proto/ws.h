@@ -117,6 +117,7 @@ struct ws_event {
     uint16_t code; /* WS_CLOSE: the peer's code, WS_NO_STATUS when it had none */
     uint8_t *data; /* message, ping or pong payload, or close reason; not terminated */
     size_t len;
+    size_t work; /* of a compressed message: what it took, in bytes that are copied; else 0 */
 };
 
 /* For whoever judges a peer by what it sends: bytes of data frames, pings and closes, pongs. */

@@ -148,6 +148,12 @@ static int refuse_packed(struct ws *ws, int err)
     return err;
 }
 
+/*
+ * A compressed byte may cost more than many of the message: a block without any content makes the
+ * decompressor set up its tables, and takes eleven bytes.
+ */
+enum { UNPACK_WORK = 8 };
+
 /* Unpacks a whole message and gives it out; there is room for DEFLATE_TAIL bytes behind it. */
 static int unpack(struct ws *ws, unsigned type, struct deflate_span packed, struct ws_event *ev)
 {
@@ -160,7 +166,9 @@ static int unpack(struct ws *ws, unsigned type, struct deflate_span packed, stru
         return refuse_packed(ws, err);
     if (type == WS_TEXT && !utf8_valid(message.bytes, message.len))
         return refuse(ws, ERR_UTF8, "text is not UTF-8");
-    return give(ev, type, message.bytes, message.len);
+    give(ev, type, message.bytes, message.len);
+    ev->work = message.len + UNPACK_WORK * packed.len;
+    return STEP_EVENT;
 }
 
 /* The message's own memory is not needed once it is unpacked. */

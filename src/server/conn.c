@@ -85,6 +85,7 @@ void conn_gone(struct conn *c)
         return;
     struct server *s = server_of(c);
     c->state = CONN_GONE;
+    c->rest = false;
     loop_io_watch(s->loop, &c->io, 0);
     wheel_remove(&c->entry);
     loop_undefer(&c->job);
@@ -224,7 +225,7 @@ static void watch(struct conn *c)
     loop_io_watch(server_of(c)->loop, &c->io, events);
     set_clocks(c, wanted);
     if (c->stream.pending && wanted) /* no event will tell */
-        loop_defer(server_of(c)->loop, LOOP_FLUSH, &c->job);
+        c->rest = true;
 }
 
 void conn_proceed(struct conn *c)
@@ -238,7 +239,9 @@ void conn_proceed(struct conn *c)
     tell_drained(c);
     watch(c);
     if (c->crowded && c->ws.out.len <= c->route->config.max_buffered)
-        conn_dirty(c); /* there is room again: the next turn goes on telling */
+        c->rest = true; /* there is room again: the next turn goes on telling */
+    if (c->rest)
+        conn_rest(c);
     free_when_done(c);
 }
 
@@ -319,7 +322,14 @@ static void on_turn_end(struct loop_job *job)
 {
     struct conn *c = LIST_ITEM(job, struct conn, job);
     server_of(c)->held_back = 0; /* this stage writes all of it */
-    if (c->stream.pending && wants_input(c)) {
+    conn_proceed(c);
+}
+
+void conn_go_on(struct conn *c)
+{
+    bool told = conn_ws_left(c) && !c->busy; /* first, and the next turn reads on */
+    c->rest = false;
+    if (c->stream.pending && !told && wants_input(c)) {
         conn_flush(c); /* first: what is pending may be the end */
         c->in_batch = true;
         if (wants_input(c))

@@ -54,6 +54,7 @@ struct conn {
     bool idle_due : 1;
     bool stalled : 1;      /* the queue is full: input waits unread */
     bool crowded : 1;      /* so is the output, with answers: the same */
+    bool rest : 1;         /* what is left of its turn waits for another (conn_rest) */
     bool blocked : 1;      /* no more output is taken at the moment */
     bool write_reads : 1;  /* ... until there is input: TLS has to read first */
     bool read_writes : 1;  /* nothing can be read until output is taken: the reverse */

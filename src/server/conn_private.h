@@ -19,6 +19,21 @@ struct conn_setup {
 
 /* conn.c: makes all progress, then sets what to wait for. */
 void conn_proceed(struct conn *c);
+
+/*
+ * What a connection may do in one turn of the loop, in bytes of messages: a message counts a
+ * number of them, and what had to be unpacked its length and more (struct ws_event).
+ */
+enum { CONN_TURN_WORK = 256 * 1024, CONN_MESSAGE_WORK = 512 };
+
+/*
+ * conn_rest.c: the connection has more to do than fits into a turn: it goes on in another one, when
+ * those that wait longer have had theirs. Until then nothing is read or told.
+ */
+void conn_rest(struct conn *c);
+void conn_rest_init(struct server *s);
+/* conn.c: that turn has come. */
+void conn_go_on(struct conn *c);
 /* conn.c: has output to be flushed at the end of the batch or turn. */
 void conn_dirty(struct conn *c);
 /* conn.c: writes now what is queued, as far as it is taken; the connection may be gone then. */
@@ -47,6 +62,8 @@ void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len);
 void conn_ws_dispatch(struct conn *c);
 void conn_ws_over(struct conn *c);
 void conn_ws_free_queue(struct conn *c);
+/* Messages that have come, or may have, and have not been told. */
+bool conn_ws_left(const struct conn *c);
 /* True while reading more makes sense. */
 bool conn_ws_wants_input(const struct conn *c);
 

@@ -141,10 +141,11 @@ static void tell(struct conn *c, const struct ws_event *ev)
         c->busy--;
 }
 
-static void tell_queued(struct conn *c)
+static void tell_queued(struct conn *c, size_t *work)
 {
     struct conn_message *m = take_queued(c);
     struct ws_event ev = {.type = m->type, .data = m->bytes, .len = m->len};
+    *work += CONN_MESSAGE_WORK + m->len;
     if (!c->muted)
         tell(c, &ev);
     mem_free(m);
@@ -194,17 +195,18 @@ static void absorb(struct conn *c)
 }
 
 /* Tells one thing that is due, in the order of this file's head. False when there is nothing. */
-static bool tell_next(struct conn *c)
+static bool tell_next(struct conn *c, size_t *work)
 {
     struct ws_event ev;
     if (c->open_due) {
         tell_open(c);
     } else if (c->queue) {
-        tell_queued(c);
+        tell_queued(c, work);
         c->stalled = c->queued > QUEUE_MAX;
     } else if (c->idle_due && !c->over) {
         tell_idle(c);
     } else if (next_event(c, &ev)) {
+        *work += CONN_MESSAGE_WORK + ev.work;
         note_event(c, &ev);
         tell(c, &ev);
     } else if (c->error_due || (c->close_due && !c->beside)) {
@@ -255,20 +257,35 @@ static bool due(const struct conn *c)
            c->ws.out.len > c->route->config.max_buffered;
 }
 
+bool conn_ws_left(const struct conn *c)
+{
+    return c->queue || (c->ws.fed_len && !c->over);
+}
+
+/* It has had its share of this turn, and could have more: others first. */
+static bool spent(const struct conn *c, size_t work)
+{
+    return work >= CONN_TURN_WORK && conn_ws_left(c);
+}
+
 void conn_ws_dispatch(struct conn *c)
 {
-    if (c->telling)
+    if (c->telling || c->rest)
         return; /* inside a handler: the call below us goes on when it has returned */
     if (!due(c))
         return;
+    size_t work = 0;
     /* What is told now may have come some time ago. */
     bool late = c->crowded || !c->in_batch;
     c->crowded = crowded(c);
     c->telling = true;
-    while (!c->busy && !c->crowded && tell_next(c))
+    while (!c->busy && !c->crowded && !spent(c, work) && tell_next(c, &work))
         c->crowded = crowded(c);
+    if (spent(c, work))
+        c->rest = !c->busy && !c->crowded;
     absorb(c);
     c->telling = false;
+    c->endpoint->server->work += work;
     if (late && !c->over) {
         note_heard(c);
         note_assembly(c);
@@ -293,7 +310,7 @@ void conn_ws_input(struct conn *c, uint8_t *bytes, size_t len)
 
 bool conn_ws_wants_input(const struct conn *c)
 {
-    return !c->over && !c->stalled && !c->crowded;
+    return !c->over && !c->stalled && !c->crowded && !c->rest;
 }
 
 void conn_done(struct conn *c)

@@ -58,6 +58,7 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
     link_init(&s->endpoints);
     wheel_init(&s->wheel, loop, conn_clock_on_due);
     loop_job_init(&s->rested, on_rested);
+    conn_rest_init(s);
     tls_tickets_rotate(&s->tickets); /* its own, until the master gives others */
     s->groups = groups_new(s);
     warm_up();

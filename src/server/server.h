@@ -57,6 +57,7 @@ struct server {
     struct loop *loop;
     const struct server_hooks *hooks;
     struct wheel wheel; /* of its connections' clocks */
+    size_t work; /* of this turn's connections that go on, as conn_private.h counts it */
     struct ws_shared shared;
     struct tls_tickets tickets; /* keys of all TLS listeners; from the master */
     struct groups *groups;      /* of all its connections */
@@ -64,6 +65,9 @@ struct server {
     unsigned shakes;            /* steps of TLS handshakes in this turn */
     struct loop_job rested;     /* forgets them at its end */
     struct link endpoints;
+    struct link resting;     /* connections with something left, by their jobs (conn_rest.c) ... */
+    struct link turn_mark;   /* ... those of this turn behind this one */
+    struct loop_job go_on;   /* gives them theirs */
     size_t held_back;        /* output of this turn's batches that waits to be written */
     struct loop_job drained; /* tells on_drained */
     unsigned draining;       /* endpoints that are not empty yet */
