@@ -292,6 +292,8 @@ bool group_dissolve(struct groups *g, const struct group_key *key)
     group_forget_shares(group);
     if (others) {
         group->dissolved = group_stamp(g);
+        if (group->kind == GROUP_STORED)
+            group_bury(g, key, group->dissolved);
         group_changed(g, group, true);
         group->dissolved_seq = group->seq;
     }

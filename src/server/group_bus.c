@@ -6,7 +6,8 @@
  * A stored name has one holder. Claims have stamps, and the newest wins; of equal ones, that of the
  * higher worker. Only the worker of a holder speaks of its claim: when it hears of a better one it
  * drops its own and says so. group_dissolve has a stamp, too, so that a claim that was made after
- * it survives wherever the two meet.
+ * it survives wherever the two meet. Who hears of the removal first does not wait for the holder to
+ * say so: of a claim that is older, heard before or after, nothing is believed (group_bury).
  */
 #include "server/group_private.h"
 
@@ -115,6 +116,38 @@ static void note_share(struct groups *g, struct group *group, unsigned peer,
     s->claim = e->claim;
 }
 
+/*
+ * Of names that were removed a long time ago nobody can have news that are older; so a few of the
+ * latest are enough, and cost no memory that grows.
+ */
+static struct group_grave *grave_of(const struct groups *g, uint64_t hash)
+{
+    return &g->bus->graves[hash % GROUP_GRAVES];
+}
+
+static uint64_t name_hash(const struct groups *g, const struct group_key *key)
+{
+    return hash_bytes(&g->seed, key->name, key->len);
+}
+
+void group_bury(struct groups *g, const struct group_key *name, uint64_t stamp)
+{
+    uint64_t hash = name_hash(g, name);
+    struct group_grave *grave = grave_of(g, hash);
+    if (grave->hash != hash || grave->stamp < stamp)
+        *grave = (struct group_grave){hash, stamp};
+}
+
+/* True for a claim from before the name was removed. */
+static bool buried(const struct groups *g, const struct group_wire_entry *e)
+{
+    if (e->key.kind != GROUP_STORED || !e->members)
+        return false;
+    uint64_t hash = name_hash(g, &e->key);
+    const struct group_grave *grave = grave_of(g, hash);
+    return grave->hash == hash && e->claim < grave->stamp;
+}
+
 static void note_stamp(struct group_bus *b, uint64_t stamp)
 {
     if (stamp > b->stamp)
@@ -132,11 +165,25 @@ static bool ends_ours(const struct groups *g, const struct group *group, unsigne
     return e->claim > group->claim || e->dissolved > group->claim;
 }
 
-static void hear_entry(struct groups *g, unsigned peer, const struct group_wire_entry *e)
+/* A stored name was removed: what others have told of older claims is void. */
+static void hear_removal(struct groups *g, const struct group_wire_entry *e)
 {
-    struct group *group = e->members ? group_get(g, &e->key) : group_find(g, &e->key);
+    group_bury(g, &e->key, e->dissolved);
+    struct group *group = group_find(g, &e->key);
+    for (unsigned i = group ? group->share_count : 0; i-- > 0;)
+        if (group->shares[i].claim < e->dissolved)
+            drop_share(group, group->shares[i].peer);
+}
+
+static void hear_entry(struct groups *g, unsigned peer, struct group_wire_entry *e)
+{
     note_stamp(g->bus, e->claim);
     note_stamp(g->bus, e->dissolved);
+    if (e->dissolved && e->key.kind == GROUP_STORED)
+        hear_removal(g, e);
+    if (buried(g, e))
+        e->members = 0;
+    struct group *group = e->members ? group_get(g, &e->key) : group_find(g, &e->key);
     if (!group) {
         if (e->members)
             lose_track(g, peer);

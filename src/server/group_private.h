@@ -86,6 +86,13 @@ struct group_peer {
     bool sure;    /* we know all that it has */
 };
 
+/* A stored name that was removed: claims from before that, which are heard of later, are void. */
+struct group_grave {
+    uint64_t hash, stamp;
+};
+
+enum { GROUP_GRAVES = 1024 }; /* by hash; a later one takes an earlier one's place */
+
 struct group_bus {
     struct bus *bus;
     uint64_t seq;            /* of the last change here */
@@ -100,6 +107,7 @@ struct group_bus {
     struct link asking; /* the same */
     uint32_t next_ask;
     struct group_peer peers[BUS_PEERS];
+    struct group_grave graves[GROUP_GRAVES];
 };
 
 struct groups {
@@ -157,6 +165,8 @@ struct chunk *group_bus_encode(const struct group_wire *m);
 bool group_bus_send(struct groups *g, unsigned peer, struct chunk *message);
 /* group_bus.c: what the peer has of the group, or NULL. */
 struct group_share *group_share_of(const struct group *group, unsigned peer);
+/* group_bus.c: the stored name was removed, here or elsewhere, with that stamp. */
+void group_bury(struct groups *g, const struct group_key *name, uint64_t stamp);
 /* group_bus.c: forgets what others have. */
 void group_forget_shares(struct group *group);
 

@@ -567,6 +567,29 @@ def _():
         same(pusher.size("g"), "6")
 
 
+@suite.case("worker.stopped.name", "a name is removed for all who know of it, though its holder's worker does not")
+def _():
+    with Play(3) as play:
+        remover, other, holder = play.by
+        tell = 'websocket.pushTextToConnection("anna", "hello")'
+        holder.ask('websocket.storeConnection("anna", caller)')
+        for client in (remover, other):
+            knows(client, tell, 1)
+            other.member("all")
+        os.kill(holder.pid, signal.SIGSTOP)
+        try:
+            same(remover.ask('return websocket.removeStoredConnection "anna"'), "true")
+            remover.ask('websocket.pushTextToGroup("all", "removed")')
+            other.until("removed")      # so the removal has come, too
+            for client in (remover, other):
+                need("no connection is stored" in client.numbers(tell), "somebody has the name")
+        finally:
+            os.kill(holder.pid, signal.SIGCONT)
+        holder.ask('websocket.storeConnection("anna", caller)')
+        for client in (remover, other):
+            knows(client, tell, 1)
+
+
 LOADING = r"""
 local shared = require "neap.shared"
 local websocket = require "neap.websocket"

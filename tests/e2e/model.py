@@ -101,6 +101,10 @@ class Claim:
         self.link, self.worker, self.sent = link, worker, sent
         self.acked, self.stay = None, None
 
+    def __repr__(self):
+        return "%s in worker %d, sent %s, done %s" % (
+            "connection %d" % self.link.number if self.link else "nobody", self.worker, self.sent, self.acked)
+
     def known_to(self, push):
         return self.acked is not None and push.sent > self.acked and (
             push.worker == self.worker or push.known.get(self.worker, -1) >= self.acked)
@@ -273,7 +277,8 @@ class Model:
         claims = self.claims.get(p.key[1], [])
         newest = max((i for i, claim in enumerate(claims) if claim.known_to(p)), default=0)
         if all(claim.link is not link for claim in claims[newest:]):
-            raise Failed("connection %d has not that name, and got %r" % (link.number, p))
+            raise Failed("connection %d has not that name, and got %r, whose worker knew %r; %r" % (
+                link.number, p, p.known, claims[newest - 1:]))
         last = link.named.get((p.key, p.link.number))
         if last is not None and last.number > p.number:
             raise Failed("connection %d got %r after %r" % (link.number, p, last))

@@ -4,8 +4,8 @@
 
     tests/e2e/model_test.py [--seconds 20] [--seed N]
 
-Connections publish, join, leave, take names, come and go, and workers are killed, at random, by a
-seed that is printed first. What the kernel and the server make of it is not the same in each run.
+Connections publish, join, leave, take names, come and go, and workers stand still and are killed,
+at random, by a seed that is printed first. What the kernel and the server make of it is not the same in each run.
 After each kill, and now and then without one, nobody comes or goes until every worker tells
 the right members and numbers.
 """
@@ -53,6 +53,7 @@ class Game:
         self.killed, self.last_kill, self.killed_at = set(), -1, -1e9
         self.frozen = {}        # groups that were removed: (worker, tick)
         self.names_busy = set()
+        self.still = {}         # workers that are stopped: until when
         self.churn, self.publish = True, True
         self.took = {"kill": [], "quiet": []}
         self.groups = list(GROUPS)
@@ -283,7 +284,20 @@ class Game:
         elif len(self.members(key)) < (5 if key[1].startswith("small") else 20):
             self.join(link, key)
 
+    def pause(self):
+        """A worker stands still, as it may on a busy machine: it answers late, and hears late."""
+        pid = self.rng.choice(self.server.workers())
+        self.still[pid] = time.monotonic() + self.rng.uniform(0, 0.1)
+        os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self, now):
+        for pid in [pid for pid, until in self.still.items() if now >= until]:
+            del self.still[pid]
+            os.kill(pid, signal.SIGCONT)
+
     def turn(self):
+        if self.still:
+            self.go_on(time.monotonic())
         while self.churn and len(self.links) < LINKS:
             self.open()
         self.thaw()
@@ -302,6 +316,7 @@ class Game:
     def census(self, why, began):
         """Nobody comes or goes, until every worker tells the right numbers."""
         self.churn = False
+        self.go_on(float("inf"))
         self.until(lambda: not self.changes, RIGHT * 3, "changes answered")
         self.until(lambda: not any(link.worker in self.killed or link.state == "closing"
                                    for link in self.links), RIGHT * 3, "ends seen")
@@ -358,6 +373,7 @@ class Game:
         return ["%d" % count if call == "size" else "%d %d 0 0" % (count, count)]
 
     def kill(self):
+        self.go_on(float("inf"))
         live = self.server.workers()
         victim = self.rng.choice(live)
         number = signal.SIGKILL if INSTRUMENTED else self.rng.choice(
@@ -369,6 +385,7 @@ class Game:
 
     def finish(self):
         """Everything that was sent has come, and everybody leaves."""
+        self.census("quiet", time.monotonic())      # so that everybody knows where the last members are
         self.churn = self.publish = False
         self.until(lambda: not self.under_way and all(link.worker for link in self.links),
                    RIGHT * 5, "everything answered")
@@ -390,11 +407,14 @@ class Game:
 
     def run(self, seconds):
         began = time.monotonic()
-        kill, quiet, forget = began + 3, began + 1.5, began
+        kill, quiet, forget, pause = began + 3, began + 1.5, began, began
         self.until(lambda: len(self.ready()) == LINKS, RIGHT * 5, "connections")
         while time.monotonic() < began + seconds:
             self.turn()
             now = time.monotonic()
+            if now > pause:
+                self.pause()
+                pause = now + self.rng.uniform(0, 0.3)
             if now > quiet:
                 self.census("quiet", now)
                 quiet = now + self.rng.uniform(1, 6)

@@ -422,6 +422,51 @@ static void a_removed_name(void)
     test_context(NULL);
 }
 
+/* Who has heard of a removal sends nothing to a holder that has not: nobody would get it. */
+static void a_removed_name_stays_removed(void)
+{
+    start(3);
+    struct conn *a = run_conn(run[0]);
+    run_join(a, GROUP_STORED, "anna");
+    run_settle();
+    CHECK(run_dissolve(run[1], GROUP_STORED, "anna"));
+    run_turn(run[1]);
+    run_deliver(1, 2, RUN_LINE);
+    CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "one").members, 0);
+    CHECK_INT(run_push(run[2], GROUP_STORED, "anna", "two").members, 0);
+    run_settle();
+    CHECK(a->memberships == NULL);
+    run_conn_free(a);
+    end();
+}
+
+/* The claim was made before the removal, and is heard of after it. */
+static void a_claim_that_comes_too_late(void)
+{
+    start(3);
+    struct conn *a = run_conn(run[0]);
+    run_join(a, GROUP_STORED, "anna");
+    group_at(0, GROUP_STORED, "anna")->claim -= 1000; /* that was a while ago */
+    run_turn(run[0]);                                 /* and is still on its way */
+    CHECK(!run_dissolve(run[1], GROUP_STORED, "anna"));
+    run_turn(run[1]);
+    run_deliver(1, 2, RUN_LINE);
+    run_deliver(0, 2, RUN_LINE);
+    run_deliver(0, 1, RUN_LINE);
+    CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "one").members, 0);
+    CHECK_INT(run_push(run[2], GROUP_STORED, "anna", "two").members, 0);
+    run_deliver(1, 0, RUN_LINE);
+    CHECK(a->memberships == NULL);
+    run_join(a, GROUP_STORED, "anna"); /* again, which is after the removal */
+    run_settle();
+    CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "three").members, 1);
+    CHECK_INT(run_push(run[2], GROUP_STORED, "anna", "four").members, 1);
+    run_settle();
+    CHECK_TEXT(run_taken(a, text), "three four");
+    run_conn_free(a);
+    end();
+}
+
 /*
  * --- Removed groups
  * ---------------------------------------------------------------------------------------------
@@ -812,6 +857,8 @@ int main(void)
     test("a worker comes to an empty one", a_worker_comes_to_an_empty_one);
     test("a worker dies and returns", a_worker_dies_and_returns);
     test("the newest claim wins", the_newest_claim_wins);
+    test("a removed name stays removed", a_removed_name_stays_removed);
+    test("a claim that comes too late", a_claim_that_comes_too_late);
     test("claims that cross", claims_that_cross);
     test("clocks that differ", clocks_that_differ);
     test("a removed name", a_removed_name);
