@@ -5,8 +5,8 @@
 --   1. The text: the entry file is compiled, and every module of the app that a `require "name"` in these files names,
 --      also those that only a handler would load.
 --   2. The run: the top level runs with a collector installed (error.fault), so that a misspelt callback or config key
---      is noted and the run goes on.  C binds no port and starts no task in this mode.  What raises ends the run; its
---      problem is the last one found.
+--      is noted and the run goes on.  C binds no port in this mode.  What raises ends the run; its problem is the last
+--      one found.  So does os.exit, which ends the program as soon as all is told.
 --
 -- Output, on stdout, in the order of files and lines:
 --
@@ -14,10 +14,14 @@
 --      apps/chat/init.lua:30: warning: ...
 --      1 problem, 1 warning
 
+local core = require "neap.core"
 local errors = require "neap.error"
 local loader = require "neap.loader"
 local protect = require "neap.protect"
 local source = require "neap.source"
+local tell = require "neap.tell"
+
+local rawExit = os.exit
 
 local function newReport()
   return { list = {}, seen = {} }
@@ -107,20 +111,34 @@ local function scan(report, version, path)
   return chunk
 end
 
+-- What was raised, and where: the value itself is asked for its text later, when there is room on the stack.
+local function raised(value)
+  local file, line = source.position()
+  return { value = value, file = file, line = line }
+end
+
+-- Without memory, and where an error is raised by `raised` itself, there is a text only.
+local function addRaised(report, version, failure)
+  if type(failure) ~= "table" then
+    failure = { value = failure }
+  end
+  local text = tell.tell(failure.value)
+  local file, line, message = split(version, text)
+  if not file and failure.file then
+    file, line, message = failure.file, failure.line, text
+  end
+  add(report, file, line, message or ("%s: while it was loading: %s"):format(version.entry, text))
+end
+
 local function execute(report, version, chunk)
   errors.collect(function(...)
     add(report, ...)
   end)
-  protect.rawXpcall(source.run, function(err)
-    local text = tostring(err)
-    local file, line, message = split(version, text)
-    if not file then
-      file, line = source.position()
-      message = text
-    end
-    add(report, file, line, message)
-  end, version.entry, chunk, unpack(version.env.arg))
+  local good, failure = protect.rawXpcall(source.run, raised, version.entry, chunk, unpack(version.env.arg))
   errors.collect(nil)
+  if not good then
+    addRaised(report, version, failure)
+  end
 end
 
 local function before(a, b)
@@ -154,6 +172,27 @@ local function write(report, path, out)
   out:write "\n"
 end
 
+local function finish(report, path, out)
+  report.finished = true
+  settle(report)
+  write(report, path, out)
+end
+
+-- An app that ends the program has told all that there is to find.
+local function watchExit(report, path, out)
+  -- luacheck: push ignore 122
+  function os.exit()
+    if not report.finished then
+      local file, line = source.position()
+      add(report, file, line, "os.exit ends the app while it loads; what would come after that was not looked at")
+      finish(report, path, out)
+    end
+    core.checked()
+    rawExit(1)
+  end
+  -- luacheck: pop
+end
+
 --- Checks an app and prints what is wrong. May yield, as the app's top level may.
 ---@param path string a file or a folder
 ---@param args? string[] what the app finds in `arg`
@@ -167,12 +206,13 @@ local function run(path, args, out)
   end
   version.known, version.scanned = {}, {}
   local report = newReport()
+  out = out or io.stdout
+  watchExit(report, path, out)
   local chunk = scan(report, version, version.entry)
   if chunk then
     execute(report, version, chunk)
   end
-  settle(report)
-  write(report, path, out or io.stdout)
+  finish(report, path, out)
   return report.problem == 0 and 0 or 1
 end
 

@@ -72,8 +72,16 @@ static int preload_core(lua_State *L)
     return 1;
 }
 
+/* checked(): all has been told of the app, which ends the program itself */
+static int core_checked(lua_State *L)
+{
+    lvm_of(L)->checked = true;
+    return 0;
+}
+
 static void open_core(struct lvm *vm)
 {
+    static const struct luaL_Reg functions[] = {{"checked", core_checked}, {NULL, NULL}};
     lua_State *L = vm->L;
     lua_newtable(L);
     int core = lua_gettop(L);
@@ -85,6 +93,7 @@ static void open_core(struct lvm *vm)
     lua_setfield(L, core, "hooks");
     lua_pushstring(L, vm->check ? "check" : "run");
     lua_setfield(L, core, "mode");
+    lvm_register(vm, L, functions);
     ltask_open(vm, L);
     lcancel_open(vm, L);
     lguard_open(vm, L);
@@ -197,6 +206,7 @@ void lvm_load(struct lvm *vm, const char *app, char *const *args)
 
 static void check_finished(struct ltask *t, bool ok)
 {
+    t->vm->checked = true;
     t->vm->check_status = ok ? (int)lua_tointeger(t->co, 1) : 1;
     loop_stop(t->vm->loop);
 }

@@ -71,6 +71,7 @@ struct lvm {
     unsigned timers; /* active ones of lua/neap/task.lua */
     bool loaded;     /* the app's top level has ended well */
     bool check;      /* `neap check` */
+    bool checked;    /* all that there is to tell has been told */
     int check_status;
 
     /* Told when the app has loaded (ok) or failed to (the error has been logged). */

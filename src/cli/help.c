@@ -36,6 +36,8 @@ static const char check_text[] =
     "\n"
     "Loads the app without opening a port and prints every mistake it finds as\n"
     "\"file:line: message\": syntax errors, misspelt callbacks, wrong config keys and values.\n"
+    "The app's top level runs, with all that it does. When it raises, runs out of memory or\n"
+    "calls os.exit, that is told as well, after what was found before.\n"
     "Exit status 1 when there are any.\n";
 
 static const char status_text[] =
@@ -60,7 +62,7 @@ static const char help_text[] = "usage: neap help [COMMAND]\n";
 
 static const struct page pages[] = {
     {"run", "run an app", run_text},
-    {"check", "look for mistakes in an app without running it", check_text},
+    {"check", "look for mistakes in an app without serving it", check_text},
     {"status", "show the state of a running server", status_text},
     {"stop", "stop a running server", stop_text},
     {"reload", "ask a running server to load its app anew", reload_text},

@@ -22,6 +22,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -331,11 +332,32 @@ static void on_check_stuck(struct lvm *vm, const struct lguard_stuck *report, bo
     _exit(1);
 }
 
+static struct {
+    const struct lvm *vm; /* NULL: nothing is being checked */
+    struct scratch *scratch;
+} checking;
+
+/* The app has ended the program: os.exit has told of that, exit of the C library has not. */
+static void on_check_exit(void)
+{
+    static const char text[] = "neap: the app ended the program while it loaded\n";
+    if (!checking.vm)
+        return;
+    scratch_close(checking.scratch);
+    log_close(1);
+    if (checking.vm->checked)
+        return;
+    fflush(stdout);
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(1);
+}
+
 int check_command(const struct options *o)
 {
     if (!app_exists(o->app))
         return 2;
     log_open(LOG_WARN, false);
+    atexit(on_check_exit);
     struct loop loop;
     loop_init(&loop);
     struct lvm *vm = lvm_new(&loop, library_path(), true);
@@ -343,7 +365,10 @@ int check_command(const struct options *o)
     lguard_start(vm, o->handler_timeout, o->memory_limit);
     struct scratch *scratch = scratch_open();
     vm->scratch = scratch ? scratch_path(scratch) : NULL;
+    checking.vm = vm;
+    checking.scratch = scratch;
     int status = lvm_check(vm, o->app, o->args);
+    checking.vm = NULL;
     fflush(stdout);
     lvm_free(vm);
     scratch_close(scratch);

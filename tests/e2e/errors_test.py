@@ -183,16 +183,76 @@ def _():
             logged(start, said)
 
 
+def told(command, lua, *options):
+    """Runs an app of this source to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "app.lua")
+        with open(path, "w") as f:
+            f.write(LIBRARIES + lua)
+        return run_neap(command, path, *options)
+
+
 @suite.case("load", "an app that raises at load is told in the same way")
 def _():
-    for kind, (value, said, _, _) in KINDS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "app.lua")
-            with open(path, "w") as f:
-                f.write(LIBRARIES + VALUES + "error(values.%s, 0)\n" % kind)
-            result = run_neap("run", path)
-            if result.returncode != 1 or not re.search("error in load: " + said, result.stderr):
-                raise Failed("%s: %d %s" % (kind, result.returncode, result.stderr))
+    for kind, (_, said, _, _) in KINDS.items():
+        result = told("run", VALUES + "error(values.%s, 0)\n" % kind)
+        if result.returncode != 1 or not re.search("error in load: " + said, result.stderr):
+            raise Failed("%s: %d %s" % (kind, result.returncode, result.stderr))
+
+
+MISTAKE = 'websocket.service("Chat", { onMesage = print })\n'
+
+
+def checked(lua, problem):
+    """`neap check` tells the mistake before, this problem (a regex), and nothing else."""
+    result = told("check", MISTAKE + lua)
+    lines = [line for line in result.stdout.splitlines() if "onMesage" not in line]
+    good = result.returncode == 1 and lines[-1:] == ["2 problems"] and \
+        re.search(problem, "\n".join(lines[:-1])) and "onMesage" in result.stdout
+    if not good:
+        raise Failed("%s: %d\n%s%s" % (lua, result.returncode, result.stdout, result.stderr))
+
+
+@suite.case("check", "and by neap check, after the mistakes that it had found before")
+def _():
+    for kind, (_, said, _, _) in KINDS.items():
+        checked(VALUES + "error(values.%s, 0)\n" % kind, said.replace(r"\\n", r"\n"))
+
+
+EXITS = {
+    "plain": "os.exit(0)",
+    "closing": "os.exit(true, true)",
+    "caught": "pcall(os.exit, 0)",
+    "compared": "table.sort({ 2, 1 }, function() os.exit(0) end)",
+    "coroutine": "coroutine.wrap(function() os.exit(0) end)()",
+    "task": "task.spawn(function() os.exit(0) end) task.sleep(60)",
+    "timer": "task.after(0, function() os.exit(0) end) task.sleep(60)",
+    "renamed": "local leave = os.exit leave()",
+}
+
+
+@suite.case("check.exit", "an app that calls os.exit hides nothing")
+def _():
+    for lua in EXITS.values():
+        checked("\n" + lua, r"app.lua:6: os.exit ends the app while it loads")
+    result = told("check", 'local ffi = require "ffi"\nffi.cdef "void exit(int);"\nffi.C.exit(0)')
+    if result.returncode != 1 or "ended the program" not in result.stderr:
+        raise Failed("exit of the C library: %d %s" % (result.returncode, result.stderr))
+
+
+@suite.case("check.memory", "nor one that runs out of memory")
+def _():
+    checked('print(#("x"):rep(2 ^ 31 - 1))', "app.lua: while it was loading: not enough memory")
+    checked("local function deep() return deep() + 1 end deep()", "stack overflow")
+
+
+@suite.case("check.sound", "a sound app has no problems, also one that has os.exit in a handler")
+def _():
+    result = told("check", "return function() os.exit(1) end")
+    if result.returncode != 0 or "no problems" not in result.stdout:
+        raise Failed("%d %s" % (result.returncode, result.stdout))
+    if "top level runs" not in run_neap("help", "check").stdout:
+        raise Failed("the help does not say that the app runs")
 
 
 endless = App(VALUES + r"""

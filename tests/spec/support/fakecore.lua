@@ -65,6 +65,8 @@ end
 
 function core.checkCancelled() end
 
+function core.checked() end
+
 function core.finished(task)
   return task.over == true
 end
