@@ -70,7 +70,7 @@ void lcaller_wake(struct lvm *vm, struct lcaller *lc)
         if (t->waits_for != LCALLER_WAITS_WRITE && !lc->conn->over)
             list_append(&lc->writers, &t->waiting);
         else
-            ltask_wake(t, push_outcome(vm, t->co, lc, t->waits_for));
+            ltask_wake(t, push_outcome(vm, vm->L, lc, t->waits_for));
     }
     if (!conn_writable(lc->conn) || lc->conn->hung_up)
         lstream_stop_all(lc);
@@ -87,7 +87,7 @@ void lcaller_handler_ended(struct lcaller *lc)
         if (t->waits_for != LCALLER_WAITS_HANDLER)
             list_append(&lc->writers, &t->waiting);
         else
-            ltask_wake(t, push_outcome(t->vm, t->co, lc, t->waits_for));
+            ltask_wake(t, push_outcome(t->vm, t->vm->L, lc, t->waits_for));
     }
 }
 

@@ -34,12 +34,13 @@ static void push_cancelled(struct lvm *vm, lua_State *L)
 
 static bool interrupt(struct ltask *t)
 {
-    lua_State *raise_in = t->raise_in;
+    lua_State *L = t->vm->L, *raise_in = t->raise_in;
     if (t->state != LTASK_PARKED)
         return false;
-    lua_pushnil(t->co);
-    push_cancelled(t->vm, t->co);
-    ltask_wake(t, 2);
+    lua_pushnil(L);
+    push_cancelled(t->vm, L);
+    if (!ltask_wake(t, 2))
+        return false;
     if (raise_in)
         t->overdue |= LGUARD_CANCEL;
     t->raise_in = raise_in;

@@ -216,10 +216,10 @@ static void refuse(struct ltask *t)
 
 static void upgrade_finished(struct ltask *t, bool ok)
 {
-    lua_State *co = t->co;
-    lua_rawgeti(co, LUA_REGISTRYINDEX, t->pinned);
-    struct lrequest *r = lua_touserdata(co, -1);
-    lua_pop(co, 1);
+    lua_State *L = t->vm->L, *co = t->co;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->pinned);
+    struct lrequest *r = lua_touserdata(L, -1);
+    lua_pop(L, 1);
     r->answering = false;
     struct lservice *service = ok ? lservice_test(co, 1) : NULL;
     if (service && lua_istable(co, 2))

@@ -11,7 +11,11 @@
 
 #include <lauxlib.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+
+/* What a traceback tells of a deep stack: where it was, and where it came from. */
+enum { FIRST_FRAMES = 12, LAST_FRAMES = 10 };
 
 /* Replaces the message at the top by an error object of that kind. */
 static void push_object(const struct lvm *vm, lua_State *L, const char *kind)
@@ -88,8 +92,7 @@ void lerror_tell(struct ltask *t, struct lerror_told *told)
     static const char cannot[] = "an error value of which nothing can be told";
     struct lvm *vm = t->vm;
     lua_State *L = vm->L;
-    told->top = lua_gettop(L);
-    lua_xmove(t->co, L, 1);
+    told->top = lua_gettop(L) - 1;
     if (is_text(L, -1)) {
         lua_pushvalue(L, -1);
         told->log = told->message = told->public = text_at(L, -1);
@@ -110,7 +113,6 @@ void lerror_tell(struct ltask *t, struct lerror_told *told)
 void lerror_told_end(struct ltask *t, const struct lerror_told *told)
 {
     lua_settop(t->vm->L, told->top + 1);
-    lua_xmove(t->vm->L, t->co, 1);
 }
 
 void lerror_push_told(const struct ltask *t, const struct lerror_told *told)
@@ -152,16 +154,80 @@ void lerror_line(enum log_level level, const struct ltask *t, const char *what,
     lua_pop(L, 1);
 }
 
+/* The function of a frame, as luaL_traceback tells it. */
+static void add_frame(luaL_Buffer *b, const lua_Debug *ar)
+{
+    char line[LUA_IDSIZE + 64];
+    luaL_addstring(b, "\n\t");
+    luaL_addstring(b, ar->short_src);
+    luaL_addchar(b, ':');
+    if (ar->currentline > 0) {
+        snprintf(line, sizeof line, "%d:", ar->currentline);
+        luaL_addstring(b, line);
+    }
+    if (*ar->namewhat) {
+        luaL_addstring(b, " in function '");
+        luaL_addstring(b, ar->name);
+        luaL_addchar(b, '\'');
+        return;
+    }
+    if (*ar->what == 'm')
+        snprintf(line, sizeof line, " in main chunk");
+    else if (*ar->what == 'C')
+        snprintf(line, sizeof line, " in a function of C");
+    else
+        snprintf(line, sizeof line, " in function <%s:%d>", ar->short_src, ar->linedefined);
+    luaL_addstring(b, line);
+}
+
+/* How deep the stack is: found by doubling, as each look walks it from the top. */
+static int depth(lua_State *co)
+{
+    lua_Debug ar;
+    int low = 0, high = 1;
+    while (lua_getstack(co, high, &ar)) {
+        low = high;
+        high *= 2;
+    }
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (lua_getstack(co, middle, &ar))
+            low = middle;
+        else
+            high = middle;
+    }
+    return high;
+}
+
+void lerror_traceback(lua_State *L, lua_State *co, struct http_str text, int level)
+{
+    lua_Debug ar;
+    int end = depth(co), cut = level + FIRST_FRAMES, resume = end - LAST_FRAMES;
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    if (text.s) {
+        luaL_addlstring(&b, text.s, text.len);
+        luaL_addchar(&b, '\n');
+    }
+    luaL_addstring(&b, "stack traceback:");
+    for (int i = level; lua_getstack(co, i, &ar); i++) {
+        if (i == cut && resume > cut) {
+            luaL_addstring(&b, "\n\t...");
+            i = resume - 1;
+        } else if (lua_getinfo(co, "Snl", &ar)) {
+            add_frame(&b, &ar);
+        }
+    }
+    luaL_pushresult(&b);
+}
+
 void lerror_log(struct ltask *t)
 {
     lua_State *L = t->vm->L;
     struct lerror_told told;
     lerror_tell(t, &told);
     const char *what = lua_pushfstring(L, "error in %s: ", t->name);
-    lua_pushlstring(L, told.log.s, told.log.len);
-    lua_pushliteral(L, "\n");
-    luaL_traceback(L, t->co, NULL, 0);
-    lua_concat(L, 3);
+    lerror_traceback(L, t->co, told.log, 0);
     lerror_line(LOG_ERROR, t, what, text_at(L, -1));
     lerror_told_end(t, &told);
 }

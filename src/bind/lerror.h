@@ -41,7 +41,7 @@ struct lerror_told {
 };
 
 /*
- * Asks for what is said of the error value at the top of t->co. Metamethods of the app's are called
+ * Asks for what is said of the error value at the top of vm->L. Metamethods of the app's are called
  * for it, on vm->L, since the task's own stack may be full: protected, watched by the guard, and
  * unable to wait.
  */
@@ -50,10 +50,10 @@ void lerror_tell(struct ltask *t, struct lerror_told *told);
 /* Pushes on vm->L the error object that the value is, or one that is made of it. */
 void lerror_push_told(const struct ltask *t, const struct lerror_told *told);
 
-/* Gives the texts up. The error value is at the top of t->co again. */
+/* Gives the texts up. The error value is at the top of vm->L again. */
 void lerror_told_end(struct ltask *t, const struct lerror_told *told);
 
-/* Pops the error value at the top of t->co and pushes it on vm->L, as an error object. */
+/* Replaces the error value at the top of vm->L by an error object. */
 void lerror_take_object(struct ltask *t);
 
 /*
@@ -63,7 +63,13 @@ void lerror_take_object(struct ltask *t);
 void lerror_line(enum log_level level, const struct ltask *t, const char *what,
                  struct http_str text);
 
-/* Logs what has ended a task, with its traceback. The error stays at the top of t->co. */
+/*
+ * Pushes the text, where there is one, and the traceback of another coroutine, from `level` on.
+ * Nothing happens to that one: it may have failed and have no room left; luaL_traceback needs some.
+ */
+void lerror_traceback(lua_State *L, lua_State *co, struct http_str text, int level);
+
+/* Logs what has ended a task, with its traceback. The error stays at the top of vm->L. */
 void lerror_log(struct ltask *t);
 
 #endif

@@ -230,7 +230,7 @@ static void on_told(struct group_ask *ask, int err)
         return; /* inside group_ask: who has asked looks */
     if (!link_empty(&a->task)) {
         struct ltask *t = LIST_ITEM(a->task.next, struct ltask, waiting);
-        ltask_wake(t, push_answer(t->co, a));
+        ltask_wake(t, push_answer(a->vm->L, a));
     }
     asking_free(a);
 }

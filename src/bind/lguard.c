@@ -196,10 +196,14 @@ static int settled(const struct lguard *g, struct ltask *t, int status)
             (uint8_t)g->raised; /* it waits instead of leaving: its next run ends at once */
         return status;
     }
+    lua_State *L = g->vm->L;
     if (status == 0 && (g->told || !t->conn))
         return 0; /* it has been told and logged, by the run inside or by neap.task */
-    if (status == 0 || !lua_isstring(t->co, -1) || !strstr(lua_tostring(t->co, -1), " limit of "))
-        lua_pushstring(t->co, g->text);
+    if (status != 0 && lua_type(L, -1) == LUA_TSTRING && strstr(lua_tostring(L, -1), " limit of "))
+        return LUA_ERRRUN;
+    if (status != 0)
+        lua_pop(L, 1);
+    lua_pushstring(L, g->text);
     return LUA_ERRRUN;
 }
 
@@ -209,7 +213,8 @@ int lguard_settle(struct lguard *g, struct ltask *t, int status)
         status = settled(g, t, status);
     else if (status == LUA_ERRMEM && g->heap.limit) {
         lheap_breached(g->vm);
-        lua_pushfstring(t->co,
+        lua_pop(g->vm->L, 1);
+        lua_pushfstring(g->vm->L,
                         "not enough memory: a value would have taken the Lua heap far "
                         "beyond its limit of %d MiB",
                         (int)(g->heap.limit >> 20));

@@ -105,7 +105,7 @@ static inline void lguard_inner(struct lguard *g, int status)
 
 /*
  * After a run in which the guard raised, or that had no memory: what it shall count as, given
- * lua_resume's status. With an error the message is at the top of the task's stack.
+ * lua_resume's status. With an error the message is at the top of vm->L, as it was before.
  */
 int lguard_settle(struct lguard *g, struct ltask *t, int status);
 

@@ -176,7 +176,7 @@ static void release(struct llistener *ll)
     loop_timer_stop(vm->loop, &ll->limit);
     while (!link_empty(&ll->stoppers)) {
         struct ltask *t = LIST_ITEM(ll->stoppers.next, struct ltask, waiting);
-        lua_pushboolean(t->co, true);
+        lua_pushboolean(vm->L, true);
         ltask_wake(t, 1);
     }
     if (!ll->endpoint)

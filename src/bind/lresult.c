@@ -54,6 +54,7 @@ bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str r
 
 void lresult_raised(struct ltask *t, struct http_str reason)
 {
+    lua_pushvalue(t->vm->L, -1);
     lerror_take_object(t);
     lresult_fail(t->vm->L, t->conn, WS_INTERNAL_ERROR, reason);
 }
@@ -72,26 +73,19 @@ static void log_line(enum log_level level, const struct ltask *t, const char *wh
     lua_pop(L, 1);
 }
 
-/* Whether the error at the top says that a connection is gone, or closing. */
-static bool tells_gone(const struct ltask *t)
+/* Whether the error at the top of vm->L says that a connection is gone, or closing. */
+static bool tells_gone(const struct lvm *vm)
 {
-    return lerror_is(t->vm, t->co, -1, "ConnectionError") ||
-           lerror_is(t->vm, t->co, -1, "ConnectionClosureError");
+    return lerror_is(vm, vm->L, -1, "ConnectionError") ||
+           lerror_is(vm, vm->L, -1, "ConnectionClosureError");
 }
 
-/*
- * `return nil, err`: err's message is the reason, where it has one. When this very connection is
- * gone, that is no news; anything else is for the log, at least.
- */
-static void returned_error(struct ltask *t, int index)
+/* The error that a handler returned is at the top of vm->L. */
+static void tell_returned(struct ltask *t)
 {
-    lua_State *co = t->co;
     struct lerror_told told;
     bool writable = conn_writable(t->conn);
-    if (lua_isnoneornil(co, index))
-        return;
-    lua_settop(co, index);
-    if (!writable && tells_gone(t))
+    if (!writable && tells_gone(t->vm))
         return;
     lerror_tell(t, &told);
     log_line(LOG_WARN, t, "returned an error: ", told.log);
@@ -102,7 +96,24 @@ static void returned_error(struct ltask *t, int index)
     lerror_told_end(t, &told);
 }
 
-/* What the handler returned cannot be sent, for the reason at the top: that is for the log only. */
+/*
+ * `return nil, err`: err's message is the reason, where it has one. When this very connection is
+ * gone, that is no news; anything else is for the log, at least.
+ */
+static void returned_error(struct ltask *t, int index)
+{
+    if (lua_isnoneornil(t->co, index))
+        return;
+    lua_settop(t->co, index);
+    lua_xmove(t->co, t->vm->L, 1);
+    tell_returned(t);
+    lua_pop(t->vm->L, 1);
+}
+
+/*
+ * What the handler returned cannot be sent, for the reason at the top of vm->L, which is popped:
+ * that is for the log only.
+ */
 static void fail_saying(struct ltask *t, const char *what)
 {
     struct lerror_told told;
@@ -110,6 +121,7 @@ static void fail_saying(struct ltask *t, const char *what)
     log_line(LOG_ERROR, t, what, told.message);
     lerror_told_end(t, &told);
     fail(t);
+    lua_pop(t->vm->L, 1);
 }
 
 static void send_string(struct ltask *t, int index, bool binary)
@@ -118,11 +130,11 @@ static void send_string(struct ltask *t, int index, bool binary)
     const char *bytes = lua_tolstring(t->co, index, &len);
     struct conn *c = t->conn;
     if (!binary && !utf8_valid((const uint8_t *)bytes, len)) {
-        lua_pushliteral(t->co, "returned text that is not valid UTF-8: return websocket.bytes(…) "
-                               "for bytes");
+        lua_pushliteral(t->vm->L, "returned text that is not valid UTF-8: return "
+                                  "websocket.bytes(…) for bytes");
         fail_saying(t, "");
     } else if (conn_send(c, binary ? WS_BINARY : WS_TEXT, bytes, len) == ERR_NOMEM) {
-        lua_pushstring(t->co, err_text(ERR_NOMEM));
+        lua_pushstring(t->vm->L, err_text(ERR_NOMEM));
         fail_saying(t, "cannot send what it returned: ");
     }
 }
@@ -137,6 +149,7 @@ static void refused(struct ltask *t)
         return;
     }
     lua_settop(t->co, 3);
+    lua_xmove(t->co, t->vm->L, 1);
     fail_saying(t, "returned what cannot be sent: ");
 }
 
@@ -155,6 +168,7 @@ static void send_converted(struct ltask *t)
     if (ltask_call(t, 2, 3) != 0) {
         lerror_log(t);
         fail(t);
+        lua_pop(t->vm->L, 1);
         return;
     }
     const char *kind = lua_isnil(co, 2) ? NULL : lua_tostring(co, 3);

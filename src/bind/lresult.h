@@ -25,14 +25,14 @@ static inline struct lvm *lvm_of_conn(const struct conn *c)
 bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str reason);
 
 /*
- * The same, with 1011, for the error value at the top of t->co: any value, which becomes an error
- * object where it is none.
+ * The same, with 1011, for the error value at the top of vm->L, which stays there: any value, of
+ * which an error object is made where it is none.
  */
 void lresult_raised(struct ltask *t, struct http_str reason);
 
 /*
  * For the finish function of a handler of t->conn: sends the results that are all on t->co, or,
- * without `ok`, ends the session for the error at its top.
+ * without `ok`, ends the session for the error at the top of vm->L.
  */
 void lresult_send(struct ltask *t, bool ok);
 

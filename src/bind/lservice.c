@@ -19,6 +19,13 @@ const char *lservice_callback_name(enum lservice_callback callback)
     return names[callback];
 }
 
+static void service_free(struct lservice *s)
+{
+    list_remove(&s->link);
+    mem_free(s->name);
+    mem_free(s);
+}
+
 struct lservice *lservice_ref(struct lservice *s)
 {
     s->refs++;
@@ -31,8 +38,7 @@ void lservice_unref(struct lservice *s)
         return;
     for (int i = 0; i < LSERVICE_CALLBACKS; i++)
         luaL_unref(s->vm->L, LUA_REGISTRYINDEX, s->callbacks[i]);
-    mem_free(s->name);
-    mem_free(s);
+    service_free(s);
 }
 
 struct lservice *lservice_test(lua_State *L, int index)
@@ -62,6 +68,7 @@ static int core_service(lua_State *L)
     struct lservice *s = *slot = mem_alloc(sizeof *s);
     s->refs = 1;
     s->vm = lvm_of(L);
+    list_append(&s->vm->services, &s->link);
     s->name = name ? mem_strdup(name) : NULL;
     for (int i = 0; i < LSERVICE_CALLBACKS; i++)
         s->callbacks[i] = LUA_NOREF;
@@ -89,9 +96,16 @@ static const struct luaL_Reg functions[] = {
 
 void lservice_open(struct lvm *vm, lua_State *L)
 {
+    link_init(&vm->services);
     lvm_register(vm, L, functions);
     luaL_newmetatable(L, "neap.Service");
     lua_pushcfunction(L, service_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
+}
+
+void lservice_close(struct lvm *vm)
+{
+    while (!link_empty(&vm->services))
+        service_free(LIST_ITEM(vm->services.next, struct lservice, link));
 }

@@ -23,6 +23,7 @@ enum lservice_callback {
 };
 
 struct lservice {
+    struct link link; /* in vm->services */
     uint32_t refs;
     struct lvm *vm;
     char *name;                        /* or NULL: a plain table */
@@ -40,5 +41,11 @@ const char *lservice_callback_name(enum lservice_callback callback);
 
 /* Adds `service` and `isService` to the core table at the top of the stack. */
 void lservice_open(struct lvm *vm, lua_State *L);
+
+/*
+ * Frees those that are left when the state has been closed: LuaJIT does not call a finalizer that
+ * found no room on the stack.
+ */
+void lservice_close(struct lvm *vm);
 
 #endif

@@ -181,7 +181,7 @@ static void on_done(struct store_job *job)
     struct waiting *w = LIST_ITEM(job, struct waiting, job);
     if (!link_empty(&w->task)) {
         struct ltask *t = LIST_ITEM(w->task.next, struct ltask, waiting);
-        ltask_wake(t, push_result(t->co, w->dict, &job->write, job->result));
+        ltask_wake(t, push_result(t->vm->L, w->dict, &job->write, job->result));
     }
     mem_free(w);
 }

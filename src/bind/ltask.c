@@ -15,7 +15,8 @@
 
 #include <lauxlib.h>
 
-enum { IDLE_MAX = 256 };
+/* Values for a task that is woken: so many slots LuaJIT keeps free past the end of any stack. */
+enum { IDLE_MAX = 256, WAKE_ARGS = 2 };
 
 /* The address of this is what our yields carry. */
 static char marker;
@@ -125,11 +126,14 @@ static void ended(struct ltask *t, bool ok)
         lvm_went(vm);
 }
 
+/* The error is at the top of vm->L. */
 static void raised(struct ltask *t)
 {
-    if (!t->cancelled || !lerror_is(t->vm, t->co, -1, "Cancelled"))
+    lua_State *L = t->vm->L;
+    if (!t->cancelled || !lerror_is(t->vm, L, -1, "Cancelled"))
         lerror_log(t);
     ended(t, false);
+    lua_pop(L, 1);
 }
 
 /* It has yielded: with our marker it waits; anything else is a mistake of the app. */
@@ -142,8 +146,8 @@ static bool yielded(struct ltask *t)
         t->waited = true;
         return true;
     }
-    lua_pushliteral(co, "coroutine.yield outside of a coroutine of your own: to wait, use "
-                        "neap.task.sleep or a channel");
+    lua_pushliteral(t->vm->L, "coroutine.yield outside of a coroutine of your own: to wait, use "
+                              "neap.task.sleep or a channel");
     raised(t);
     return false;
 }
@@ -165,10 +169,19 @@ static struct ltask *enter(struct ltask *t)
     return NULL;
 }
 
+/* Moves the error to vm->L. What is left of the coroutine tells where it was, and nothing else. */
+static void take_error(struct ltask *t)
+{
+    lua_xmove(t->co, t->vm->L, 1);
+    lua_settop(t->co, 0);
+}
+
 static int leave(struct ltask *t, struct ltask *outer, int status)
 {
     struct lvm *vm = t->vm;
     vm->running = outer;
+    if (status > LUA_YIELD)
+        take_error(t);
     if (outer)
         lguard_inner(&vm->guard, status);
     else if ((lguard_leave(&vm->guard) || status == LUA_ERRMEM))
@@ -267,8 +280,10 @@ int ltask_wait(lua_State *L)
     return lua_yield(L, 1);
 }
 
-void ltask_wake(struct ltask *t, int args)
+/* Wakes a parked task with values at the top of L. LuaJIT has room for a few on any coroutine. */
+static void wake_from(lua_State *L, struct ltask *t, int args)
 {
+    lua_xmove(L, t->co, args);
     list_remove(&t->waiting);
     loop_timer_stop(t->vm->loop, &t->timer);
     t->raise_in = NULL;
@@ -276,10 +291,21 @@ void ltask_wake(struct ltask *t, int args)
     make_ready(t, args);
 }
 
+bool ltask_wake(struct ltask *t, int args)
+{
+    lua_State *L = t->vm->L;
+    bool parked = t->state == LTASK_PARKED;
+    if (parked)
+        wake_from(L, t, args);
+    else
+        lua_pop(L, args);
+    return parked;
+}
+
 static void on_sleep_over(struct loop_timer *timer)
 {
     struct ltask *t = LIST_ITEM(timer, struct ltask, timer);
-    lua_pushboolean(t->co, true);
+    lua_pushboolean(t->vm->L, true);
     ltask_wake(t, 1);
 }
 
@@ -357,14 +383,11 @@ static int core_unpark(lua_State *L)
 static int core_wake(lua_State *L)
 {
     struct handle *h = check_handle(L, 1);
+    int args = lua_gettop(L) - 1;
     bool parked = h->task && h->task->state == LTASK_PARKED;
-    if (parked) {
-        int args = lua_gettop(L) - 1;
-        if (!lua_checkstack(h->task->co, args))
-            return luaL_error(L, "too many values");
-        lua_xmove(L, h->task->co, args);
-        ltask_wake(h->task, args);
-    }
+    luaL_argcheck(L, args <= WAKE_ARGS, 2 + WAKE_ARGS, "too many values");
+    if (parked)
+        wake_from(L, h->task, args);
     lua_pushboolean(L, parked);
     return 1;
 }

@@ -12,6 +12,11 @@
  * A yield of ours carries a private marker as its only value, so that coroutines of the app nest
  * inside a task: see lua/neap/coroutine.lua. C functions wait by `return ltask_wait(…)`, never
  * otherwise.
+ *
+ * Whatever allocates may collect, and a finalizer then runs on the stack that was given. A parked
+ * coroutine is broken by that, and one that has failed may have no room left, so that a push ends
+ * the process. So whatever concerns a task that waits or has failed is pushed on vm->L, the main
+ * state; only finished values move between the two.
  */
 #ifndef NEAP_BIND_LTASK_H
 #define NEAP_BIND_LTASK_H
@@ -54,7 +59,7 @@ struct ltask {
     struct loop_timer timer; /* sleep */
     /*
      * Told when it has ended: with `ok` its results are all that is on t->co; else the error was
-     * logged and its message object is at the top. The task is recycled afterwards.
+     * logged and is at the top of vm->L, where it stays. The task is recycled afterwards.
      */
     void (*finish)(struct ltask *t, bool ok);
     struct ltask *next_idle;
@@ -79,8 +84,8 @@ void ltask_drop(struct ltask *t);
 void ltask_defer(struct ltask *t, int args);
 
 /*
- * Calls a function for a task that has ended, protected, with the values at the top of t->co, as
- * lua_pcall does; it cannot wait. Returns lua_pcall's status.
+ * Calls a function for a task that has ended well, protected, with the values at the top of t->co,
+ * as lua_pcall does; it cannot wait. Returns lua_pcall's status; the error is at the top of vm->L.
  */
 int ltask_call(struct ltask *t, int args, int results);
 
@@ -104,9 +109,11 @@ int ltask_wait(lua_State *L);
 bool ltask_can_wait(lua_State *L);
 
 /*
- * Resumes a parked task later in this turn with the `args` values that have been pushed on t->co.
+ * Resumes a parked task later in this turn with the `args` values (two at most) at the top of
+ * vm->L, which are popped. Drops them and returns false when it is not parked: while they were made,
+ * a finalizer may have woken it.
  */
-void ltask_wake(struct ltask *t, int args);
+bool ltask_wake(struct ltask *t, int args);
 
 /* The task behind Lua's handle at `index`, or NULL when it is over; raises for anything else. */
 struct ltask *ltask_of_handle(lua_State *L, int index);

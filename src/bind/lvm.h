@@ -60,6 +60,7 @@ struct lvm {
     struct link ready;     /* tasks to be resumed in this turn */
     struct link alive;     /* all tasks there are, so that none is lost at the end */
     struct link listeners; /* struct llistener */
+    struct link services;  /* struct lservice */
     struct link dicts;     /* of lshared.c */
     struct link ticking;   /* active timers, of ltimer.c */
     struct link asking;    /* of lgroup.c: questions to other workers */
