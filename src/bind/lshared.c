@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 /*
  * Shared dictionaries for Lua: values become bytes on their way in (lshared_pack.h) and are made
- * anew on their way out, so what an app gets is its own. A dictionary is a userdata that is kept
- * until the state is closed, because LMDB wants a file opened once only.
+ * again on their way out, so what an app gets is its own. A dictionary lives until the state has
+ * been closed, because LMDB wants a file opened once only, and any finalizer may use it until then.
  *
  * A change in memory is made at once. One on disk is made by a thread (server/store_queue.h), and
  * the task that asked for it waits.
  *
- * The buffer for the bytes belongs to the dictionary: a call that Lua cuts short (no memory) leaves
- * nothing behind but what the next call overwrites.
+ * The buffer for the bytes belongs to the dictionary. Making values of it allocates, which may run
+ * a finalizer that uses the same dictionary: so a read takes the buffer away while it does that. It
+ * does so protected, and puts it back whatever happens.
+ *
+ *      store ─▶ d->bytes ─▶ taken ─▶ values ─▶ back in d->bytes
+ *                                      ╰─ a finalizer ─▶ d->bytes, another one meanwhile
  */
 #include "bind/lshared.h"
 
@@ -27,7 +31,7 @@
 #define BUFFER_KEPT ((size_t)64 * 1024)
 
 struct ldict {
-    struct link link; /* in vm->dicts, so that a leak checker finds it after os.exit */
+    struct link link; /* in vm->dicts */
     struct lvm *vm;
     struct store *store;
     struct store_queue *queue; /* on disk only */
@@ -57,6 +61,20 @@ static struct buf *fresh(struct ldict *d)
     return &d->bytes;
 }
 
+/* Takes the buffer away; the next call makes another. */
+static struct buf take(struct ldict *d)
+{
+    struct buf bytes = d->bytes;
+    d->bytes = (struct buf){0};
+    return bytes;
+}
+
+static void put_back(struct ldict *d, struct buf bytes)
+{
+    buf_free(&d->bytes);
+    d->bytes = bytes;
+}
+
 /* Pushes nil and what an enum store_result means; returns 2. `why` is that of STORE_BROKEN. */
 static int failed(lua_State *L, const struct ldict *d, int result, const char *why)
 {
@@ -79,21 +97,53 @@ static int failed(lua_State *L, const struct ldict *d, int result, const char *w
 
 /* --- Reading -------------------------------------------------------------------------------- */
 
+/* Upvalues of all functions. */
+enum { VM = 1, MAKE_VALUE, MAKE_KEYS, ARRAY };
+
+/* Bytes of which values are to be made. */
+struct found {
+    struct buf bytes;
+    uint8_t kind;
+    bool damaged; /* they are none */
+};
+
+/*
+ * Pushes what the function at an upvalue makes of d->bytes: one value, nil where they are damaged.
+ * Raises what that function raises.
+ */
+static void push_made(lua_State *L, struct ldict *d, int make, struct found *f)
+{
+    lua_pushvalue(L, lua_upvalueindex(make));
+    lua_pushlightuserdata(L, f);
+    f->bytes = take(d);
+    int status = lua_pcall(L, 1, 1, 0);
+    put_back(d, f->bytes);
+    if (status != 0)
+        lua_error(L);
+}
+
+/* Upvalue: json.array's metatable. */
+static int make_value(lua_State *L)
+{
+    struct found *f = lua_touserdata(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    f->damaged = !lshared_unpack(L, f->kind, &f->bytes, 2);
+    return f->damaged ? 0 : 1;
+}
+
 static int shared_get(lua_State *L)
 {
     struct ldict *d = check_dict(L);
     struct store_key key = check_key(L, 2);
-    uint8_t kind;
-    int result = store_get(d->store, &key, fresh(d), &kind);
+    struct found f;
+    int result = store_get(d->store, &key, fresh(d), &f.kind);
     if (result < 0)
         return failed(L, d, result, store_error(d->store));
-    if (kind == 0)
+    if (f.kind == 0)
         return 0;
-    lua_settop(L, 2);
-    lua_pushvalue(L, lua_upvalueindex(2));
-    if (lshared_unpack(L, kind, &d->bytes, 3))
+    push_made(L, d, MAKE_VALUE, &f);
+    if (!f.damaged)
         return 1;
-    lua_pushnil(L);
     lua_pushfstring(L, "%s: the file is damaged: what is stored there has no meaning", d->name);
     return 2;
 }
@@ -123,8 +173,9 @@ static void on_key(void *arg, const void *key, size_t len)
     (void)buf_append(b, key, len);
 }
 
-static int push_keys(lua_State *L, const struct buf *b)
+static int make_keys(lua_State *L)
 {
+    const struct buf *b = &((struct found *)lua_touserdata(L, 1))->bytes;
     const uint8_t *p = b->data ? buf_bytes(b) : NULL, *end = p ? p + buf_len(b) : NULL;
     lua_newtable(L);
     for (int i = 1; p < end; i++) {
@@ -144,12 +195,13 @@ static int shared_keys(lua_State *L)
         .prefix = check_key(L, 2),
         .limit = (unsigned)luaL_checkinteger(L, 3),
         .found = on_key,
-        .arg = fresh(d),
     };
+    struct found f;
+    query.arg = fresh(d);
     int result = store_keys(d->store, &query);
     if (result < 0)
         return failed(L, d, result, store_error(d->store));
-    push_keys(L, &d->bytes);
+    push_made(L, d, MAKE_KEYS, &f);
     lua_pushboolean(L, query.more);
     return 2;
 }
@@ -235,13 +287,13 @@ static int refused(lua_State *L, struct ldict *d, const struct lshared_pack *p,
 static int shared_set(lua_State *L)
 {
     struct ldict *d = check_dict(L);
-    struct lshared_pack pack = {.out = fresh(d), .limit = STORE_VALUE_MAX};
     struct store_write w = {
         .what = lua_toboolean(L, 5) ? STORE_ADD : STORE_SET,
-        .key = check_key(L, 2),
+        .key = check_key(L, 2), /* before the buffer is fresh: a number becomes a string here */
         .ttl = luaL_checknumber(L, 4),
     };
-    pack.array = lua_topointer(L, lua_upvalueindex(2));
+    struct lshared_pack pack = {.out = fresh(d), .limit = STORE_VALUE_MAX};
+    pack.array = lua_topointer(L, lua_upvalueindex(ARRAY));
     lua_pushvalue(L, 3);
     enum lshared_packed result = lshared_pack(L, &pack);
     if (result != LSHARED_PACKED)
@@ -327,18 +379,6 @@ static int shared_open(lua_State *L)
     return 1;
 }
 
-static int dict_gc(lua_State *L)
-{
-    struct ldict *d = check_dict(L);
-    list_remove(&d->link);
-    if (d->queue)
-        store_queue_free(d->queue);
-    store_close(d->store);
-    buf_free(&d->bytes);
-    mem_free(d);
-    return 0;
-}
-
 static const luaL_Reg functions[] = {
     {"sharedOpen", shared_open},     {"sharedGet", shared_get},
     {"sharedSet", shared_set},       {"sharedIncr", shared_incr},
@@ -346,15 +386,32 @@ static const luaL_Reg functions[] = {
     {"sharedTtl", shared_ttl},       {NULL, NULL},
 };
 
-/* Upvalues: the vm, json.array's metatable. */
 void lshared_open(struct lvm *vm, lua_State *L)
 {
+    int core = lua_gettop(L);
     link_init(&vm->dicts);
     luaL_newmetatable(L, CLASS);
-    lua_pushcfunction(L, dict_gc);
-    lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     lua_pushlightuserdata(L, vm);
-    lua_getfield(L, -2, "jsonArray");
-    luaL_setfuncs(L, functions, 2);
+    lua_getfield(L, core, "jsonArray");
+    lua_pushcclosure(L, make_value, 1);
+    lua_pushcfunction(L, make_keys);
+    lua_getfield(L, core, "jsonArray");
+    luaL_setfuncs(L, functions, ARRAY);
+}
+
+static void dict_free(struct ldict *d)
+{
+    list_remove(&d->link);
+    if (d->queue)
+        store_queue_free(d->queue);
+    store_close(d->store);
+    buf_free(&d->bytes);
+    mem_free(d);
+}
+
+void lshared_close(struct lvm *vm)
+{
+    while (!link_empty(&vm->dicts))
+        dict_free(LIST_ITEM(vm->dicts.next, struct ldict, link));
 }

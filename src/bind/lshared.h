@@ -20,4 +20,7 @@
 /* Adds the functions above to the core table at the top of the stack. */
 void lshared_open(struct lvm *vm, lua_State *L);
 
+/* Closes all dictionaries, once the state has been closed and nobody can use them any more. */
+void lshared_close(struct lvm *vm);
+
 #endif

@@ -169,6 +169,7 @@ void lvm_free(struct lvm *vm)
     ltimer_close(vm);
     lgroup_close(vm);
     lua_close(vm->L);
+    lshared_close(vm);
     lservice_close(vm);
     server_deinit(&vm->server);
     mem_free(vm);
