@@ -2,7 +2,8 @@
 /*
  * A worker: the loop, the Lua state and the line to the master, put together.
  *
- *      load the app ─▶ READY ─▶ serve ─▶ STOP (or the master is gone, or SIGTERM) ─▶ drain ─▶ exit
+ *      load the app ─▶ READY ─▶ serve ─▶ STOP (or the master is gone) ─▶ drain ─▶ exit
+ *                                 └─ SIGTERM, or too much memory: RETIRE, and serve until STOP
  *
  * An app without listeners is a script: it ends when its last task has ended.
  */
@@ -28,6 +29,8 @@
 #include <unistd.h>
 
 #define LAST_WORDS_SECONDS 0.25
+/* For those who came in just before a successor took over to say what they want. */
+#define ARRIVAL_SECONDS 0.5
 
 struct worker {
     const struct options *options;
@@ -38,8 +41,12 @@ struct worker {
     struct loop_io link_io;
     struct loop_job link_job;   /* what came while a socket was asked for */
     struct loop_timer deadline; /* of the drain */
+    struct loop_timer arrivals; /* until it begins, when a successor serves */
+    double drain_seconds;
     struct loop_timer log_retry;
     struct loop_signal term;
+    bool serves;   /* the master knows that it is ready */
+    bool retiring; /* and that it wants to be replaced */
     bool draining, failed, cut_off;
     int status;
 };
@@ -126,6 +133,29 @@ static void drain(struct worker *w, double seconds)
     loop_timer_start(&w->loop, &w->deadline, seconds);
 }
 
+/* Goes on until another is ready in its place; asked again, it leaves at once. */
+static void retire(struct worker *w)
+{
+    if (w->retiring || !w->serves || link_retire(w->link) < 0)
+        drain(w, w->options->drain);
+    w->retiring = true;
+}
+
+static void on_arrived(struct loop_timer *timer)
+{
+    struct worker *w = LIST_ITEM(timer, struct worker, arrivals);
+    drain(w, w->drain_seconds);
+}
+
+static void succeeded(struct worker *w, double seconds)
+{
+    if (w->draining)
+        return;
+    server_hand_over(&w->vm->server);
+    w->drain_seconds = seconds;
+    loop_timer_start(&w->loop, &w->arrivals, ARRIVAL_SECONDS);
+}
+
 static void add_peer(struct worker *w)
 {
     int peer, fd = link_take_peer(w->link, &peer);
@@ -145,7 +175,8 @@ static void open_mesh(struct worker *w)
 {
     if (link_workers(w->link) == 1)
         return;
-    w->mesh = mesh_new(&w->vm->server, (unsigned)link_worker(w->link));
+    w->mesh = mesh_new(&w->vm->server, (unsigned)link_seat(w->link));
+    mesh_bus(w->mesh)->workers = (unsigned)link_workers(w->link);
     mesh_on_lost(w->mesh, on_lost_peer, w);
     groups_use_bus(w->vm->server.groups, mesh_bus(w->mesh));
 }
@@ -157,6 +188,7 @@ static void read_link(struct worker *w)
         switch (link_next(w->link, &seconds)) {
         case LINK_NOTHING: return;
         case LINK_STOP: drain(w, seconds); break;
+        case LINK_SUCCEEDED: succeeded(w, seconds); break;
         case LINK_PEER: add_peer(w); break;
         case LINK_CERTS: llistener_renew_certificates(w->vm); break;
         case LINK_TICKETS: w->vm->server.tickets = *link_tickets(w->link); break;
@@ -177,7 +209,8 @@ static void on_loaded(struct lvm *vm, bool ok)
     w->failed = !ok;
     if (ok) /* so that the first client finds the other workers */
         read_link(w);
-    if (listens && ok)
+    w->serves = listens && ok;
+    if (w->serves)
         link_ready(w->link);
     else if (listens)
         link_refused(w->link);
@@ -199,7 +232,7 @@ static void on_link_job(struct loop_job *job)
 static void on_term(struct loop_signal *signal)
 {
     struct worker *w = LIST_ITEM(signal, struct worker, term);
-    drain(w, w->options->drain);
+    retire(w);
 }
 
 /* Log lines that the system did not take are tried again now and then. */
@@ -222,6 +255,7 @@ static void watch_master(struct worker *w)
     loop_io_watch(&w->loop, &w->link_io, LOOP_READ);
     loop_signal_start(&w->loop, &w->term, SIGTERM, on_term);
     loop_timer_init(&w->deadline, on_deadline);
+    loop_timer_init(&w->arrivals, on_arrived);
     loop_timer_init(&w->log_retry, on_log_retry);
     log_on_wait(on_log_waits, w);
 }
@@ -243,10 +277,10 @@ static void on_stuck(struct lvm *vm, const struct lguard_stuck *report, bool las
 static void on_breach(struct lvm *vm)
 {
     struct worker *w = worker_of(vm);
-    if (w->draining)
+    if (w->draining || w->retiring)
         return;
     log_warn("the memory limit was reached again within a minute: this worker is replaced");
-    drain(w, w->options->drain);
+    retire(w);
 }
 
 static int work(struct worker_link *link, void *arg)

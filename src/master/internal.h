@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * What the files of the master share: its two structs, and the calls between them. Nobody outside
+ * What the files of the master share: its structs, and the calls between them. Nobody outside
  * src/master/ includes this.
  *
  *      master.c     the process: signals, stopping, the end        commands.c   status, stop
- *      workers.c    one worker's lives: fork, messages, death      control.c    the control socket
+ *      workers.c    one worker's lives                             control.c    the control socket
+ *      process.c    one process of it: fork, messages, death
  *      sockets.c    the listening sockets                          pidfile.c    the pid file
  *      heartbeat.c  ends a worker that is stuck                    pairs.c      lines of workers
  *      signals.c    what signals say, and who has sent them
@@ -13,7 +14,7 @@
  *
  *      WAITING ──timer──▶ STARTING ──READY──▶ READY
  *         ▲                  │                  │
- *         └────── died ──────┴──────────────────┘      OVER: it ended for good, or all stops
+ *         └────── died ──────┴── died, retires ─┘      OVER: it ended for good, or all stops
  */
 #ifndef NEAP_MASTER_INTERNAL_H
 #define NEAP_MASTER_INTERNAL_H
@@ -33,21 +34,35 @@
 
 enum life { LIFE_WAITING, LIFE_STARTING, LIFE_READY, LIFE_OVER };
 
+struct wire;
+
+struct process {
+    struct worker *worker;
+    int seat;                  /* see link_seat */
+    pid_t pid;                 /* 0: there is none */
+    struct loop_io io;         /* on the master's end of the link */
+    double started;            /* when, in loop_now's time */
+    struct watchdog *watchdog; /* what it has to say at its end */
+    struct heartbeat heart;
+    bool refused; /* its app does not load */
+    bool retires; /* it wants to be replaced */
+};
+
+/* One that serves, and one that leaves. */
+enum { WORKER_PROCESSES = 2 };
+
 struct worker {
     struct master *master;
     int number;
     enum life life;
-    pid_t pid;         /* 0: no process */
-    struct loop_io io; /* on the master's end of the link */
+    struct process processes[WORKER_PROCESSES];
+    struct process *now; /* the one whose life this is */
     struct loop_timer restart;
-    double started, ready; /* when, in loop_now's time */
-    double delay;          /* waited before this life; 0 for the first, and after a long one */
-    int attempts;          /* lives in a row that did not become ready */
+    double ready; /* when, in loop_now's time */
+    double delay; /* waited before this life; 0 for the first, and after a long one */
+    int attempts; /* lives in a row that did not become ready */
     unsigned restarts;
-    struct watchdog *watchdog; /* what it has to say at its end */
-    struct heartbeat heart;
-    bool refused; /* in this life: its app does not load */
-    int outcome;  /* when OVER by itself: its exit status */
+    int outcome; /* when OVER by itself: its exit status */
 };
 
 struct master {
@@ -70,20 +85,42 @@ struct master {
     struct worker workers[];
 };
 
+/* process.c */
+void process_init(struct process *p, struct worker *w, int seat);
+void process_deinit(struct process *p);
+/* Forks it. Returns 0, or -1 with errno. */
+int process_start(struct process *p);
+/* Sends it a message, and a descriptor unless that is -1; to nobody when there is none. */
+void process_send(const struct process *p, const struct wire *message, int fd);
+void process_close_link(struct process *p);
+/* It is gone: hears its last words. */
+void process_ended(struct process *p);
+/* Logs how it ended; `status` is waitpid's. */
+void process_log_end(const struct process *p, pid_t pid, int status);
+
 /* workers.c */
 void worker_init(struct worker *w, struct master *m, int number);
+void worker_deinit(struct worker *w);
 void worker_start(struct worker *w);
-/* Its process is gone; `status` is waitpid's. */
-void worker_ended(struct worker *w, int status);
+/* What one of its processes has said. */
+void worker_heard(struct process *p, const struct wire *m);
+/* That process is gone, if it is one of its; `status` is waitpid's. */
+void worker_bury(struct worker *w, pid_t pid, int status);
 /* Asks it to drain; one that waits for its next life is over. */
 void worker_stop(struct worker *w);
 /* Has it read its certificates again. */
 void worker_renew(struct worker *w);
 /* Gives it the keys of session tickets. */
 void worker_send_tickets(struct worker *w);
+/* Looks whether it is stuck. */
+void worker_look(struct worker *w);
 /* Ends it without asking. */
 void worker_kill(struct worker *w);
-/* In a forked worker: closes the master's end of another's link. */
+/* The process that is being replaced, or NULL. */
+struct process *worker_leaving(struct worker *w);
+/* It is over, and no process is left. */
+bool worker_gone(struct worker *w);
+/* In a forked worker: closes the master's end of the links. */
 void worker_forget(struct worker *w);
 
 /* master.c: what happens to all when something happens to one. */

@@ -17,7 +17,7 @@
 
 struct worker_link {
     int fd;
-    int worker, workers;
+    int seat, workers;
     bool stopped;            /* STOP has been told */
     bool certs, new_tickets; /* kept for link_next */
     struct tls_tickets tickets;
@@ -28,13 +28,19 @@ struct worker_link {
     int peers[]; /* a socket to each, or -1 */
 };
 
-struct worker_link *link_new(int fd, int worker, int workers)
+static int seats(const struct worker_link *link)
 {
-    struct worker_link *link = mem_alloc(sizeof *link + (size_t)workers * sizeof link->peers[0]);
+    return 2 * link->workers;
+}
+
+struct worker_link *link_new(int fd, int seat, int workers)
+{
+    size_t n = 2 * (size_t)workers;
+    struct worker_link *link = mem_alloc(sizeof *link + n * sizeof link->peers[0]);
     link->fd = fd;
-    link->worker = worker;
+    link->seat = seat;
     link->workers = workers;
-    for (int i = 0; i < workers; i++)
+    for (int i = 0; i < seats(link); i++)
         link->peers[i] = -1;
     return link;
 }
@@ -42,7 +48,7 @@ struct worker_link *link_new(int fd, int worker, int workers)
 void link_free(struct worker_link *link)
 {
     close(link->fd);
-    for (int i = 0; i < link->workers; i++)
+    for (int i = 0; i < seats(link); i++)
         if (link->peers[i] >= 0)
             close(link->peers[i]);
     mem_free(link->scratch);
@@ -80,7 +86,7 @@ static int fail(struct link_bound *bound, const char *address, const char *why)
 /* Without a descriptor this process has reached its limit; there may be one left by and by. */
 static void keep_peer(struct worker_link *link, int peer, int *fd)
 {
-    if (peer < 0 || peer >= link->workers)
+    if (peer < 0 || peer >= seats(link))
         return;
     if (*fd < 0) {
         link_lost(link, peer);
@@ -168,6 +174,12 @@ void link_refused(struct worker_link *link)
     wire_send(link->fd, &m, -1);
 }
 
+int link_retire(struct worker_link *link)
+{
+    struct wire m = {.kind = WIRE_RETIRE};
+    return wire_send(link->fd, &m, -1);
+}
+
 int link_fd(const struct worker_link *link)
 {
     return link->fd;
@@ -235,7 +247,7 @@ enum link_what link_next(struct worker_link *link, double *seconds)
         if (got > 0 && m.kind == WIRE_STOP && !link->stopped) {
             link->stopped = true;
             *seconds = m.seconds;
-            return LINK_STOP;
+            return m.number ? LINK_SUCCEEDED : LINK_STOP;
         }
     }
     return LINK_GONE;
@@ -243,7 +255,12 @@ enum link_what link_next(struct worker_link *link, double *seconds)
 
 int link_worker(const struct worker_link *link)
 {
-    return link->worker;
+    return link->seat % link->workers;
+}
+
+int link_seat(const struct worker_link *link)
+{
+    return link->seat;
 }
 
 int link_workers(const struct worker_link *link)

@@ -7,7 +7,8 @@
  *        │── BIND address, scheme, backlog ───────▶│ binds once for all workers, one socket each
  *        │◀────────────── BOUND fd, port | error ──│
  *        │── READY ───────────────────────────────▶│ when all are: "listening …", "ready"
- *        │◀──────────────────────── STOP seconds ──│
+ *        │── RETIRE ──────────────────────────────▶│ another in its place, please
+ *        │◀──────────────────────── STOP seconds ──│ drain: the server ends, or another is ready
  *        │◀──────────────────────── TICKETS keys ──│ at the start, and when they change
  *        │◀─────────────────────────────── CERTS ──│ read certificates again (SIGHUP)
  *        │◀──────────────────────── PEER fd ───────│ a line to another worker (mesh.h)
@@ -69,16 +70,31 @@ void link_ready(struct worker_link *link);
  */
 void link_refused(struct worker_link *link);
 
+/*
+ * Asks to be replaced. The worker goes on until its successor is ready: LINK_SUCCEEDED. Returns 0,
+ * or -1 when the master cannot be told.
+ */
+int link_retire(struct worker_link *link);
+
 /* The descriptor to watch for reading. */
 int link_fd(const struct worker_link *link);
 
-enum link_what { LINK_NOTHING, LINK_STOP, LINK_CERTS, LINK_TICKETS, LINK_PEER, LINK_GONE };
+enum link_what {
+    LINK_NOTHING,
+    LINK_STOP,
+    LINK_SUCCEEDED,
+    LINK_CERTS,
+    LINK_TICKETS,
+    LINK_PEER,
+    LINK_GONE
+};
 
 /*
  * The next message, without waiting: LINK_STOP (then *seconds is the time to drain; told once),
- * LINK_CERTS, LINK_TICKETS (link_tickets has them), LINK_PEER (link_take_peer has it), LINK_GONE at
- * end of file (each time), or LINK_NOTHING. Call it when link_fd is readable, or link_waiting says
- * so, until it returns LINK_NOTHING or LINK_GONE.
+ * LINK_SUCCEEDED (the same, but the listening sockets are another process's now), LINK_CERTS,
+ * LINK_TICKETS (link_tickets has them), LINK_PEER (link_take_peer has it), LINK_GONE at end of file
+ * (each time), or LINK_NOTHING. Call it when link_fd is readable, or link_waiting says so, until it
+ * returns LINK_NOTHING or LINK_GONE.
  */
 enum link_what link_next(struct worker_link *link, double *seconds);
 
@@ -90,7 +106,7 @@ const struct tls_tickets *link_tickets(const struct worker_link *link);
 
 /*
  * The line that LINK_PEER has told of: a connected socket, the caller's from now on, and in *peer
- * the number of the worker at its other end. A worker that was started again comes once more, with
+ * the seat of the worker at its other end. A worker that was started again comes once more, with
  * a new socket.
  */
 int link_take_peer(struct worker_link *link, int *peer);
@@ -102,6 +118,12 @@ void link_lost(struct worker_link *link, int peer);
 int link_worker(const struct worker_link *link);
 int link_workers(const struct worker_link *link);
 
+/*
+ * The number by which other workers know this process: a worker that is being replaced is two
+ * processes, and they have two. Worker n has n and n + link_workers.
+ */
+int link_seat(const struct worker_link *link);
+
 /* The folder for files in memory that all workers share (scratch.h); NULL: there is none. */
 const char *link_scratch(const struct worker_link *link);
 
@@ -109,7 +131,7 @@ const char *link_scratch(const struct worker_link *link);
 struct watchdog *link_watchdog(const struct worker_link *link);
 
 /* The worker's end, made by the master after the fork; takes the descriptor. And its end. */
-struct worker_link *link_new(int fd, int worker, int workers);
+struct worker_link *link_new(int fd, int seat, int workers);
 void link_free(struct worker_link *link);
 
 /* Notes that folder, of which it takes a copy; NULL is allowed. */

@@ -30,7 +30,7 @@ static const struct worker *workers_end(const struct master *m)
 static bool all_over(struct master *m)
 {
     for (struct worker *w = m->workers; w < workers_end(m); w++)
-        if (w->life != LIFE_OVER || w->pid)
+        if (!worker_gone(w))
             return false;
     return true;
 }
@@ -140,15 +140,14 @@ static void bury(struct master *m)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (struct worker *w = m->workers; w < workers_end(m); w++)
-            if (w->pid == pid)
-                worker_ended(w, status);
+            worker_bury(w, pid, status);
 }
 
 /* Some worker has used so much processor time that it is worth a look. */
 static void look(struct master *m)
 {
     for (struct worker *w = m->workers; w < workers_end(m); w++)
-        heartbeat_look(&w->heart);
+        worker_look(w);
 }
 
 static void on_signal(struct signals *s, int number)
@@ -210,7 +209,7 @@ static struct master *master_new(const struct master_config *config)
     plan_rotation(m);
     m->started = loop_now(&m->loop);
     m->sockets = sockets_new(config->workers);
-    m->pairs = pairs_new(&m->loop, config->workers);
+    m->pairs = pairs_new(&m->loop, WORKER_PROCESSES * config->workers);
     m->scratch = scratch_open();
     for (int i = 0; i < config->workers; i++)
         worker_init(&m->workers[i], m, i);
@@ -264,7 +263,7 @@ int master_run(const struct master_config *config)
     sockets_free(m->sockets);
     scratch_close(m->scratch);
     for (struct worker *w = m->workers; w < workers_end(m); w++)
-        watchdog_free(w->watchdog);
+        worker_deinit(w);
     master_free(m);
     if (config->pid_file)
         pidfile_remove(config->pid_file);

@@ -24,7 +24,8 @@ enum wire_kind {
     WIRE_UNBIND,  /* worker: address, number = port */
     WIRE_READY,   /* worker */
     WIRE_REFUSED, /* worker: its app does not load */
-    WIRE_STOP,    /* master: seconds */
+    WIRE_RETIRE,  /* worker: goes on, but wants to be replaced */
+    WIRE_STOP,    /* master: seconds; number = 1: its successor serves */
     WIRE_CERTS,   /* master: read certificates again */
     WIRE_TICKETS, /* master: tickets, at the start and when they change */
     WIRE_PEER,    /* master: number = another worker, and a descriptor: a line to it */

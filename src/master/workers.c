@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * One worker: it is forked, talks through its link, dies, and is forked again.
+ * A worker's lives. Each is a process; when one has died the next is started, and when one wants to
+ * be replaced the next is started beside it and takes its place once it is ready:
+ *
+ *      process 0  ──serves──RETIRE──────serves──────▶ STOP ──drains──▶ gone
+ *      process 1                 └─wait─▶ loads ─▶ READY ──serves──▶
  *
  * How long the master waits before the next life depends on the last. One that never became ready
  * most likely cannot: 0.1 s, doubling to 5 s. One that had been ready did serve, so its clients
- * shall find a worker within a second, however often it dies: 0.1 s, doubling to half a second
+ * should find a worker within a second, however often it dies: 0.1 s, doubling to half a second
  * only. A life of ten seconds forgets what was before.
  *
  * The kernel goes on to give a worker its share of the clients while it is away. For a moment they
@@ -12,19 +16,17 @@
  */
 #include "base/log.h"
 #include "master/internal.h"
-#include "master/link.h"
 #include "master/wire.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { ATTEMPTS = 5 };
-/* So many lives that did not become ready, and its clients shall not wait for it any longer. */
+/* After so many lives that did not become ready, its clients should wait for it no longer. */
 enum { ABSENT_AFTER = 3 };
 
 #define DELAY_FIRST 0.1
@@ -37,10 +39,27 @@ static void on_restart(struct loop_timer *timer);
 void worker_init(struct worker *w, struct master *m, int number)
 {
     *w = (struct worker){.master = m, .number = number};
-    w->io.ev.fd = -1;
     loop_timer_init(&w->restart, on_restart);
-    w->watchdog = watchdog_new();
-    heartbeat_init(&w->heart, &m->loop, number, m->config->handler_timeout);
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        process_init(&w->processes[i], w, number + i * m->config->workers);
+    w->now = w->processes;
+}
+
+void worker_deinit(struct worker *w)
+{
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        process_deinit(&w->processes[i]);
+}
+
+struct process *worker_leaving(struct worker *w)
+{
+    struct process *other = &w->processes[w->now == w->processes];
+    return other->pid ? other : NULL;
+}
+
+bool worker_gone(struct worker *w)
+{
+    return w->life == LIFE_OVER && !w->now->pid && !worker_leaving(w);
 }
 
 static bool listens(const struct worker *w)
@@ -56,176 +75,36 @@ static void over(struct worker *w, int outcome)
     sockets_worker_gone(w->master->sockets, w->number);
 }
 
-/* --- Messages ------------------------------------------------------------------------------- */
-
-static void send_stop(struct worker *w)
+static void send_to_both(const struct worker *w, const struct wire *message)
 {
-    struct wire m = {.kind = WIRE_STOP, .seconds = w->master->config->drain};
-    wire_send(w->io.ev.fd, &m, -1);
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        process_send(&w->processes[i], message, -1);
 }
 
 void worker_renew(struct worker *w)
 {
-    struct wire m = {.kind = WIRE_CERTS};
-    if (w->pid)
-        wire_send(w->io.ev.fd, &m, -1);
+    send_to_both(w, &(struct wire){.kind = WIRE_CERTS});
 }
 
 void worker_send_tickets(struct worker *w)
 {
-    struct wire m = {.kind = WIRE_TICKETS, .tickets = w->master->tickets};
-    if (w->pid)
-        wire_send(w->io.ev.fd, &m, -1);
+    send_to_both(w, &(struct wire){.kind = WIRE_TICKETS, .tickets = w->master->tickets});
 }
 
-static void on_bind_request(struct worker *w, const struct wire *m)
+void worker_look(struct worker *w)
 {
-    struct wire answer = {.kind = WIRE_BOUND};
-    struct sockets_request r = {
-        .worker = w->number,
-        .address = m->address,
-        .scheme = m->scheme,
-        .backlog = m->number,
-    };
-    int fd = -1;
-    if (w->master->stopping)
-        snprintf(answer.error, sizeof answer.error,
-                 "cannot listen on %.150s: the server is stopping", m->address);
-    else
-        fd = sockets_bind(w->master->sockets, &r, &answer.number, answer.error);
-    wire_send(w->io.ev.fd, &answer, fd);
-    if (w->master->stopping)
-        send_stop(w); /* see link.c */
-}
-
-static void on_ready_message(struct worker *w)
-{
-    struct master *m = w->master;
-    if (w->life != LIFE_STARTING)
-        return;
-    w->life = LIFE_READY;
-    w->ready = loop_now(&m->loop);
-    w->attempts = 0;
-    m->any_ready = true;
-    if (!m->stopping)
-        sockets_worker_ready(m->sockets, w->number);
-    if (m->announced) {
-        char number[16];
-        snprintf(number, sizeof number, "%d", w->number);
-        struct log_field field = {.key = "worker", .value = number};
-        log_event(LOG_INFO, &field, 1, "worker ready");
-    }
-    master_worker_changed(m);
-}
-
-static void on_message(struct worker *w, const struct wire *m)
-{
-    switch (m->kind) {
-    case WIRE_BIND: on_bind_request(w, m); break;
-    case WIRE_UNBIND: sockets_unbind(w->master->sockets, w->number, m->address, m->number); break;
-    case WIRE_READY: on_ready_message(w); break;
-    case WIRE_LOST: pairs_lost(w->master->pairs, w->number, m->number); break;
-    case WIRE_REFUSED: w->refused = true; break;
-    default: break;
-    }
-}
-
-/*
- * Handles what has come. At end of file only the watching stops: the news of the death comes by
- * SIGCHLD.
- */
-static void read_link(struct worker *w)
-{
-    struct wire m;
-    int fd, got;
-    while ((got = wire_receive(w->io.ev.fd, &m, &fd, false)) != 0) {
-        if (got < 0 && errno == EBADMSG)
-            continue;
-        if (got < 0 && errno == EAGAIN)
-            return;
-        if (got < 0)
-            break;
-        if (fd >= 0)
-            close(fd); /* a worker has none to give */
-        on_message(w, &m);
-    }
-    loop_io_watch(&w->master->loop, &w->io, 0);
-}
-
-static void on_link(struct loop_io *io, int events)
-{
-    (void)events;
-    read_link(LIST_ITEM(io, struct worker, io));
-}
-
-static void close_link(struct worker *w)
-{
-    if (w->io.ev.fd < 0)
-        return;
-    loop_io_watch(&w->master->loop, &w->io, 0);
-    close(w->io.ev.fd);
-    w->io.ev.fd = -1;
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        heartbeat_look(&w->processes[i].heart);
 }
 
 void worker_forget(struct worker *w)
 {
-    close_link(w);
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        process_close_link(&w->processes[i]);
     loop_timer_stop(&w->master->loop, &w->restart);
 }
 
-/* --- Birth ---------------------------------------------------------------------------------- */
-
-/*
- * What the master listens to does nothing in a worker, and SIGTERM nothing before the worker does
- * listen. A worker waits for children of its app itself.
- */
-static void own_signals(void)
-{
-    sigset_t none;
-    signal(SIGCHLD, SIG_DFL);
-    signal(HEARTBEAT_SIGNAL, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* The forked process: becomes a worker and ends as one. Signals are blocked when it begins. */
-static _Noreturn void live(struct worker *w, int fd)
-{
-    const struct master_config *config = w->master->config;
-    int number = w->number;
-    struct worker_link *link = link_new(fd, number, config->workers);
-    link_set_watchdog(link, w->watchdog);
-    log_set_worker(number);
-    if (w->master->scratch)
-        link_set_scratch(link, scratch_path(w->master->scratch));
-    master_forget(w->master);
-    own_signals();
-    int status = config->work(link, config->arg);
-    link_free(link);
-    log_close(1);
-    exit(status); /* not _exit: what the app has printed must be flushed */
-}
-
-/*
- * Forks with all signals blocked, so that none reaches the child while it still has the master's
- * handlers.
- */
-static pid_t fork_worker(struct worker *w, const int pair[2])
-{
-    sigset_t all, before;
-    fflush(NULL); /* else the child prints once more what waits in our buffers */
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, &before);
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(pair[0]);
-        live(w, pair[1]);
-    }
-    int error = errno;
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    errno = error;
-    return pid;
-}
+/* --- The next life -------------------------------------------------------------------------- */
 
 static void plan_restart(struct worker *w, bool served)
 {
@@ -242,77 +121,38 @@ static void plan_restart(struct worker *w, bool served)
 /* Its life did not become ready. After too many, with no other worker to go on with, all ends. */
 static void start_failed(struct worker *w)
 {
+    struct master *m = w->master;
     w->attempts++;
-    bool left = w->attempts >= ABSENT_AFTER && sockets_worker_absent(w->master->sockets, w->number);
+    bool left = w->attempts >= ABSENT_AFTER && !worker_leaving(w) &&
+                sockets_worker_absent(m->sockets, w->number);
     if (left && w->attempts == ABSENT_AFTER)
         log_warn("worker %d does not start: new connections go to the others", w->number);
-    if (w->master->any_ready || w->attempts < ATTEMPTS) {
+    if (m->any_ready || w->attempts < ATTEMPTS) {
         plan_restart(w, false);
         return;
     }
     log_error("giving up: no worker became ready in %d attempts", ATTEMPTS);
     over(w, WORKER_FAILED);
-    master_abort(w->master);
+    master_abort(m);
 }
 
 void worker_start(struct worker *w)
 {
-    struct master *m = w->master;
-    int pair[2];
-    pid_t pid = -1;
-    sockets_worker_started(m->sockets, w->number);
-    watchdog_clear(w->watchdog);
-    if (wire_pair(pair) == 0) {
-        pid = fork_worker(w, pair);
-        int error = errno;
-        close(pair[1]);
-        if (pid < 0)
-            close(pair[0]);
-        errno = error;
-    }
-    if (pid < 0) {
+    sockets_worker_started(w->master->sockets, w->number);
+    w->now = &w->processes[w->processes[0].pid != 0];
+    if (process_start(w->now) < 0) {
         log_error("cannot start a worker: %s", strerror(errno));
         start_failed(w);
         return;
     }
-    w->pid = pid;
     w->life = LIFE_STARTING;
-    w->refused = false;
-    w->started = loop_now(&m->loop);
-    heartbeat_start(&w->heart, pid, &w->watchdog->pulse);
-    loop_io_init(&w->io, pair[0], on_link);
-    loop_io_watch(&m->loop, &w->io, LOOP_READ);
-    worker_send_tickets(w);
-    pairs_worker_started(m->pairs, w->number, pair[0]);
+    struct wire m = {.kind = WIRE_TICKETS, .tickets = w->master->tickets};
+    process_send(w->now, &m, -1);
 }
 
 static void on_restart(struct loop_timer *timer)
 {
     worker_start(LIST_ITEM(timer, struct worker, restart));
-}
-
-/* --- Death ---------------------------------------------------------------------------------- */
-
-static void log_death(const struct worker *w, pid_t pid, int status)
-{
-    char number[16], process[16], how[32], lived[32];
-    bool killed = WIFSIGNALED(status);
-    const char *name = killed ? sigabbrev_np(WTERMSIG(status)) : NULL;
-    snprintf(number, sizeof number, "%d", w->number);
-    snprintf(process, sizeof process, "%d", (int)pid);
-    if (name)
-        snprintf(how, sizeof how, "SIG%s", name);
-    else
-        snprintf(how, sizeof how, "%d", killed ? WTERMSIG(status) : WEXITSTATUS(status));
-    snprintf(lived, sizeof lived, "%.1fs", loop_now(&w->master->loop) - w->started);
-    struct log_field fields[] = {
-        {.key = "worker", .value = number},
-        {.key = "pid", .value = process},
-        {.key = killed ? "signal" : "status", .value = how},
-        {.key = "lived", .value = lived},
-    };
-    bool good = WIFEXITED(status) && WEXITSTATUS(status) == WORKER_DONE;
-    log_event(good ? LOG_INFO : LOG_ERROR, fields, 4, good ? "worker ended" : "worker died");
 }
 
 static void next_life(struct worker *w)
@@ -326,6 +166,100 @@ static void next_life(struct worker *w)
         start_failed(w);
 }
 
+/* Begins to replace a life that wants it; while the one before still leaves, that must wait. */
+static void succeed(struct worker *w)
+{
+    if (!w->now->retires || w->life != LIFE_READY || worker_leaving(w) || w->master->stopping)
+        return;
+    w->now = &w->processes[w->now == w->processes];
+    next_life(w);
+}
+
+/* --- Messages ------------------------------------------------------------------------------- */
+
+static void send_stop(const struct process *p, bool succeeded)
+{
+    struct wire m = {.kind = WIRE_STOP, .number = succeeded};
+    m.seconds = p->worker->master->config->drain;
+    process_send(p, &m, -1);
+}
+
+static void on_bind_request(struct process *p, const struct wire *m)
+{
+    struct wire answer = {.kind = WIRE_BOUND};
+    struct worker *w = p->worker;
+    struct sockets_request r = {
+        .worker = w->number,
+        .address = m->address,
+        .scheme = m->scheme,
+        .backlog = m->number,
+    };
+    int fd = -1;
+    if (w->master->stopping || p != w->now)
+        snprintf(answer.error, sizeof answer.error, "cannot listen on %.150s: %s", m->address,
+                 w->master->stopping ? "the server is stopping" : "this worker is being replaced");
+    else
+        fd = sockets_bind(w->master->sockets, &r, &answer.number, answer.error);
+    process_send(p, &answer, fd);
+    if (w->master->stopping)
+        send_stop(p, false); /* see link.c */
+}
+
+static void log_ready(const struct worker *w)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%d", w->number);
+    struct log_field field = {.key = "worker", .value = number};
+    log_event(LOG_INFO, &field, 1, "worker ready");
+}
+
+static void on_ready_message(struct worker *w)
+{
+    struct master *m = w->master;
+    struct process *leaving = worker_leaving(w);
+    if (w->life != LIFE_STARTING)
+        return;
+    w->life = LIFE_READY;
+    w->ready = loop_now(&m->loop);
+    w->attempts = 0;
+    m->any_ready = true;
+    if (!m->stopping)
+        sockets_worker_ready(m->sockets, w->number);
+    if (m->announced)
+        log_ready(w);
+    if (leaving)
+        send_stop(leaving, true);
+    master_worker_changed(m);
+}
+
+/* What the process that serves says of itself; one that is being replaced has no say any more. */
+static void heard_now(struct worker *w, const struct wire *m)
+{
+    switch (m->kind) {
+    case WIRE_UNBIND: sockets_unbind(w->master->sockets, w->number, m->address, m->number); break;
+    case WIRE_READY: on_ready_message(w); break;
+    case WIRE_REFUSED: w->now->refused = true; break;
+    case WIRE_RETIRE:
+        w->now->retires = true;
+        succeed(w);
+        break;
+    default: break;
+    }
+}
+
+void worker_heard(struct process *p, const struct wire *m)
+{
+    struct worker *w = p->worker;
+    if (m->kind == WIRE_BIND)
+        on_bind_request(p, m);
+    else if (m->kind == WIRE_LOST)
+        pairs_lost(w->master->pairs, p->seat, m->number);
+    else if (p == w->now)
+        heard_now(w, m);
+}
+
+/* --- Death ---------------------------------------------------------------------------------- */
+
 /*
  * A script has run to its end: it exits by itself and listens on nothing. One that fails beside
  * workers that are ready is a server's that could not start this time.
@@ -337,45 +271,63 @@ static bool script_end(const struct worker *w, int status)
     return WEXITSTATUS(status) == WORKER_DONE || w->life == LIFE_READY || !w->master->any_ready;
 }
 
-void worker_ended(struct worker *w, int status)
+/* Its process is gone, and none had taken its place. */
+static void life_ended(struct worker *w, pid_t pid, int status)
 {
     struct master *m = w->master;
-    pid_t pid = w->pid;
-    read_link(w); /* its last words */
-    pairs_worker_ended(m->pairs, w->number);
-    close_link(w);
-    w->pid = 0;
-    heartbeat_stop(&w->heart);
-    watchdog_log(w->watchdog, w->number);
-    w->refused |= w->watchdog->loading || (w->heart.silenced && w->life == LIFE_STARTING);
-    if (m->stopping) {
-        if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
-            log_death(w, pid, status);
-        over(w, WORKER_DONE);
-    } else if (script_end(w, status)) {
+    struct process *p = w->now;
+    p->refused |= p->watchdog->loading || (p->heart.silenced && w->life == LIFE_STARTING);
+    if (script_end(w, status)) {
         over(w, WEXITSTATUS(status));
-    } else if (w->refused && !m->any_ready) {
+    } else if (p->refused && !m->any_ready) {
         over(w, WORKER_FAILED);
         master_abort(m); /* the worker has logged why */
     } else {
-        log_death(w, pid, status);
+        process_log_end(p, pid, status);
         next_life(w);
+    }
+}
+
+static void ended(struct process *p, int status)
+{
+    struct worker *w = p->worker;
+    struct master *m = w->master;
+    pid_t pid = p->pid;
+    process_ended(p);
+    if (m->stopping) {
+        if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+            process_log_end(p, pid, status);
+        if (p == w->now)
+            over(w, WORKER_DONE);
+    } else if (p == w->now) {
+        life_ended(w, pid, status);
+    } else {
+        process_log_end(p, pid, status);
+        succeed(w);
     }
     master_worker_changed(m);
 }
 
+void worker_bury(struct worker *w, pid_t pid, int status)
+{
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        if (w->processes[i].pid == pid)
+            ended(&w->processes[i], status);
+}
+
 void worker_stop(struct worker *w)
 {
-    if (w->pid)
-        send_stop(w);
-    else if (w->life != LIFE_OVER)
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        send_stop(&w->processes[i], false);
+    if (!w->now->pid && w->life != LIFE_OVER)
         over(w, WORKER_DONE);
 }
 
 void worker_kill(struct worker *w)
 {
-    if (w->pid)
-        kill(w->pid, SIGKILL);
-    else if (w->life != LIFE_OVER)
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        if (w->processes[i].pid)
+            kill(w->processes[i].pid, SIGKILL);
+    if (!w->now->pid && w->life != LIFE_OVER)
         over(w, WORKER_DONE);
 }

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 
 enum {
-    BUS_PEERS = 256,
+    BUS_PEERS = 512,
     BUS_MESSAGE_MAX = 64 * 1024 * 1024, /* bytes in one message */
     BUS_QUEUE_MAX = 64 * 1024 * 1024,   /* bytes that wait for one peer, before it is full */
 };
@@ -54,8 +54,15 @@ struct bus {
     const struct bus_ops *ops;
     const struct bus_hooks *hooks;
     void *arg;
-    unsigned self; /* our own number */
+    unsigned self;    /* our own number */
+    unsigned workers; /* 0: every peer is another worker; else it is worker `peer % workers` */
 };
+
+/* For the log: a worker that is being replaced is two peers. */
+static inline unsigned bus_worker(const struct bus *bus, unsigned peer)
+{
+    return bus->workers ? peer % bus->workers : peer;
+}
 
 static inline int bus_send(struct bus *bus, unsigned peer, struct chunk *message)
 {

@@ -162,6 +162,14 @@ void endpoint_stop(struct endpoint *e)
     listener_close(&e->listener);
 }
 
+void endpoint_hand_over(struct endpoint *e)
+{
+    if (e->draining)
+        return;
+    e->draining = true;
+    listener_close(&e->listener);
+}
+
 void endpoint_drain(struct endpoint *e, const struct endpoint_drain *who)
 {
     endpoint_stop(e);

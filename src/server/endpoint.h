@@ -58,6 +58,9 @@ void endpoint_start(struct endpoint *e);
  */
 void endpoint_stop(struct endpoint *e);
 
+/* The same, but what waits in the queue is left to another process that has the socket, too. */
+void endpoint_hand_over(struct endpoint *e);
+
 /*
  * endpoint_stop, then closes every session with 1001 "server shutting down", spread over about a
  * second, so that thousands of clients do not return in the same instant. `who` is told once, in a

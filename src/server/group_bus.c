@@ -95,7 +95,8 @@ static void lose_track(struct groups *g, unsigned peer)
         return;
     g->bus->peers[peer].lost = true;
     set_sure(g->bus, peer, false);
-    log_warn("no memory for what worker %u has told of its groups: it gets all pushes", peer);
+    log_warn("no memory for what worker %u has told of its groups: it gets all pushes",
+             bus_worker(g->bus->bus, peer));
 }
 
 static void note_share(struct groups *g, struct group *group, unsigned peer,

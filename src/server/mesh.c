@@ -109,7 +109,7 @@ static void end(struct line *l)
     close(l->io.ev.fd);
     list_append(&m->ended, &l->link);
     loop_defer(m->loop, LOOP_FREE, &m->sweep);
-    log_debug("the line to worker %u has ended", l->peer);
+    log_debug("the line to worker %u has ended", bus_worker(&m->bus, l->peer));
     m->bus.hooks->on_gone(m->bus.arg, l->peer);
 }
 
@@ -117,7 +117,7 @@ static void end(struct line *l)
 static void break_off(struct line *l, const char *why)
 {
     struct mesh *m = l->mesh;
-    log_error("the line to worker %u is given up: %s", l->peer, why);
+    log_error("the line to worker %u is given up: %s", bus_worker(&m->bus, l->peer), why);
     end(l);
     if (m->on_lost && !m->next[l->peer])
         m->on_lost(m->lost_arg, l->peer);
@@ -237,7 +237,7 @@ static void tell_room(struct line *l)
         return;
     l->full = false;
     if (l->told)
-        log_info("worker %u takes messages again", l->peer);
+        log_info("worker %u takes messages again", bus_worker(bus, l->peer));
     l->told = false;
     bus->hooks->on_room(bus->arg, l->peer);
 }
@@ -316,7 +316,7 @@ static int refuse(struct line *l)
     if (now - l->logged >= LOG_PERIOD) {
         l->logged = now;
         l->told = true;
-        log_warn("worker %u takes no messages: its queue is full", l->peer);
+        log_warn("worker %u takes no messages: its queue is full", bus_worker(&m->bus, l->peer));
     }
     return ERR_POLICY;
 }
@@ -361,7 +361,7 @@ static bool take_over(struct mesh *m, unsigned peer)
     struct line *l = m->lines[peer] = m->next[peer];
     m->next[peer] = NULL;
     watch(l);
-    log_debug("there is a line to worker %u", peer);
+    log_debug("there is a line to worker %u", bus_worker(&m->bus, peer));
     m->bus.hooks->on_peer(m->bus.arg, peer);
     return true;
 }

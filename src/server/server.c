@@ -78,6 +78,12 @@ static void on_endpoint_drained(struct endpoint *e, void *arg)
         loop_defer(s->loop, LOOP_FREE, &s->drained);
 }
 
+void server_hand_over(struct server *s)
+{
+    for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next)
+        endpoint_hand_over(LIST_ITEM(l, struct endpoint, link));
+}
+
 void server_drain(struct server *s, void (*on_drained)(struct server *))
 {
     s->on_drained = on_drained;

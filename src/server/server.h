@@ -84,6 +84,12 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
 void server_deinit(struct server *s);
 
 /*
+ * Stops accepting everywhere and leaves what waits in the queues to another process, which has the
+ * same sockets. Before server_drain.
+ */
+void server_hand_over(struct server *s);
+
+/*
  * Stops accepting everywhere, answers what waits in the queues with 503, and closes every session
  * with 1001 "server shutting down", spread over a short time. `on_drained` is called once when no
  * connection is left. The deadline is the caller's business.

@@ -196,6 +196,33 @@ static void killed_again_and_again(void)
     CHECK_INT(server_stop(s), 0);
 }
 
+/* A worker that wants to be replaced serves until another one does: everybody is answered. */
+static void retirement(void)
+{
+    char text[80];
+    for (int workers = 1; workers <= 2; workers++) {
+        struct server *s =
+            server_start((struct master_config){.workers = workers, .drain = 5}, &echo);
+        int port = server_port(s, 0), fds = ask(port).fds;
+        for (int life = 1; life <= 3; life++) {
+            test_context("%d workers, life %d", workers, life);
+            CHECK(ask_fd(dial(port), 'r', text, sizeof text) && strstr(text, "retires"));
+            while (server_count(s, "worker ended worker=") < life && server_read(s, 1))
+                if (!CHECK(ask(port).worker >= 0))
+                    break;
+            CHECK(server_says(s, "worker ready worker=", life));
+            CHECK(strstr(s->text, "ready worker=") < strstr(s->text, "ended worker="));
+        }
+        test_context(NULL);
+        if (workers == 1)
+            CHECK_INT(ask(port).fds, fds);
+        kill(s->pid, SIGTERM);
+        CHECK_INT(server_end(s), 0);
+        CHECK_INT(server_count(s, "died"), 0);
+        free(s);
+    }
+}
+
 /* A connection that waits to be accepted by a worker that dies is accepted by the next one. */
 static void queue_survives(void)
 {
@@ -464,6 +491,7 @@ static void run_all(void)
     test("stop before a worker binds", stop_before_a_worker_binds);
     test("the master is killed (L10)", master_killed);
     test("killed again and again (L08)", killed_again_and_again);
+    test("retirement", retirement);
     test("the accept queue survives", queue_survives);
     test("a crash loop (L09)", crash_loop);
     test("ends before it is ready", ends_before_ready);

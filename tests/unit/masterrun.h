@@ -7,6 +7,7 @@
  *      b   binds the plan's `later` address and answers its port
  *      p   "worker N peers 1:P 2:P\n", the pid that each other one has said on its line to it
  *      l   "worker N lost\n", and asks for new lines to all others
+ *      r   "worker N retires\n", and asks to be replaced
  *
  * The master's log goes into a pipe that all its processes hold, so that its end of file means that
  * all of them are gone. All files of a test are in a folder of its own.
@@ -153,6 +154,10 @@ static inline void answer(struct worker_link *link, const struct plan *plan, int
         list_peers(link, text);
     if (letter == 'l')
         lose_peers(link, text);
+    if (letter == 'r') {
+        link_retire(link);
+        snprintf(text, sizeof text, "worker %d retires\n", link_worker(link));
+    }
     if (letter == 'u') {
         link_unbind(link, plan->addresses[0], port_of(*listener));
         close(*listener);
@@ -182,7 +187,7 @@ static inline bool obey(struct worker_link *link)
     double seconds;
     enum link_what what;
     while ((what = link_next(link, &seconds)) != LINK_NOTHING) {
-        if (what == LINK_STOP || what == LINK_GONE)
+        if (what == LINK_STOP || what == LINK_SUCCEEDED || what == LINK_GONE)
             return false;
         if (what == LINK_CERTS)
             log_info("worker: read certificates");

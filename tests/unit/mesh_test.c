@@ -663,7 +663,7 @@ static void numbers_that_cannot_be(void)
     }
     int fd = by_hand(BUS_PEERS - 1);
     CHECK(run_until(&nodes[0].peers, 1));
-    CHECK_TEXT(nodes[0].notes, "+255");
+    CHECK_TEXT(nodes[0].notes, "+511");
     node_end(0);
     CHECK_INT(recv(fd, &letter, 1, 0), 0);
     close(fd);

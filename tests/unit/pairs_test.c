@@ -267,8 +267,8 @@ static void kept_by_the_link(void)
     struct wire m = {.kind = WIRE_PEER, .number = 2};
     for (int i = 0; i < 2; i++)
         CHECK_INT(wire_send(fds[0], &m, line[i][1]), 0);
-    m.number = 3;
-    CHECK_INT(wire_send(fds[0], &m, line[0][1]), 0); /* there is no such worker */
+    m.number = 6;
+    CHECK_INT(wire_send(fds[0], &m, line[0][1]), 0); /* three workers have no such seat */
     m.number = 0;
     CHECK_INT(wire_send(fds[0], &m, line[0][1]), 0);
     m = (struct wire){.kind = WIRE_BOUND, .number = 80};
