@@ -49,6 +49,18 @@ int buf_reserve(struct buf *b, size_t room)
     return 0;
 }
 
+int buf_reserve_exactly(struct buf *b, size_t room)
+{
+    size_t len = buf_len(b);
+    if (b->cap - b->end >= room)
+        return 0;
+    if (room > SIZE_MAX / 4 || len > SIZE_MAX / 4 || move_to(b, len + room) < 0)
+        return ERR_NOMEM;
+    b->off = 0;
+    b->end = len;
+    return 0;
+}
+
 int buf_append(struct buf *b, const void *bytes, size_t len)
 {
     if (len == 0)

@@ -34,6 +34,9 @@ static inline size_t buf_len(const struct buf *b)
  */
 int buf_reserve(struct buf *b, size_t room);
 
+/* The same without growing by more than is asked for: when it is known how much is to come. */
+int buf_reserve_exactly(struct buf *b, size_t room);
+
 /* Where the next bytes go, after buf_reserve; and a note that `len` have been put there. */
 static inline uint8_t *buf_room(const struct buf *b)
 {

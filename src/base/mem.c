@@ -42,6 +42,16 @@ void mem_free(void *p)
     free(p);
 }
 
+/*
+ * By itself the C library learns the sizes from what is freed, and gives back what is at the end of
+ * its heap as soon as that is twice as much: two blocks of one size.
+ */
+void mem_keep_large(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20); /* the most it takes */
+    mallopt(M_TRIM_THRESHOLD, 128 << 20);
+}
+
 void mem_trim(void)
 {
     malloc_trim(0);

@@ -80,7 +80,7 @@ struct ws_reel {
     uint32_t out_frame, kind; /* as in the broadcast's variants */
 };
 
-enum { WS_REELS = 4 };
+enum { WS_REELS = 4, WS_LARGE = 256 * 1024 };
 
 enum ws_limit {
     WS_LIMIT_NONE,
@@ -104,7 +104,8 @@ struct ws_excess {
 struct ws_shared {
     struct outpool pool;
     void (*random)(void *out, size_t len);
-    struct deflate_shared *deflate; /* made by the first message that is compressed */
+    struct deflate_shared *deflate;             /* made by the first message that is compressed */
+    void (*on_large)(struct ws_shared *shared); /* a message of WS_LARGE has memory; or NULL */
     struct ws_excess excess; /* of the session whose ws_next has just refused; else WS_LIMIT_NONE */
     struct ws_reel reels[WS_REELS]; /* private to ws_send.c: where broadcasts are encoded */
 };

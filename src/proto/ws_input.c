@@ -11,6 +11,12 @@
 #include <assert.h>
 #include <string.h>
 
+void ws_note_large(struct ws_shared *shared)
+{
+    if (shared->on_large)
+        shared->on_large(shared);
+}
+
 struct ws_input *ws_input_need(struct ws *ws)
 {
     if (!ws->input) {
@@ -28,6 +34,7 @@ void ws_input_forget_message(struct ws *ws)
         return;
     in->delivered = false;
     in->type = 0;
+    ws_note_size(ws->shared, in->message.cap);
     buf_free(&in->message);
 }
 

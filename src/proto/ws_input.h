@@ -42,6 +42,15 @@ struct ws_input {
 /* What the worker's sessions share for compression; NULL when memory is short. */
 struct deflate_shared *ws_codecs(struct ws *ws);
 
+__attribute__((cold, noinline)) void ws_note_large(struct ws_shared *shared);
+
+/* Memory of that size was asked for: tells who wants to know of large ones. */
+static inline void ws_note_size(struct ws_shared *shared, size_t size)
+{
+    if (__builtin_expect(size >= WS_LARGE, 0))
+        ws_note_large(shared);
+}
+
 /* The session's input, made when there is none; NULL when memory is short. */
 struct ws_input *ws_input_need(struct ws *ws);
 

@@ -31,7 +31,8 @@ static int refuse(struct ws *ws, int err, const char *reason)
     return err;
 }
 
-static int refuse_excess(struct ws *ws, struct ws_excess excess)
+__attribute__((cold, noinline)) static int refuse_excess(struct ws *ws, enum ws_limit limit,
+                                                         uint64_t size, uint64_t value)
 {
     static const char *const reasons[] = {
         [WS_LIMIT_FRAME] = "frame too big",
@@ -39,9 +40,9 @@ static int refuse_excess(struct ws *ws, struct ws_excess excess)
         [WS_LIMIT_UNPACKED] = "message too big",
         [WS_LIMIT_FRAGMENTS] = "too many fragments",
     };
-    int err = excess.limit == WS_LIMIT_FRAGMENTS ? ERR_POLICY : ERR_TOO_BIG;
-    refuse(ws, err, reasons[excess.limit]);
-    ws->shared->excess = excess;
+    int err = limit == WS_LIMIT_FRAGMENTS ? ERR_POLICY : ERR_TOO_BIG;
+    refuse(ws, err, reasons[limit]);
+    ws->shared->excess = (struct ws_excess){limit, size, value};
     return err;
 }
 
@@ -140,7 +141,7 @@ static int refuse_packed(struct ws *ws, int err)
 {
     uint64_t most = ws->limits->max_message;
     if (err == ERR_TOO_BIG)
-        return refuse_excess(ws, (struct ws_excess){WS_LIMIT_UNPACKED, most + 1, most});
+        return refuse_excess(ws, WS_LIMIT_UNPACKED, most + 1, most);
     if (err != ERR_PROTOCOL)
         return refuse(ws, err, "out of memory");
     ws->why = "invalid compressed data";
@@ -220,6 +221,25 @@ static int end_frame(struct ws *ws, struct ws_event *ev)
 }
 
 /*
+ * Room for `len` bytes that have come. The last frame of a message tells how long that will be, so
+ * the last step of growth ends there, and not far behind it; but at a time only as much is added as
+ * has come: who announces much and sends little gets little.
+ */
+static int make_room(struct ws *ws, size_t len)
+{
+    struct ws_input *in = ws->input;
+    struct buf *message = &in->message;
+    ws_note_size(ws->shared, buf_len(message) + len);
+    if (!in->frame.fin)
+        return buf_reserve(message, len);
+    size_t come = buf_len(message) + len;
+    uint64_t due = in->left + (in->packed ? DEFLATE_TAIL : 0);
+    if (message->cap - message->end >= len)
+        return 0;
+    return buf_reserve_exactly(message, due < come ? (size_t)due : come);
+}
+
+/*
  * Unmasks and checks what has come of the frame; memory grows with that, not with what was
  * announced.
  */
@@ -229,7 +249,7 @@ static int read_payload(struct ws *ws, struct ws_event *ev)
     size_t len = available(ws);
     if (len == 0)
         return in->left ? STEP_MORE : end_frame(ws, ev);
-    if (buf_reserve(&in->message, len) < 0)
+    if (make_room(ws, len) < 0)
         return refuse(ws, ERR_NOMEM, "out of memory");
     uint8_t *room = buf_room(&in->message);
     size_t offset = (size_t)(in->frame.length - in->left);
@@ -334,13 +354,11 @@ static int judge_data(struct ws *ws, const struct frame *f)
         return refuse(ws, ERR_CONTINUATION,
                       open ? "new message inside a message" : "continuation of no message");
     if (limits->max_frame && f->length > with_slack(limits->max_frame, packed))
-        return refuse_excess(ws, (struct ws_excess){WS_LIMIT_FRAME, f->length, limits->max_frame});
+        return refuse_excess(ws, WS_LIMIT_FRAME, f->length, limits->max_frame);
     if (f->length > max_message || so_far > max_message - f->length)
-        return refuse_excess(
-            ws, (struct ws_excess){WS_LIMIT_MESSAGE, so_far + f->length, limits->max_message});
+        return refuse_excess(ws, WS_LIMIT_MESSAGE, so_far + f->length, limits->max_message);
     if (fragments >= limits->max_fragments)
-        return refuse_excess(
-            ws, (struct ws_excess){WS_LIMIT_FRAGMENTS, fragments + 1, limits->max_fragments});
+        return refuse_excess(ws, WS_LIMIT_FRAGMENTS, fragments + 1, limits->max_fragments);
     return 0;
 }
 

@@ -72,9 +72,11 @@ static void put_message(uint8_t *out, const struct message *m)
 static int queue(struct ws *ws, struct message *m)
 {
     m->random = ws->role == WS_CLIENT ? ws->shared->random : NULL;
-    uint8_t *room = outq_extend(&ws->out, &ws->shared->pool, encoded_size(m));
+    size_t size = encoded_size(m);
+    uint8_t *room = outq_extend(&ws->out, &ws->shared->pool, size);
     if (!room)
         return ERR_NOMEM;
+    ws_note_size(ws->shared, size);
     put_message(room, m);
     return 0;
 }
@@ -176,6 +178,7 @@ static bool encode(struct ws_shared *shared, struct ws_variant *v, const struct 
         r->used += (uint32_t)size;
     } else {
         v->chunk = chunk_new(size);
+        ws_note_size(shared, size);
     }
     if (!v->chunk)
         return false;

@@ -14,6 +14,8 @@
 
 enum { SHAKES_PER_TURN = 2 };
 
+#define LARGE_KEPT_SECONDS 3.0
+
 /* Random bytes in small portions would cost a system call each: they are taken from a stock. */
 void server_random(struct server *s, void *out, size_t len)
 {
@@ -49,11 +51,33 @@ bool server_may_shake(struct server *s)
     return s->shakes++ < SHAKES_PER_TURN;
 }
 
+/* Memory of large messages is kept as long as such come: see mem_keep_large. */
+static void on_large_rest(struct loop_timer *timer)
+{
+    struct server *s = LIST_ITEM(timer, struct server, large_rests);
+    if (s->large_again)
+        loop_timer_start(s->loop, timer, LARGE_KEPT_SECONDS);
+    else
+        mem_trim();
+    s->large_again = false;
+}
+
+static void on_large(struct ws_shared *shared)
+{
+    struct server *s = LIST_ITEM(shared, struct server, shared);
+    s->large_again = true;
+    if (!loop_timer_active(&s->large_rests))
+        loop_timer_start(s->loop, &s->large_rests, LARGE_KEPT_SECONDS);
+}
+
 void server_init(struct server *s, struct loop *loop, const struct server_hooks *hooks)
 {
     *s = (struct server){.loop = loop, .hooks = hooks};
     s->read_buffer = mem_alloc(SERVER_READ_SIZE);
     server_random(s, &s->address_seed, sizeof s->address_seed);
+    loop_timer_init(&s->large_rests, on_large_rest);
+    s->shared.on_large = on_large;
+    mem_keep_large();
     refusal_init(&s->refusals);
     link_init(&s->endpoints);
     wheel_init(&s->wheel, loop, conn_clock_on_due);
@@ -108,6 +132,7 @@ void server_deinit(struct server *s)
     groups_free(s->groups);
     refusal_deinit(s);
     wheel_deinit(&s->wheel);
+    loop_timer_stop(s->loop, &s->large_rests);
     ws_shared_deinit(&s->shared);
     mem_free(s->read_buffer);
 }

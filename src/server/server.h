@@ -74,6 +74,8 @@ struct server {
     void (*on_drained)(struct server *s); /* set by server_drain */
     uint8_t entropy[512];                 /* unused random bytes, for connection ids and masks */
     unsigned entropy_left;
+    struct loop_timer large_rests; /* gives back memory when no large message came for a while */
+    bool large_again;
     struct refusals refusals;
     struct hash_seed address_seed; /* for tables of clients' addresses */
 };

@@ -37,6 +37,21 @@ static void reserved_room_is_there(void)
     buf_free(&b);
 }
 
+static void exact_room_is_exact(void)
+{
+    struct buf b = {0};
+    CHECK_INT(buf_append(&b, "abcdef", 6), 0);
+    buf_consume(&b, 2);
+    CHECK_INT(buf_reserve_exactly(&b, 1000), 0);
+    CHECK_INT(b.cap, 1004);
+    CHECK_BYTES(buf_bytes(&b), buf_len(&b), "cdef", 4);
+    CHECK_INT(buf_reserve_exactly(&b, 1000), 0);
+    CHECK_INT(b.cap, 1004);
+    CHECK_INT(buf_reserve_exactly(&b, SIZE_MAX - 10), ERR_NOMEM);
+    CHECK_INT(buf_len(&b), 4);
+    buf_free(&b);
+}
+
 static void agrees_with_a_flat_model(void)
 {
     static uint8_t all[1 << 20];
@@ -109,6 +124,7 @@ int main(void)
 {
     test("fills and empties", fills_and_empties);
     test("reserved room is there", reserved_room_is_there);
+    test("exact room is exact", exact_room_is_exact);
     test("agrees with a flat model", agrees_with_a_flat_model);
     test("stays linear", stays_linear);
     test("a failed append changes nothing", a_failed_append_changes_nothing);
