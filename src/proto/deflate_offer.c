@@ -80,8 +80,9 @@ static bool set_client_bits(struct offer *o, bool has_value, uint8_t bits)
 /* What one parameter says; false when it is illegal, or unknown. */
 static bool read_parameter(const struct extension_param *p, struct offer *o)
 {
-    char text[4];
-    uint8_t bits = window_bits(text, value_text(p, text));
+    char text[4] = "";
+    size_t len = value_text(p, text);
+    uint8_t bits = window_bits(text, len);
     if (is(p->name, "server_no_context_takeover"))
         return set_flag(&o->server_no_takeover, p->has_value);
     if (is(p->name, "client_no_context_takeover"))
