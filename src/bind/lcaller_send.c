@@ -28,15 +28,17 @@ static struct conn *check_conn(lua_State *L)
     return lcaller_self(L)->conn;
 }
 
-/*
- * As check_conn, for a method that may wait: raises in a cancelled task, whether it would have to
- * wait or not.
- */
+/* As check_conn, for a method that may wait: raises in a cancelled task. */
 static struct conn *enter(lua_State *L)
 {
-    struct conn *c = check_conn(L);
-    lcancel_check(L, c ? lvm_of_conn(c)->running : lvm_of(L)->running);
-    return c;
+    lcancel_check(L, lvm_of(L)->running);
+    return check_conn(L);
+}
+
+static int gone_in_wait(lua_State *L)
+{
+    lcancel_check(L, lvm_of(L)->running);
+    return lcaller_gone(L);
 }
 
 /* Waits on the connection; lcaller_wake goes on with the results. */
@@ -89,21 +91,29 @@ static int pushed(lua_State *L, struct conn *c, int err)
 
 /* How a message goes to one client, and what the call returns then. */
 struct way {
-    struct conn *(*enter)(lua_State *L);
+    int (*gone)(lua_State *L);
     int (*send)(struct conn *c, enum ws_type type, const void *bytes, size_t len);
     int (*outcome)(lua_State *L, struct conn *c, int err);
 };
-static const struct way writing = {enter, conn_send, result};
+static const struct way writing = {gone_in_wait, conn_send, result};
 /* A push never waits: a peer that does not read is dealt with as the route says. */
-static const struct way pushing = {check_conn, conn_push, pushed};
+static const struct way pushing = {lcaller_gone, conn_push, pushed};
+
+/* Raises in a cancelled task where the way may wait, whether it would have to or not. */
+static inline void check_cancelled(lua_State *L, const struct conn *c, const struct way *way)
+{
+    if (way == &writing)
+        lcancel_check(L, lvm_of_conn(c)->running);
+}
 
 static int send_text(lua_State *L, const struct way *way)
 {
-    struct conn *c = way->enter(L);
+    struct conn *c = check_conn(L);
     size_t len;
     const char *text = luaL_checklstring(L, 2, &len);
     if (!c)
-        return lcaller_gone(L);
+        return way->gone(L);
+    check_cancelled(L, c, way);
     if (!utf8_valid((const uint8_t *)text, len))
         return invalid_text(L);
     return way->outcome(L, c, way->send(c, WS_TEXT, text, len));
@@ -111,11 +121,12 @@ static int send_text(lua_State *L, const struct way *way)
 
 static int send_binary(lua_State *L, const struct way *way)
 {
-    struct conn *c = way->enter(L);
+    struct conn *c = check_conn(L);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
     if (!c)
-        return lcaller_gone(L);
+        return way->gone(L);
+    check_cancelled(L, c, way);
     return way->outcome(L, c, way->send(c, WS_BINARY, bytes, len));
 }
 

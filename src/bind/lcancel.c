@@ -34,16 +34,15 @@ static void push_cancelled(struct lvm *vm, lua_State *L)
 
 static bool interrupt(struct ltask *t)
 {
-    lua_State *L = t->vm->L, *raise_in = t->raise_in;
+    lua_State *L = t->vm->L;
     if (t->state != LTASK_PARKED)
         return false;
     lua_pushnil(L);
     push_cancelled(t->vm, L);
     if (!ltask_wake(t, 2))
         return false;
-    if (raise_in)
+    if (t->raise_in)
         t->overdue |= LGUARD_CANCEL;
-    t->raise_in = raise_in;
     return true;
 }
 
@@ -111,8 +110,6 @@ int lcancel_wait(lua_State *L)
 
 void lcancel_inject(lua_State *L, struct ltask *t)
 {
-    if (!t || t->raise_in != L)
-        return;
     t->raise_in = NULL;
     push_cancelled(t->vm, L);
     lua_error(L);

@@ -40,7 +40,7 @@ static inline void lcancel_check(lua_State *L, const struct ltask *t)
  */
 int lcancel_wait(lua_State *L);
 
-/* For the guard's hook: raises in L when that is where the running task's wait was. */
+/* For the guard's hook, in L, which is where the cancelled wait of the running task was: raises. */
 void lcancel_inject(lua_State *L, struct ltask *t);
 
 /* The task is over. */

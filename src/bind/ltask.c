@@ -57,7 +57,6 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
     t->overdue = 0;
     t->waited = t->cancelled = t->exposed = false;
     t->shields = 0;
-    t->raise_in = NULL;
     t->state = LTASK_NEW;
     t->finish = NULL;
     vm->tasks++;
@@ -104,7 +103,6 @@ static void unpark(struct ltask *t)
 {
     list_remove(&t->waiting);
     loop_timer_stop(t->vm->loop, &t->timer);
-    t->raise_in = NULL;
     t->state = LTASK_RUNNING;
 }
 
@@ -275,6 +273,7 @@ int ltask_wait(lua_State *L)
     if (!t || !lua_isyieldable(L))
         return luaL_error(L, "cannot wait here: this code is called by a C function that cannot be "
                              "suspended (table.sort, string.gsub, …)");
+    t->raise_in = NULL;
     t->state = LTASK_PARKED;
     lua_pushlightuserdata(L, &marker);
     return lua_yield(L, 1);
@@ -286,7 +285,6 @@ static void wake_from(lua_State *L, struct ltask *t, int args)
     lua_xmove(L, t->co, args);
     list_remove(&t->waiting);
     loop_timer_stop(t->vm->loop, &t->timer);
-    t->raise_in = NULL;
     t->state = LTASK_READY;
     make_ready(t, args);
 }

@@ -37,18 +37,17 @@ struct ltask {
     int anchor; /* registry reference of `co` */
     /* registry reference of its Lua handle while it is not over; LUA_NOREF: none yet */
     int handle;
-    uint8_t state;     /* enum ltask_state */
     uint8_t what;      /* what it runs, for the finish function: see lconn.c */
     uint8_t waits_for; /* what it waits for, for the list's owner: see lcaller.c */
+    uint8_t state;     /* enum ltask_state */
     bool waited;       /* it has yielded at least once */
     bool loads;        /* the app's top level: the guard gives it more time */
     uint8_t overdue;   /* enum lguard_why: how the guard is to end it, or raise, when it goes on */
-    /* Cancelling, of lcancel.c: */
-    bool cancelled;
-    bool exposed;                /* it has waited in shields for as long as it may */
-    uint16_t shields;            /* how many it is in */
+    bool cancelled;    /* and the next four are of lcancel.c */
+    bool exposed;      /* it has waited in shields for as long as it may */
+    uint16_t shields;  /* how many it is in */
     struct ltask_shield *shield; /* the limit of these; NULL: it does not run yet */
-    lua_State *raise_in;         /* where the wait that it is in raises */
+    lua_State *raise_in;         /* while it waits: where that wait raises; NULL: it does not */
     /* a callback of a binary message: a returned string goes out as such */
     bool binary;
     /* registry reference of what must live as long as it; LUA_NOREF: none */

@@ -13,7 +13,7 @@ from behaviour import CLOSE, TEXT, App, Failed, Raw, Suite, close_payload
 suite = Suite("cancel")
 folder = tempfile.mkdtemp(prefix="neaptest-")
 
-app = App(r"""
+LUA = r"""
 local shared = require "neap.shared"
 local disk = shared.dict("disk", { persist = "%s/disk" })
 local memory = shared.dict "memory"
@@ -278,7 +278,9 @@ recorded("random", { maxBufferedBytes = 50000 }, { onMessage = function(self, ca
   self.note("ended " .. ended)
   return websocket.NORMAL_CLOSURE
 end })
-""" % folder, options=("--workers", "1", "--handler-timeout", "0.5"))
+"""
+app = App(LUA % folder, options=("--workers", "1", "--handler-timeout", "0.5"))
+unguarded = App(LUA % (folder + "/2"), options=("--workers", "1", "--handler-timeout", "0", "--memory-limit", "0"))
 
 FORMS = ("statement", "value", "converted", "ping", "argument", "assert", "condition", "tail",
          "vararg", "index", "call", "iterator", "wrapped", "nested", "inner", "traced")
@@ -290,6 +292,15 @@ for form_ in FORMS:
             app.told(c.id, "open", "message " + form, "caught false Cancelled",
                      "statement false Cancelled", "ping false Cancelled",
                      "converted false Cancelled", "timeout nil Timeout")
+
+
+@suite.case("write.unguarded", "also without the guard of time and memory")
+def _():
+    os.mkdir(folder + "/2")
+    with unguarded.open("writes") as c:
+        c.text("nested")
+        unguarded.noted(c.id, "caught false Cancelled")
+        unguarded.noted(c.id, "timeout nil Timeout")
 
 
 @suite.case("write.ends", "where nothing catches it the task ends; through pcall it is nil, err")
