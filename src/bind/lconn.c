@@ -25,10 +25,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
-/*
- * --- Callbacks
- * -------------------------------------------------------------------------------------------
- */
+/* --- Callbacks -------------------------------------------------------------------------------- */
 
 static void callback_finished(struct ltask *t, bool ok)
 {
@@ -138,10 +135,7 @@ static void on_free(struct conn *c)
         lcaller_detach(lvm_of_conn(c), c->user);
 }
 
-/*
- * --- The upgrade
- * -----------------------------------------------------------------------------------------
- */
+/* --- The upgrade ------------------------------------------------------------------------------ */
 
 struct group_key lconn_service(const struct conn *c)
 {

@@ -307,10 +307,7 @@ static void on_sleep_over(struct loop_timer *timer)
     ltask_wake(t, 1);
 }
 
-/*
- * --- What Lua sees
- * ----------------------------------------------------------------------------------------
- */
+/* --- What Lua sees ---------------------------------------------------------------------------- */
 
 static void push_handle(struct lvm *vm, lua_State *L, struct ltask *t)
 {

@@ -30,7 +30,7 @@ enum { FRAME_RSV1 = 0x40, FRAME_RSV2 = 0x20, FRAME_RSV3 = 0x10 };
 struct frame {
     uint64_t length; /* of the payload, bytes */
     uint8_t opcode;
-    uint8_t rsv; /* FRAME_RSV… bits */
+    uint8_t rsv; /* of FRAME_RSV1, FRAME_RSV2, FRAME_RSV3 */
     bool fin, masked;
     uint8_t mask[4]; /* the key, in the order of the wire; zero when not masked */
 };

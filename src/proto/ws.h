@@ -5,7 +5,7 @@
  * no socket, clock or Lua. The handshake is over when it starts.
  *
  *      ws_feed(bytes) ──▶ ws_next ──▶ WS_TEXT  WS_BINARY  WS_PING  WS_PONG  WS_CLOSE
- *      ws_send_text, ws_ping, ws_close … ──▶ ws->out ──▶ (the connection writes it)
+ *      ws_send, ws_ping, ws_close … ──▶ ws->out ──▶ (the connection writes it)
  *
  * Reading. Fed bytes are borrowed, and unmasked in place, until ws_next returns 0: then the session
  * has kept what it needs of an unfinished frame, and the buffer may be used again. A message that

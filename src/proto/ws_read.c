@@ -3,10 +3,10 @@
  * Reading: fed bytes become events. One short function for each state; `step` chooses, ws_next
  * repeats until there is an event, an error or nothing left to read.
  *
- *      READ_HEADER ──▶ judge ──▶ whole data frame, whole message ──▶ event, in place
- *           ▲            ├─────▶ READ_PAYLOAD: unmask to `message`, check UTF-8 ──▶ event at FIN
- *           │            ├─────▶ control frame, whole or READ_CONTROL ──▶ answered here, or event
- *           └────────────┴─────▶ READ_SKIP: data after our close frame
+ *   WS_READ_HEADER ──▶ judge ──▶ whole data frame, whole message ──▶ event, in place
+ *        ▲               ├─────▶ WS_READ_PAYLOAD: unmask to `message`, check UTF-8 ──▶ event at FIN
+ *        │               ├─────▶ control frame, whole or WS_READ_CONTROL ──▶ answered, or event
+ *        └───────────────┴─────▶ WS_READ_SKIP: data after our close frame
  *
  * A compressed message is put together as it came, and unpacked and checked when it is complete.
  *

@@ -91,10 +91,7 @@ struct group_key group_key_of(const struct group *group)
     return (struct group_key){(enum group_kind)group->kind, group->name, group->len};
 }
 
-/*
- * --- Places in a group
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Places in a group ------------------------------------------------------------------------ */
 
 static int resize(struct group *group, uint32_t room)
 {
@@ -145,10 +142,7 @@ static void vacate(struct groups *g, struct group *group, uint32_t slot)
     group_settle(g, group);
 }
 
-/*
- * --- Memberships
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Memberships ------------------------------------------------------------------------------ */
 
 static uint32_t member_hash(const struct group *group, const struct conn *c)
 {

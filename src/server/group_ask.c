@@ -157,10 +157,7 @@ void group_ask_end(struct group_ask *ask)
     buf_free(&ask->ids);
 }
 
-/*
- * --- The other side, and what comes from there
- * ---------------------------------------------------------------------------------------------
- */
+/* --- The other side, and what comes from there ------------------------------------------------ */
 
 /* Without memory for the ids the answer has none, which tells as much. */
 void group_ask_answer(struct groups *g, unsigned peer, const struct group_wire *ask)

@@ -40,10 +40,7 @@ bool group_bus_send(struct groups *g, unsigned peer, struct chunk *message)
     return err == 0;
 }
 
-/*
- * --- What others have
- * ---------------------------------------------------------------------------------------------
- */
+/* --- What others have ------------------------------------------------------------------------- */
 
 struct group_share *group_share_of(const struct group *group, unsigned peer)
 {
@@ -233,10 +230,7 @@ static int on_message(void *arg, unsigned peer, const uint8_t *bytes, size_t len
     return 0;
 }
 
-/*
- * --- Coming and going
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Coming and going ------------------------------------------------------------------------- */
 
 static void tell_soon(struct groups *g)
 {

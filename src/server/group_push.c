@@ -118,10 +118,7 @@ void group_push_here(struct groups *g, struct group *group, const struct group_p
     group_settle(g, group);
 }
 
-/*
- * --- Other workers
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Other workers ---------------------------------------------------------------------------- */
 
 /* Who has a stored name elsewhere, when claims disagree; NULL: nobody. */
 static const struct group_share *holder(const struct group *group)

@@ -24,21 +24,22 @@ struct groups;
  */
 struct server_hooks {
     /*
-     * A valid upgrade request for conn_route. Answer now or later by exactly one conn_accept or
+     * A valid upgrade request for c->route. Answer now or later by exactly one conn_accept or
      * conn_refuse.
      */
     void (*on_upgrade)(struct conn *c);
     bool (*on_open)(struct conn *c);
     /*
-     * WS_TEXT, WS_BINARY, WS_PING (only when conn_wants_pings), WS_PONG. The bytes are valid during
-     * the call.
+     * WS_TEXT, WS_BINARY, WS_PING (only with conn_accept.wants_pings), WS_PONG. The bytes are valid
+     * during the call.
      */
     bool (*on_event)(struct conn *c, const struct ws_event *ev);
     /*
-     * Nothing was received for idle_timeout. False from conn_wants_idle closes with 1001 instead.
+     * Nothing was received for idle_timeout. Without conn_accept.wants_idle the connection is
+     * closed with 1001 instead.
      */
     bool (*on_idle)(struct conn *c);
-    /* The session ended by an error: conn_error tells which. on_close follows. */
+    /* The session ended by an error: c->ws.error and c->ws.why tell which. on_close follows. */
     bool (*on_error)(struct conn *c);
     /* Exactly once for each connection that opened; the last thing told but for on_free. */
     bool (*on_close)(struct conn *c, unsigned code, const char *reason, size_t len);

@@ -23,8 +23,8 @@ def files(*suffixes, under=""):
 
 
 def is_input(path):
-    """Bytes for the fuzzers and the regressions: not text, and nobody's style."""
-    return path.startswith(("tests/fuzz/corpus/", "tests/regress/"))
+    """Bytes for the fuzzers: not text, and nobody's style."""
+    return path.startswith("tests/fuzz/corpus/")
 
 
 def text_files():

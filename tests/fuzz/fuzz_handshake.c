@@ -84,10 +84,7 @@ static const char *const request_starts[] = {"GET / HTTP/1.1\r\n", "GET / HTTP/1
 static const char *const response_starts[] = {"HTTP/1.1 101 x\r\n", "HTTP/1.1 101\r\n",
                                               "HTTP/1.1 200 OK\r\n", "HTTP/1.0 101 x\r\n"};
 
-/*
- * --- The reference: naive searches in a lower-case copy of the canonical head
- * -------------------------------
- */
+/* --- The reference: naive searches in a lower-case copy of the canonical head ----------------- */
 
 struct lines {
     char text[32768]; /* the head as put_head writes it */
@@ -201,10 +198,7 @@ static int reference_judges(const struct lines *l)
     return well_formed(l, "sec-websocket-extensions", true) ? 0 : 400;
 }
 
-/*
- * --- SHA-1 (FIPS 180-4) and base64 (RFC 4648), from the definitions
- * -------------------------------------------
- */
+/* --- SHA-1 (FIPS 180-4) and base64 (RFC 4648), from the definitions --------------------------- */
 
 static uint32_t rotate(uint32_t x, int n)
 {
@@ -264,10 +258,7 @@ static void reference_accept(const char *key, char out[29])
     out[28] = '\0';
 }
 
-/*
- * --- The server's side
- * ------------------------------------------------------------------------------------------
- */
+/* --- The server's side ------------------------------------------------------------------------ */
 
 static int judge_text(const char *text)
 {
@@ -339,10 +330,7 @@ static void check_server(const struct http_head *h, const struct lines *l)
     MUST((r.allow != NULL) == (r.status == 405));
 }
 
-/*
- * --- The client's side
- * ------------------------------------------------------------------------------------------
- */
+/* --- The client's side ------------------------------------------------------------------------ */
 
 static bool reference_verifies(const struct lines *l)
 {

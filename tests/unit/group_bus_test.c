@@ -140,10 +140,7 @@ static void many_groups_in_few_messages(void)
     end();
 }
 
-/*
- * --- Peers that are full, come late, or go
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Peers that are full, come late, or go ---------------------------------------------------- */
 
 static void a_full_peer(void)
 {
@@ -321,10 +318,7 @@ static void a_worker_dies_and_returns(void)
     end();
 }
 
-/*
- * --- Stored connections
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Stored connections ----------------------------------------------------------------------- */
 
 static void the_newest_claim_wins(void)
 {
@@ -467,10 +461,7 @@ static void a_claim_that_comes_too_late(void)
     end();
 }
 
-/*
- * --- Removed groups
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Removed groups --------------------------------------------------------------------------- */
 
 static void a_removed_group(void)
 {
@@ -543,10 +534,7 @@ static void a_full_peer_hears_of_a_removal(void)
     end();
 }
 
-/*
- * --- Questions
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Questions -------------------------------------------------------------------------------- */
 
 static struct {
     int calls, err;
@@ -756,10 +744,7 @@ static void a_question_that_nobody_waits_for(void)
     buf_free(&ask.ids);
 }
 
-/*
- * --- Lack of memory, and nonsense
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Lack of memory, and nonsense ------------------------------------------------------------- */
 
 /* Two workers tell, ask and push while allocations fail; true when one did. */
 static bool a_turn_without_memory(struct conn *c[2], size_t fail_at, bool and_after)

@@ -400,10 +400,7 @@ static void nothing_is_allocated_for_nobody(void)
     end();
 }
 
-/*
- * --- Connections as they come, through a socket
- * ---------------------------------------------------------------------------------------------
- */
+/* --- Connections as they come, through a socket ----------------------------------------------- */
 
 static struct {
     struct server server;
