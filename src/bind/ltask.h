@@ -109,8 +109,8 @@ bool ltask_can_wait(lua_State *L);
 
 /*
  * Resumes a parked task later in this turn with the `args` values (two at most) at the top of
- * vm->L, which are popped. Drops them and returns false when it is not parked: while they were made,
- * a finalizer may have woken it.
+ * vm->L, which are popped. Drops them and returns false when it is not parked: while they were
+ * made, a finalizer may have woken it.
  */
 bool ltask_wake(struct ltask *t, int args);
 

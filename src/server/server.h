@@ -58,7 +58,7 @@ struct server {
     struct loop *loop;
     const struct server_hooks *hooks;
     struct wheel wheel; /* of its connections' clocks */
-    size_t work; /* of this turn's connections that go on, as conn_private.h counts it */
+    size_t work;        /* of this turn's connections that go on, as conn_private.h counts it */
     struct ws_shared shared;
     struct tls_tickets tickets; /* keys of all TLS listeners; from the master */
     struct groups *groups;      /* of all its connections */
