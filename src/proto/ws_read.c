@@ -332,12 +332,13 @@ static int whole_message(struct ws *ws, const struct frame *f, struct ws_event *
 /* Headers. */
 
 /*
- * What cannot be compressed becomes a little longer: limits admit that of compressed data, which
- * are judged again when they are unpacked.
+ * What cannot be compressed becomes longer: by an eighth and more where the peer's zlib has little
+ * memory or a small window (nine bits for a byte, as its deflateBound has it). Limits admit that of
+ * compressed data, which are judged again when they are unpacked.
  */
 static uint64_t with_slack(uint64_t limit, bool packed)
 {
-    return packed ? limit + limit / 64 + 64 : limit;
+    return packed ? limit + limit / 8 + limit / 64 + 64 : limit;
 }
 
 /* §5.4: a message in assembly goes on with continuation frames, and only then. */

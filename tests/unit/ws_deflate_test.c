@@ -149,7 +149,7 @@ static void fill(size_t len, unsigned seed)
 }
 
 /* Moves what one has queued to the other, in pieces; the other must get `message`. */
-static void deliver(struct ws *from, struct ws *to, size_t len, size_t piece)
+static void deliver(struct ws *from, struct ws *to, enum ws_type type, size_t len, size_t piece)
 {
     size_t have = wsrun_output(from, wire, sizeof wire), events = 0;
     outq_clear(&from->out, &shared.pool);
@@ -157,7 +157,7 @@ static void deliver(struct ws *from, struct ws *to, size_t len, size_t piece)
         struct ws_event ev;
         ws_feed(to, wire + at, have - at < piece ? have - at : piece);
         while (ws_next(to, &ev) == 1) {
-            CHECK_INT(ev.type, WS_TEXT);
+            CHECK_INT(ev.type, type);
             CHECK_BYTES(ev.data, ev.len, message, len);
             events++;
         }
@@ -165,6 +165,33 @@ static void deliver(struct ws *from, struct ws *to, size_t len, size_t piece)
     CHECK_INT(events, 1);
     CHECK_INT(to->error, 0);
     CHECK(to->input == NULL);
+}
+
+/* Whatever zlib can be set to, its output for a message of the limit is taken. */
+static void what_cannot_be_compressed(void)
+{
+    enum { LEN = sizeof message };
+    const struct ws_limits exact = {
+        .max_frame = LEN, .max_message = LEN, .max_fragments = 1, .out_frame = 2 * LEN};
+    uint64_t state = 1;
+    for (size_t i = 0; i < LEN; i++) /* of nine bits in a fixed code */
+        message[i] = (uint8_t)(144 + random_next(&state) % 112);
+    for (unsigned i = 0; i < 9 * 7 * 2; i++) {
+        struct deflate_config how = {.mem_level = (uint8_t)(1 + i % 9),
+                                     .window_bits = (uint8_t)(9 + i / 9 % 7),
+                                     .level = i < 9 * 7 ? 1 : 9};
+        struct deflate_params params = {how.window_bits, how.window_bits, false, false};
+        struct ws client, server;
+        test_context("memLevel %d, a window of %d bits", how.mem_level, how.window_bits);
+        start(&server, WS_SERVER, &exact, KEPT);
+        ws_init(&client, WS_CLIENT, &exact, &shared);
+        ws_take_deflate(&client, deflate_new(&how, &params, false));
+        CHECK_INT(ws_send(&client, WS_BINARY, message, LEN), 0);
+        deliver(&client, &server, WS_BINARY, LEN, sizeof wire);
+        ws_deinit(&server);
+        ws_deinit(&client);
+    }
+    ws_shared_deinit(&shared);
 }
 
 static void both_roles_talk(void)
@@ -179,7 +206,8 @@ static void both_roles_talk(void)
             test_context("mode %d, %zu bytes, round %u", mode, len, i);
             fill(len, i % 5);
             CHECK_INT(ws_send(i % 3 ? &server : &client, WS_TEXT, message, len), 0);
-            deliver(i % 3 ? &server : &client, i % 3 ? &client : &server, len, 1 + 977 * (i % 4));
+            deliver(i % 3 ? &server : &client, i % 3 ? &client : &server, WS_TEXT, len,
+                    1 + 977 * (i % 4));
         }
         ws_deinit(&server);
         ws_deinit(&client);
@@ -254,11 +282,11 @@ static void broadcasts_are_compressed_once(void)
         ws_broadcast_deinit(&b);
         CHECK(server[10].out.len < 2000 && server[29].out.len < 2000);
         for (int i = 0; i < 30; i++)
-            deliver(&server[i], &client[i], 5000, 700);
+            deliver(&server[i], &client[i], WS_TEXT, 5000, 700);
         fill(3000, round);
         for (int i = 0; i < 30; i++) {
             CHECK_INT(ws_send(&server[i], WS_TEXT, message, 3000), 0);
-            deliver(&server[i], &client[i], 3000, 700);
+            deliver(&server[i], &client[i], WS_TEXT, 3000, 700);
         }
     }
     struct ws_broadcast b = {.type = WS_TEXT, .bytes = message, .len = 10};
@@ -284,15 +312,15 @@ static void nothing_stays(void)
     fill(1024, 1);
     for (int i = 0; i < 3; i++) {
         ws_send(&client, WS_TEXT, message, 1024);
-        deliver(&client, &server, 1024, 1 << 18);
+        deliver(&client, &server, WS_TEXT, 1024, 1 << 18);
         ws_send(&server, WS_TEXT, message, 1024);
-        deliver(&server, &client, 1024, 1 << 18);
+        deliver(&server, &client, WS_TEXT, 1024, 1 << 18);
     }
     CHECK(deflate_held(server.deflate) <= 64);
     CHECK(server.input == NULL && server.out.head == NULL);
     alloc_watch(0, false); /* and a worker that is warm allocates nothing */
     ws_send(&client, WS_TEXT, message, 1024);
-    deliver(&client, &server, 1024, 1 << 18);
+    deliver(&client, &server, WS_TEXT, 1024, 1 << 18);
     CHECK_INT(alloc_end().calls, 0);
     ws_deinit(&server);
     ws_deinit(&client);
@@ -340,6 +368,7 @@ int main(void)
     test("limits of what comes out", limits_of_what_comes_out);
     test("without agreement RSV1 is refused", without_agreement_rsv1_is_refused);
     test("both roles talk", both_roles_talk);
+    test("what cannot be compressed", what_cannot_be_compressed);
     test("RSV1 stands in the first frame", rsv1_stands_in_the_first_frame);
     test("broadcasts are compressed once", broadcasts_are_compressed_once);
     test("nothing stays", nothing_stays);
