@@ -100,7 +100,7 @@ class Client {
 
   async close(code, reason) {
     this.ws.close(code, reason);
-    await this.expectClose(code, "");               // the answer has our code, and no reason of its own
+    await this.expectClose(code, reason || "");     // the answer repeats both
   }
 }
 
@@ -261,7 +261,7 @@ test("the heartbeat keeps a silent client", async () => {
 
 // --- Closing -------------------------------------------------------------------------------------
 
-test("the client closes: codes come back, codes and reasons reach the app", async () => {
+test("the client closes: codes and reasons come back, and reach the app", async () => {
   const reason = "ä".repeat(61) + "!";                  // 123 bytes, all that a close frame holds
   for (const [code, why] of [[1000, ""], [1000, "done"], [1001, "leaving"], [3000, "x"], [4999, reason]]) {
     const id = `n${code}${why.length}`;

@@ -10,7 +10,7 @@
  * itself.
  *
  *      byte 0   1: raw wire  2: client role  4: cut off the end  8: byte by byte
- *      byte 1   max_frame / 4   byte 2   max_message / 4   byte 3   max_fragments % 16
+ *      byte 1   max_frame / 4, 0: none   byte 2   max_message / 4   byte 3   max_fragments % 16
  *      frames   opcode byte; flag byte (1: long form 2: wrong mask bit 4: not FIN); length; payload
  */
 #include "base/err.h"
@@ -161,7 +161,8 @@ static int ref_judge(const struct parsed *f)
         return 0;
     if ((f->opcode == 0) != (ref.type != 0))
         return ref_error(ERR_CONTINUATION, 1002);
-    if (f->length > limits.max_frame || ref.message_len + f->length > limits.max_message)
+    bool too_long = limits.max_frame > 0 && f->length > limits.max_frame;
+    if (too_long || ref.message_len + f->length > limits.max_message)
         return ref_error(ERR_TOO_BIG, 1009);
     if (ref.fragments + 1 > limits.max_fragments)
         return ref_error(ERR_POLICY, 1008);
