@@ -47,6 +47,7 @@ class Push:
         self.sent = self.acked = None           # ticks
         self.known = self.when = None           # what its worker knew; the time
         self.visible = 0.0                      # after how long it must know of a change
+        self.born = None                        # the tick when its worker was first heard of
         self.taken = None                       # a stored name's: who got it
 
     def payload(self, pool):
@@ -106,8 +107,11 @@ class Claim:
             "connection %d" % self.link.number if self.link else "nobody", self.worker, self.sent, self.acked)
 
     def known_to(self, push):
-        return self.acked is not None and push.sent > self.acked and (
-            push.worker == self.worker or push.known.get(self.worker, -1) >= self.acked)
+        """A worker that came after a removal hears of names from their holders' workers alone."""
+        if self.acked is None or push.sent <= self.acked:
+            return False
+        return push.worker == self.worker or push.known.get(self.worker, -1) >= self.acked and (
+            self.link is not None or push.born < self.sent)
 
 
 class Account:
@@ -128,6 +132,7 @@ class Model:
         self.sent_to = {}       # by key: pushes in the order sent
         self.latest = {}        # by (sender's number, key)
         self.known = {}         # by worker: {worker: tick}
+        self.born = {}          # by worker: tick
         self.claims = {}        # by name: [Claim], oldest first
         self.uid = 0
         self.counts = dict.fromkeys(
@@ -147,6 +152,7 @@ class Model:
     def sent(self, p, tick, now):
         p.sent, p.when, p.known = tick, now, self.known.setdefault(p.worker, {})
         p.visible = VISIBLE * machine_load()
+        p.born = self.born[p.worker]
         self.sent_to.setdefault(p.key, []).append(p)
         self.counts["pushes"] += 1
 

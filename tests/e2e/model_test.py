@@ -75,6 +75,7 @@ class Game:
             raise Failed("a connection has its id not for itself: %r" % words)
         link.worker, link.ident = int(words[1]), words[2]
         self.idents.add(link.ident)
+        self.model.born.setdefault(link.worker, self.fleet.tick)
         stay = link.stays[link.service]
         stay.acked, stay.when = self.fleet.tick, time.monotonic()
 
