@@ -182,7 +182,7 @@ def _():
         c.expect_close(1011, "expected", reply=True)
     app.told(c.id, "open", "message refuse", "error RoomError: expected", "close 1011 expected",
              *LAST)
-    app.get().wait_log(r"onrefuse returned an error: expected")
+    app.get().wait_log(r"onrefuse returned an error: RoomError: expected")
 
 
 @suite.case("fail", "core.fail ends the session with any code; only the first counts")
