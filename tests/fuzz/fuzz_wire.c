@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Messages between master and workers that anything may have sent, since a worker runs other
+ * people's code. The input is steps, each a byte that says what and a byte that says who:
+ *
+ *      raw bytes, or a message of some kind, perhaps with a descriptor, to one end of a line: the
+ *      worker's (link.c), or the master's, where a worker of it has said it (workers.c)
+ *      the death of a worker's process; a new one in its place
+ *
+ * Beyond crashes: a message is taken when its size and its texts are right and dropped else; what
+ * is taken is sent again byte for byte; a descriptor is somebody's or closed; a worker is at most
+ * two processes, of which one has its life, and what the master keeps of its sockets fits that.
+ * Processes are pretended: they have numbers that the system gives to none.
+ */
+#include "master/internal.h"
+#include "master/link.h"
+#include "master/wire.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "wsfuzz.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WORKERS = 2, PROCESSES = WORKERS * WORKER_PROCESSES, NO_PROCESS = 0x70000000 };
+
+/* An end of each process's link that is the fuzzer's. */
+static int ends[PROCESSES];
+static struct master_config config = {.workers = WORKERS, .drain = 1};
+static struct master *m;
+static int pids;
+
+/* The next choices of the input; zeros past its end. */
+struct input {
+    const uint8_t *at, *end;
+};
+
+static unsigned take(struct input *in)
+{
+    return in->at < in->end ? *in->at++ : 0;
+}
+
+/* --- Messages ------------------------------------------------------------------------------- */
+
+/* As wire.h has it: whether the bytes are a message. */
+static bool well_formed(const struct wire *w, size_t len)
+{
+    bool large = w->kind == WIRE_BIND || w->kind == WIRE_BOUND || w->kind == WIRE_UNBIND ||
+                 w->kind == WIRE_TICKETS;
+    return (unsigned)w->kind < WIRE_KINDS &&
+           len == (large ? sizeof *w : offsetof(struct wire, scheme)) &&
+           strnlen(w->scheme, sizeof w->scheme) < sizeof w->scheme &&
+           strnlen(w->address, sizeof w->address) < sizeof w->address &&
+           strnlen(w->error, sizeof w->error) < sizeof w->error &&
+           w->tickets.count <= TLS_TICKET_KEYS;
+}
+
+/* A message of the input's choice: its size too, and now and then a text without an end. */
+static size_t compose(struct input *in, struct wire *w)
+{
+    static const char *const addresses[] = {"127.0.0.1:0", "[::1]:0", "nonsense", ""};
+    unsigned how = take(in);
+    memset(w, how & 1 ? 0xff : 0, sizeof *w);
+    w->kind = take(in) % (WIRE_KINDS + 2u);
+    w->number = (int)take(in) - 8;
+    w->seconds = take(in);
+    w->tickets.count = how & 2 ? TLS_TICKET_KEYS + 1 : 1;
+    if (how % 8 != 1) {
+        snprintf(w->scheme, sizeof w->scheme, "ws");
+        snprintf(w->address, sizeof w->address, "%s", addresses[how / 8 % 4]);
+        snprintf(w->error, sizeof w->error, how & 4 ? "it is in use" : "");
+    }
+    bool large = w->kind == WIRE_BIND || w->kind == WIRE_BOUND || w->kind == WIRE_UNBIND ||
+                 w->kind == WIRE_TICKETS;
+    size_t len = large ? sizeof *w : offsetof(struct wire, scheme);
+    return how >= 0xe0 ? how % 32 * 26u % (sizeof *w + 1) : len;
+}
+
+/* One datagram, with or without a descriptor. False when there is no room. */
+static bool send_bytes(int sock, const void *bytes, size_t len, bool with_fd)
+{
+    int fd = STDERR_FILENO;
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } a = {.head = {
+               .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)}};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+    struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
+    memcpy(CMSG_DATA(&a.head), &fd, sizeof fd);
+    if (with_fd) {
+        h.msg_control = a.bytes;
+        h.msg_controllen = sizeof a.bytes;
+    }
+    return sendmsg(sock, &h, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+/* Raw bytes of the input, or a message. */
+static bool send_something(struct input *in, int sock, size_t *len, struct wire *w)
+{
+    unsigned raw = take(in);
+    memset(w, 0, sizeof *w);
+    if (raw % 4 == 3) {
+        *len = (size_t)(in->end - in->at) < sizeof *w ? (size_t)(in->end - in->at) : sizeof *w;
+        memcpy(w, in->at, *len);
+        in->at += *len;
+    } else {
+        *len = compose(in, w);
+    }
+    return *len && send_bytes(sock, w, *len, raw & 4);
+}
+
+static void one_message(struct input *in)
+{
+    int fds[2], fd;
+    size_t len;
+    struct wire sent, got, again;
+    MUST(wire_pair(fds) == 0);
+    if (send_something(in, fds[0], &len, &sent)) {
+        int r = wire_receive(fds[1], &got, &fd, false);
+        struct wire seen = {0};
+        memcpy(&seen, &sent, len);
+        MUST(r == (well_formed(&seen, len) ? 1 : -1) && (r == 1 || errno == EBADMSG));
+        if (r == 1) {
+            MUST(memcmp(&got, &seen, sizeof got) == 0);
+            MUST(wire_send(fds[0], &got, fd) == 0);
+            if (fd >= 0)
+                close(fd);
+            MUST(wire_receive(fds[1], &again, &fd, false) == 1);
+            MUST(memcmp(&got, &again, sizeof got) == 0);
+        }
+        if (fd >= 0)
+            close(fd);
+    }
+    MUST(wire_receive(fds[1], &got, &fd, false) == -1 && errno == EAGAIN && fd == -1);
+    close(fds[0]);
+    MUST(wire_receive(fds[1], &got, &fd, false) == 0);
+    close(fds[1]);
+}
+
+/* --- The worker's end ------------------------------------------------------------------------- */
+
+static void hear_all(struct worker_link *link, int *stops)
+{
+    enum link_what what;
+    double seconds;
+    while ((what = link_next(link, &seconds)) != LINK_NOTHING && what != LINK_GONE) {
+        *stops += what == LINK_STOP || what == LINK_SUCCEEDED;
+        if (what == LINK_PEER) {
+            int peer, fd = link_take_peer(link, &peer);
+            MUST(fd >= 0 && peer >= 0 && peer < PROCESSES);
+            close(fd);
+        }
+        if (what == LINK_TICKETS)
+            MUST(link_tickets(link)->count <= TLS_TICKET_KEYS);
+    }
+    MUST(what == LINK_GONE || !link_waiting(link));
+}
+
+static void ask_for_socket(struct worker_link *link)
+{
+    struct link_bind what = {.address = "127.0.0.1:0", .scheme = "ws"};
+    struct link_bound bound;
+    int r = link_bind_socket(link, &what, &bound);
+    MUST(r == 0 ? bound.fd >= 0 : r == -1 && bound.error[0]);
+    MUST(strnlen(bound.error, sizeof bound.error) < sizeof bound.error);
+    if (r == 0)
+        close(bound.fd);
+}
+
+/* A worker whose master says anything, then goes away. */
+static void one_worker(struct input *in)
+{
+    int fds[2], stops = 0;
+    MUST(wire_pair(fds) == 0);
+    struct worker_link *link = link_new(fds[1], (int)(take(in) % PROCESSES), WORKERS);
+    for (unsigned left = take(in) % 32; left; left--) {
+        size_t len;
+        struct wire w;
+        send_something(in, fds[0], &len, &w);
+        if (left % 4 == 0)
+            hear_all(link, &stops);
+    }
+    link_ready(link);
+    link_unbind(link, "127.0.0.1:0", 80);
+    shutdown(fds[0], SHUT_RDWR); /* so that nobody waits for an answer */
+    if (stops % 2 == 0)
+        ask_for_socket(link);
+    hear_all(link, &stops);
+    MUST(stops <= 1);
+    link_free(link);
+    close(fds[0]);
+}
+
+/* --- The master's end ------------------------------------------------------------------------- */
+
+static void check_worker(struct worker *w)
+{
+    struct process *leaving = worker_leaving(w);
+    MUST(w->now == &w->processes[0] || w->now == &w->processes[1]);
+    MUST(leaving != w->now && (!leaving || leaving->pid));
+    MUST((w->life == LIFE_STARTING || w->life == LIFE_READY) == (w->now->pid != 0));
+    MUST(loop_timer_active(&w->restart) == (w->life == LIFE_WAITING));
+    for (int i = 0; i < WORKER_PROCESSES; i++)
+        MUST((w->processes[i].pid != 0) == (w->processes[i].io.ev.fd >= 0));
+    MUST(worker_gone(w) == (w->life == LIFE_OVER && !w->now->pid && !leaving));
+    MUST(w->life != LIFE_OVER || !sockets_worker_listens(m->sockets, w->number));
+}
+
+static void on_nothing(struct loop_io *io, int events)
+{
+    (void)io, (void)events;
+}
+
+/* What worker_start does, but that no process is forked. */
+static void begin(struct worker *w)
+{
+    int fds[2];
+    MUST(wire_pair(fds) == 0);
+    loop_timer_stop(&m->loop, &w->restart);
+    sockets_worker_started(m->sockets, w->number);
+    w->now = &w->processes[w->processes[0].pid != 0];
+    MUST(!w->now->pid);
+    w->now->pid = NO_PROCESS + ++pids;
+    w->now->refused = w->now->retires = false;
+    loop_io_init(&w->now->io, fds[0], on_nothing);
+    w->life = LIFE_STARTING;
+    ends[w->now->seat] = fds[1];
+    pairs_worker_started(m->pairs, w->now->seat, fds[0]);
+}
+
+/* Hears what the process has said, as the master's loop would. */
+static void hear(struct process *p)
+{
+    struct wire w;
+    int fd;
+    while (p->pid && wire_receive(p->io.ev.fd, &w, &fd, false) == 1) {
+        if (fd >= 0)
+            close(fd);
+        worker_heard(p, &w);
+    }
+}
+
+/* The fuzzer reads nothing of what the master says; what is in the way goes. */
+static void forget_answers(int end)
+{
+    struct wire w;
+    int fd;
+    for (int r; (r = wire_receive(end, &w, &fd, false)) == 1;)
+        if (fd >= 0)
+            close(fd);
+}
+
+static void end(struct process *p, unsigned how)
+{
+    static const int statuses[] = {0, 1 << 8, 3 << 8, SIGKILL, SIGSEGV};
+    int seat = p->seat;
+    worker_bury(p->worker, p->pid, statuses[how % 5]);
+    MUST(!p->pid);
+    close(ends[seat]);
+}
+
+static void master_step(struct input *in)
+{
+    unsigned what = take(in), who = take(in);
+    struct worker *w = &m->workers[who % WORKERS];
+    struct process *p = &w->processes[who / WORKERS % WORKER_PROCESSES];
+    if (what % 8 == 0 && w->life == LIFE_WAITING) {
+        begin(w);
+    } else if (what % 8 == 1 && p->pid) {
+        end(p, who / 4);
+    } else if (p->pid) {
+        size_t len;
+        struct wire message;
+        send_something(in, ends[p->seat], &len, &message);
+        hear(p);
+        forget_answers(ends[p->seat]);
+    }
+    for (int i = 0; i < WORKERS; i++)
+        check_worker(&m->workers[i]);
+}
+
+static void master_begins(void)
+{
+    m = mem_alloc(sizeof *m + WORKERS * sizeof m->workers[0]);
+    m->config = &config;
+    loop_init(&m->loop);
+    m->sockets = sockets_new(WORKERS);
+    m->pairs = pairs_new(&m->loop, PROCESSES);
+    for (int i = 0; i < WORKERS; i++)
+        worker_init(&m->workers[i], m, i);
+    for (int i = 0; i < WORKERS; i++)
+        begin(&m->workers[i]);
+}
+
+static void master_ends(void)
+{
+    m->stopping = true;
+    for (int i = 0; i < WORKERS; i++) {
+        struct worker *w = &m->workers[i];
+        worker_stop(w);
+        for (int k = 0; k < WORKER_PROCESSES; k++)
+            if (w->processes[k].pid)
+                end(&w->processes[k], 0);
+        MUST(worker_gone(w));
+        worker_deinit(w);
+    }
+    char text[64];
+    MUST(!sockets_text(m->sockets, 0, text, sizeof text));
+    sockets_free(m->sockets);
+    pairs_free(m->pairs);
+    loop_deinit(&m->loop);
+    mem_free(m);
+}
+
+/* --- One input -------------------------------------------------------------------------------- */
+
+static int next_fd(void)
+{
+    int fd = dup(0);
+    MUST(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static bool opened;
+    if (!opened)
+        log_open(LOG_ERROR + 1, false);
+    opened = true;
+    int fd = next_fd();
+    struct input in = {data, data + size};
+    unsigned mode = take(&in) % 3;
+    if (mode == 0)
+        one_message(&in);
+    if (mode == 1)
+        one_worker(&in);
+    if (mode == 2) {
+        master_begins();
+        while (in.at < in.end && !m->stopping)
+            master_step(&in);
+        master_ends();
+    }
+    MUST(next_fd() == fd);
+    return 0;
+}
