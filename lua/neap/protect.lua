@@ -8,12 +8,13 @@
 --
 -- Its hold on compiled code is LuaJIT's profiler, which has one user at a time.
 --
--- And what a finalizer raises must not get into C code that happened to ask for memory.
+-- And finalizers would run in the middle of anything, where nothing watches them or catches what they raise.  What is
+-- set here queues the object only (src/bind/lfinal.h).
 
 local core = require "neap.core"
-local tell = require "neap.tell"
 
 local rawNewproxy, rawXpcall = newproxy, xpcall
+local living = core.living
 
 --- As in the manual of Lua; an error of the guard does not go through `handler`.
 ---@param fn function
@@ -33,46 +34,93 @@ local function protected(fn, handler, ...)
   end, ...)
 end
 
--- The collector runs wherever memory is asked for, also in C between two handlers, where nothing catches an error.
-local function finalizer(fn)
-  if type(fn) ~= "function" then
-    return fn
+-- What the collector is given, by the app's function; one for all objects that have the same.
+local finalizers = setmetatable({}, { __mode = "v" })
+
+-- A function of C, or one of FFI, is called at once: it frees something, and no hook would end it.
+local function finalizer(fn, now)
+  if fn == nil then
+    return nil
   end
-  return function(object)
-    local good, err = pcall(fn, object)
-    if not good then
-      core.log("error", "error in a finalizer: " .. tell.tell(err))
-    end
+  local made = finalizers[fn]
+  if not made then
+    made = core.finalizer(fn, now)
+    finalizers[fn] = made
   end
+  return made
 end
 
-local proxies = {
-  __newindex = function(metatable, key, value)
-    rawset(metatable, key, key == "__gc" and finalizer(value) or value)
-  end,
-}
+-- The metatable that the app gets to see of a proxy. It stays empty, so that whatever is written to it comes by here;
+-- `real` is the one that works.
+local function shown(real)
+  local gc
+  return setmetatable({}, {
+    __index = function(self, key)
+      if key == "__gc" then
+        return gc
+      end
+      local value = rawget(real, key)
+      if key == "__metatable" and value == self then
+        return nil
+      end
+      return value
+    end,
+    __newindex = function(_, key, value)
+      if key == "__gc" then
+        gc, value = value, finalizer(value)
+      end
+      rawset(real, key, value)
+    end,
+  })
+end
 
---- As in Lua 5.1; a finalizer that raises is logged.
+--- As in Lua 5.1; a finalizer runs in a task of its own.
 ---@param like? boolean|userdata true: with a metatable of its own; a proxy: with that one's
 ---@return userdata
 local function proxy(like)
   local new = rawNewproxy(like)
   if like == true then
-    setmetatable(getmetatable(new), proxies)
+    local real = debug.getmetatable(new)
+    real.__metatable = shown(real)
+  end
+  if like then
+    living[new] = true
   end
   return new
+end
+
+local rawSetmetatable = debug.setmetatable
+
+-- Only where Lua would run: the classes of C modules are left as they are.
+local function setmetatableOf(object, metatable)
+  local gc = type(object) == "userdata" and type(metatable) == "table" and rawget(metatable, "__gc")
+  if type(gc) == "function" and debug.getinfo(gc, "S").what ~= "C" then
+    rawset(metatable, "__gc", finalizer(gc))
+    living[object] = true
+  end
+  return rawSetmetatable(object, metatable)
 end
 
 local function protectFfi(ffi)
   local gc, metatype = ffi.gc, ffi.metatype
   function ffi.gc(object, fn)
-    return gc(object, finalizer(fn))
+    local now = type(fn) == "cdata"
+    local made = finalizer(fn, now)
+    gc(object, made)
+    living[object] = not now and made or nil
+    return object
   end
+  -- LuaJIT says that nobody may change a metatable afterwards: so it does not matter that it is another.
   function ffi.metatype(ct, metatable)
-    if type(metatable) == "table" then
-      metatable.__gc = finalizer(metatable.__gc)
+    if type(metatable) ~= "table" or metatable.__gc == nil then
+      return metatype(ct, metatable)
     end
-    return metatype(ct, metatable)
+    local own = {}
+    for key, value in next, metatable do
+      own[key] = value
+    end
+    own.__gc = finalizer(own.__gc, type(own.__gc) == "cdata")
+    return metatype(ct, own)
   end
   return ffi
 end
@@ -101,6 +149,9 @@ end
 local function install()
   -- luacheck: push ignore 121
   newproxy, xpcall = proxy, protected
+  -- luacheck: pop
+  -- luacheck: push ignore 122
+  debug.setmetatable = setmetatableOf
   -- luacheck: pop
   onLoad("ffi", nothing, protectFfi)
   onLoad("jit.profile", refuseProfiler, nothing)

@@ -205,11 +205,10 @@ void lerror_traceback(lua_State *L, lua_State *co, struct http_str text, int lev
     int end = depth(co), cut = level + FIRST_FRAMES, resume = end - LAST_FRAMES;
     luaL_Buffer b;
     luaL_buffinit(L, &b);
-    if (text.s) {
+    if (text.s)
         luaL_addlstring(&b, text.s, text.len);
-        luaL_addchar(&b, '\n');
-    }
-    luaL_addstring(&b, "stack traceback:");
+    if (lua_getstack(co, level, &ar))
+        luaL_addstring(&b, text.s ? "\nstack traceback:" : "stack traceback:");
     for (int i = level; lua_getstack(co, i, &ar); i++) {
         if (i == cut && resume > cut) {
             luaL_addstring(&b, "\n\t...");

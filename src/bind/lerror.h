@@ -64,7 +64,7 @@ void lerror_line(enum log_level level, const struct ltask *t, const char *what,
                  struct http_str text);
 
 /*
- * Pushes the text, where there is one, and the traceback of another coroutine, from `level` on.
+ * Pushes the text and the traceback of another coroutine, from `level` on, as far as there are any.
  * Nothing happens to that one: it may have failed and have no room left; luaL_traceback needs some.
  */
 void lerror_traceback(lua_State *L, lua_State *co, struct http_str text, int level);

@@ -326,6 +326,7 @@ static int core_listen(lua_State *L)
     struct lvm *vm = lvm_of(L);
     const char *address = luaL_checkstring(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
+    lvm_check_open(vm, L);
     lua_settop(L, 2);
     lua_getfield(L, 2, "secureSocket");
     struct lvm_socket socket = {.secure = lua_istable(L, 3), .fd = -1, .port = port_asked(address)};

@@ -225,6 +225,15 @@ bool ltask_start(struct ltask *t, int args)
     return resume(t, args);
 }
 
+void ltask_run(struct ltask *t, int args)
+{
+    t->state = LTASK_RUNNING;
+    if (ltask_call(t, args, 0) == 0)
+        ended(t, true);
+    else
+        raised(t);
+}
+
 void ltask_drop(struct ltask *t)
 {
     t->finish = NULL;
@@ -337,6 +346,7 @@ static int core_spawn(lua_State *L)
 {
     struct lvm *vm = lvm_of(L);
     luaL_checktype(L, 1, LUA_TFUNCTION);
+    lvm_check_open(vm, L);
     int args = lua_gettop(L) - 1;
     struct ltask *t = ltask_get(vm, "task");
     if (!lua_checkstack(t->co, args + 1)) {

@@ -76,6 +76,9 @@ struct ltask *ltask_get(struct lvm *vm, const char *name);
  */
 bool ltask_start(struct ltask *t, int args);
 
+/* As ltask_start, to its end: it cannot wait. */
+void ltask_run(struct ltask *t, int args);
+
 /* In place of ltask_start: it shall not run after all. */
 void ltask_drop(struct ltask *t);
 

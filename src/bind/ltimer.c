@@ -71,6 +71,7 @@ static int core_timer(lua_State *L)
     double every = luaL_optnumber(L, 2, 0);
     luaL_argcheck(L, seconds >= 0, 1, "seconds must not be negative");
     luaL_checktype(L, 3, LUA_TFUNCTION);
+    lvm_check_open(vm, L);
     struct ltimer *lt = lua_newuserdata(L, sizeof *lt);
     *lt = (struct ltimer){.vm = vm, .every = every};
     loop_timer_init(&lt->timer, on_time);

@@ -97,6 +97,7 @@ static void open_core(struct lvm *vm)
     ltask_open(vm, L);
     lcancel_open(vm, L);
     lguard_open(vm, L);
+    lfinal_open(vm, L);
     lstack_open(vm, L);
     ltimer_open(vm, L);
     llog_open(vm, L);
@@ -160,15 +161,35 @@ struct lvm *lvm_new(struct loop *loop, const char *library, bool check)
     return vm;
 }
 
+void lvm_finish(struct lvm *vm, double seconds)
+{
+    lfinal_finish(vm, seconds);
+}
+
+void lvm_check_open(const struct lvm *vm, lua_State *L)
+{
+    if (vm->final.closing)
+        luaL_error(L, "the worker has ended: nothing can be started any more");
+}
+
+/* What finalizers have deferred while the state was closed. */
+static void undefer_all(struct lvm *vm)
+{
+    loop_undefer(&vm->idle_job);
+    loop_undefer(&vm->run_ready);
+    loop_undefer(&vm->start_listeners);
+    loop_undefer(&vm->final.run);
+}
+
 void lvm_free(struct lvm *vm)
 {
     lguard_stop(vm);
     llistener_close_all(vm);
-    loop_undefer(&vm->idle_job);
     ltask_close(vm);
     ltimer_close(vm);
     lgroup_close(vm);
     lua_close(vm->L);
+    undefer_all(vm);
     lshared_close(vm);
     lservice_close(vm);
     server_deinit(&vm->server);

@@ -10,6 +10,7 @@
 #ifndef NEAP_BIND_LVM_H
 #define NEAP_BIND_LVM_H
 
+#include "bind/lfinal.h"
 #include "bind/lguard.h"
 #include "net/loop.h"
 #include "server/server.h"
@@ -91,6 +92,7 @@ struct lvm {
     /* Told when the Lua heap got to its limit again, so soon that a new worker is better. */
     void (*on_breach)(struct lvm *vm);
     struct lguard guard;
+    struct lfinal final;
     uintptr_t
         stack_base; /* of lstack.c: where the C stack begins, and bytes for nested coroutines */
     size_t stack_room;
@@ -110,6 +112,15 @@ struct lvm_socket {
  * be loaded.
  */
 struct lvm *lvm_new(struct loop *loop, const char *library, bool check);
+
+/*
+ * Ends the app, once nothing of it is to run any more but its finalizers: those do, for so many
+ * seconds at most.
+ */
+void lvm_finish(struct lvm *vm, double seconds);
+
+/* Raises when the state is being closed: nothing can be started any more. */
+void lvm_check_open(const struct lvm *vm, lua_State *L);
 
 /* Closes the state; no connection may be left. */
 void lvm_free(struct lvm *vm);

@@ -41,6 +41,7 @@ struct worker {
     struct loop_io link_io;
     struct loop_job link_job;   /* what came while a socket was asked for */
     struct loop_timer deadline; /* of the drain */
+    double until;               /* when that is */
     struct loop_timer arrivals; /* until it begins, when a successor serves */
     double drain_seconds;
     struct loop_timer log_retry;
@@ -131,6 +132,14 @@ static void drain(struct worker *w, double seconds)
     }
     server_drain(&w->vm->server, on_drained);
     loop_timer_start(&w->loop, &w->deadline, seconds);
+    w->until = loop_now(&w->loop) + seconds;
+}
+
+/* For finalizers, when nothing else runs any more: what is left of the drain. */
+static double time_left(struct worker *w)
+{
+    double left = w->until > 0 ? w->until - loop_now(&w->loop) : w->options->drain;
+    return left > LAST_WORDS_SECONDS ? left : LAST_WORDS_SECONDS;
 }
 
 /* Goes on until another is ready in its place; asked again, it leaves at once. */
@@ -306,6 +315,7 @@ static int work(struct worker_link *link, void *arg)
     lvm_load(w->vm, w->options->app, w->options->args);
     loop_run(&w->loop);
     int status = w->status;
+    lvm_finish(w->vm, time_left(w));
     w->loop.pulse->slow = true;
     lvm_free(w->vm); /* so that a leak checker sees what the Lua heap owned */
     if (w->mesh)
@@ -404,6 +414,7 @@ int check_command(const struct options *o)
     int status = lvm_check(vm, o->app, o->args);
     checking.vm = NULL;
     fflush(stdout);
+    lvm_finish(vm, o->drain);
     lvm_free(vm);
     scratch_close(scratch);
     loop_deinit(&loop);

@@ -17,7 +17,7 @@ local listener = websocket.listener(tonumber(arg[1]), { host = "127.0.0.1" })
 local folder = arg[2]
 
 local function collector(fn)
-  rawset(getmetatable(newproxy(true)), "__gc", fn)
+  debug.getmetatable(newproxy(true)).__gc = fn
 end
 
 local function proxy(fn)
@@ -208,4 +208,174 @@ on("/cut", function(data)
   end
   for i = 1, tonumber(data) do pcall(deeper, i) end
   return good(dict:get "list") and cut > 0 and "done" or "cut " .. cut
+end)
+
+-- --- Finalizers in tasks ------------------------------------------------------------------------
+
+local ffi = require "ffi"
+ffi.cdef "typedef struct { int number; } finalized_t; int abs(int); void *malloc(size_t); void free(void *);"
+
+-- The ways to set one: way(fn) → an object
+local ways = {
+  proxy = proxy,
+  shared = function(fn) return newproxy(proxy(fn)) end,
+  callable = function(fn) return proxy(setmetatable({}, { __call = function(_, object) fn(object) end })) end,
+  later = function(fn)
+    local new = proxy(error)
+    getmetatable(new).__gc = fn
+    return new
+  end,
+  debug = function(fn) return debug.setmetatable(newproxy(), { __gc = fn }) end,
+  ffi = function(fn) return ffi.gc(ffi.new "finalized_t", fn) end,
+}
+local called
+local metatable = { __gc = function(object) return called(object) end }
+local finalized_t = ffi.metatype("finalized_t", metatable)
+assert(metatable.__gc, "the app's table is as it was")
+function ways.metatype(fn)
+  called = fn
+  return finalized_t()
+end
+
+local function collect()
+  jit.flush() -- traces hold objects
+  collectgarbage()
+  collectgarbage()
+end
+
+-- While this is true, code is at work that must not be disturbed.
+local busy
+
+on("/turn", function(way)
+  local early, late = 0, 0
+  do
+    local function fn() if busy then early = early + 1 else late = late + 1 end end
+    busy = true
+    for _ = 1, 100 do ways[way](fn) end
+    collect()
+    for i = 1, 1000 do local _ = { {}, tostring(i) } end
+    busy = false
+  end
+  local expected = way == "shared" and 200 or 100
+  for _ = 1, 200 do
+    if late == expected then break end
+    collect()
+    task.sleep(0.01)
+  end
+  for _ = 1, 3 do
+    collect()
+    task.sleep(0)
+  end
+  return ("early %d, late %d"):format(early, late == expected and 0 or late)
+end)
+
+-- An endless one, one that raises, and one that waits; another one after each.
+on("/endless", function(way)
+  local ran = 0
+  local function after() ran = ran + 1 end
+  local bad = {
+    function() while true do end end,
+    function() pcall(function() while true do end end) end,
+    function() error("in " .. way) end,
+    function() error(setmetatable({}, { __tostring = function() error "again" end })) end,
+    function() task.sleep(1) end,
+    function() local function f() return 1 + f() end f() end,
+  }
+  for _, fn in ipairs(bad) do
+    ways[way](fn)
+    collect()
+    task.sleep(0)
+    ways[way](after)
+    collect()
+    task.sleep(0)
+  end
+  for _ = 1, 200 do
+    if ran >= #bad then break end
+    task.sleep(0.01)
+    collect()
+  end
+  return "ran " .. math.min(ran, #bad)
+end)
+
+-- What no collector may raise into code that happens to ask for memory.
+on("/wrong", function()
+  for _ = 1, 20 do
+    proxy(5)
+    proxy "text"
+    proxy({})
+    ffi.gc(ffi.new "finalized_t", ffi.C.abs)  -- takes no such thing
+    ffi.gc(ffi.new "finalized_t", ffi.new "int")
+    ffi.gc(ffi.C.malloc(10), ffi.C.free)
+    ffi.gc(ffi.gc(ffi.new "finalized_t", error), nil)
+  end
+  local memory = ffi.gc(ffi.C.malloc(10), ffi.C.free)
+  ffi.C.free(ffi.gc(memory, nil))
+  collect()
+  task.sleep(0)
+  return "done"
+end)
+
+-- What an app may do with the metatable of a proxy.
+on("/metatable", function()
+  local closed = 0
+  local object = newproxy(true)
+  local meta = getmetatable(object)
+  meta.__index = { close = function(self) getmetatable(self).__gc(self) end }
+  meta.__gc = function() closed = closed + 1 end
+  meta.__tostring = function() return "a proxy" end
+  object:close()
+  assert(closed == 1, "called by the app it runs at once")
+  assert(tostring(object) == "a proxy" and meta.__metatable == nil)
+  assert(getmetatable(newproxy(object)) == meta)
+  meta.__metatable = "locked"
+  assert(getmetatable(object) == "locked")
+  assert(not pcall(newproxy, 5) and type(newproxy()) == "userdata" and type(newproxy(false)) == "userdata")
+  return "done"
+end)
+
+-- Garbage that cannot go before its finalizers have run.
+on("/memory", function(megabytes)
+  for i = 1, tonumber(megabytes) do
+    local big = ("x"):rep(1024 * 1024) .. i
+    proxy(function() return big end)
+  end
+  return "done"
+end)
+
+-- --- Those that live when the worker ends -------------------------------------------------------
+
+local lasting = {}
+
+on("/last", function(what)
+  if what == "all" then
+    for name, way in pairs(ways) do
+      for i = 1, 3 do
+        lasting[#lasting + 1] = way(function() print("finalized " .. name .. " " .. i) end)
+      end
+    end
+    lasting[#lasting + 1] = ways.metatype(function() print "finalized metatype" end)
+  elseif what == "endless" then
+    for i = 1, 5 do
+      lasting[#lasting + 1] = proxy(function() while true do end end)
+      lasting[#lasting + 1] = proxy(function() print("finalized " .. i) end)
+    end
+  elseif what == "long" then
+    for _ = 1, 1000 do
+      lasting[#lasting + 1] = proxy(function()
+        local till = os.clock() + 0.05
+        while os.clock() < till do end
+      end)
+    end
+  elseif what == "busy" then -- they do what would outlive the state
+    local function start()
+      print(pcall(task.spawn, print))
+      print(pcall(task.after, 0, print))
+      print(pcall(websocket.listener, 0))
+      print(dict:set("last", 1), dict:get "last", (stored:set("last", 1)))
+      lasting[#lasting + 1] = proxy(function() print "made by a finalizer" end)
+    end
+    lasting[#lasting + 1] = proxy(start)
+    lasting[#lasting + 1] = ways.metatype(start)
+  end
+  return "kept"
 end)

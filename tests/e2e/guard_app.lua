@@ -133,8 +133,9 @@ loops["pattern"] = function()
   return found
 end
 
+-- Set as C modules do it.
 loops["finalizer"] = function()
-  getmetatable(newproxy(true)).__gc = function() while true do end end
+  debug.getmetatable(newproxy(true)).__gc = function() while true do end end
   collectgarbage()
 end
 

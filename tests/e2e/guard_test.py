@@ -348,7 +348,7 @@ def blocks():
         need(server.workers() == pids, "the worker was replaced")
 
 
-@suite.case("L04-finalizer", "a finalizer without end: the worker is replaced")
+@suite.case("L04-finalizer", "a finalizer without end, set as C modules do: the worker is replaced")
 def stuck_finalizer():
     with guarded(workers=2) as server:
         def begin():
