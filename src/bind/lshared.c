@@ -30,6 +30,8 @@
 #define CLASS "neap.SharedDict"
 #define BUFFER_KEPT ((size_t)64 * 1024)
 
+enum { STRING_COPIED = 512 };
+
 struct ldict {
     struct link link; /* in vm->dicts */
     struct lvm *vm;
@@ -131,6 +133,28 @@ static int make_value(lua_State *L)
     return f->damaged ? 0 : 1;
 }
 
+/*
+ * Most values need no such care: a short string is copied first, and what is no string and no table
+ * allocates nothing. False, and nothing pushed, for all others.
+ */
+static bool push_simple(lua_State *L, const struct ldict *d, struct found *f)
+{
+    char copy[STRING_COPIED];
+    size_t len = buf_len(&d->bytes);
+    f->damaged = false;
+    if (f->kind == 's' && len > 0 && len <= sizeof copy) {
+        memcpy(copy, buf_bytes(&d->bytes), len);
+        lua_pushlstring(L, copy, len);
+        return true;
+    }
+    if (f->kind == 's' || f->kind == 'T')
+        return false;
+    f->damaged = !lshared_unpack(L, f->kind, &d->bytes, 0);
+    if (f->damaged)
+        lua_pushnil(L);
+    return true;
+}
+
 static int shared_get(lua_State *L)
 {
     struct ldict *d = check_dict(L);
@@ -141,7 +165,8 @@ static int shared_get(lua_State *L)
         return failed(L, d, result, store_error(d->store));
     if (f.kind == 0)
         return 0;
-    push_made(L, d, MAKE_VALUE, &f);
+    if (!push_simple(L, d, &f))
+        push_made(L, d, MAKE_VALUE, &f);
     if (!f.damaged)
         return 1;
     lua_pushfstring(L, "%s: the file is damaged: what is stored there has no meaning", d->name);

@@ -26,8 +26,22 @@ local kinds = {
   handled = "return 1 + select(2, xpcall(f, function(err) return { err } end, n + 1))",
 }
 
+-- What people look at when a coroutine of theirs has failed.
+local function examined(locals)
+  return function()
+    local co = coroutine.create(deep(kinds.plain, locals))
+    local _, err = coroutine.resume(co)
+    assert(coroutine.status(co) == "dead" and not coroutine.resume(co))
+    assert(debug.traceback(co, err):find "stack overflow.*stack traceback:\n.*deep:.*in function")
+    assert(debug.getinfo(co, 0, "S").short_src == "deep" and debug.getinfo(co, 1).currentline > 0)
+    debug.getlocal(co, 0, 1)
+    assert(coroutine.status(co) == "dead" and not coroutine.resume(co))
+    error(err, 0)
+  end
+end
+
 local function overflow(kind, locals)
-  return deep(kinds[kind], locals)
+  return kind == "examined" and examined(locals) or deep(kinds[kind], locals)
 end
 
 local listener = websocket.listener(tonumber(arg[1]), { host = "127.0.0.1" })

@@ -76,7 +76,7 @@ PLACES = {
     "stream of a coroutine": fails("stream of a coroutine"), "stream of a loop": fails("stream of a loop"),
 }
 # Of the other ways to recurse, a few places: they differ in how the stack looks at its end.
-KINDS = ("metamethod", "coroutines", "sorted", "in pcall", "handled")
+KINDS = ("metamethod", "coroutines", "sorted", "in pcall", "handled", "examined")
 FEW = ("onMessage", "onError", "stream", "timer", "upgrade")
 
 
@@ -90,6 +90,7 @@ def survive(place, kind, sizes):
             echo.text("still here")
             echo.expect(TEXT, b"still here", LATE)
         wait_until(lambda: "error in " in server.log(), LATE, "a line about it")
+        need("assertion failed" not in server.log(), server.log()[-2000:])
         need("PANIC" not in server.log(), server.log()[-2000:])
         need(server.workers() == pids, "the worker was replaced")
 
