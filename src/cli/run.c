@@ -184,7 +184,7 @@ static void open_mesh(struct worker *w)
 {
     if (link_workers(w->link) == 1)
         return;
-    w->mesh = mesh_new(&w->vm->server, (unsigned)link_seat(w->link));
+    w->mesh = mesh_new(&w->loop, w->vm->server.read_buffer, (unsigned)link_seat(w->link));
     mesh_bus(w->mesh)->workers = (unsigned)link_workers(w->link);
     mesh_on_lost(w->mesh, on_lost_peer, w);
     groups_use_bus(w->vm->server.groups, mesh_bus(w->mesh));

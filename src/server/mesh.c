@@ -27,7 +27,6 @@
 enum {
     HEAD = 4,                   /* the length before each message */
     COPY_MAX = 16 * 1024 - 128, /* fits a segment of the queue together with its head */
-    READ_MAX = 64 * 1024,       /* a turn, of messages that may each fan out to thousands */
     STORM = 8 * 1024 * 1024,    /* a queue that was longer left much free memory behind */
     VECTORS = 64,               /* segments in one write: more than a socket takes */
 };
@@ -58,8 +57,8 @@ struct line {
 
 struct mesh {
     struct bus bus;
-    struct server *server;
     struct loop *loop;
+    uint8_t *read_buffer; /* borrowed */
     struct outpool pool;
     struct line *lines[BUS_PEERS];
     struct line *next[BUS_PEERS]; /* not told of yet */
@@ -186,7 +185,7 @@ static void took(struct line *l, size_t got, size_t rest)
         if (!on)
             return;
     }
-    parse(l, l->mesh->server->read_buffer, got - own);
+    parse(l, l->mesh->read_buffer, got - own);
 }
 
 static bool temporary(int error)
@@ -200,7 +199,7 @@ static bool temporary(int error)
  */
 static bool receive(struct line *l)
 {
-    struct iovec iov[2] = {{0}, {l->mesh->server->read_buffer, READ_MAX}};
+    struct iovec iov[2] = {{0}, {l->mesh->read_buffer, MESH_READ_SIZE}};
     size_t rest = l->head_len == HEAD ? l->want - buf_len(&l->in) : 0;
     if (buf_reserve(&l->in, rest) < 0) {
         break_off(l, "there is no memory for a message");
@@ -409,12 +408,12 @@ static int ignore_message(void *arg, unsigned peer, const uint8_t *bytes, size_t
 static const struct bus_hooks nobody = {ignore, ignore_message, ignore, ignore};
 static const struct bus_ops ops = {.send = send_message};
 
-struct mesh *mesh_new(struct server *s, unsigned self)
+struct mesh *mesh_new(struct loop *loop, uint8_t *read_buffer, unsigned self)
 {
     struct mesh *m = mem_alloc(sizeof *m);
     m->bus = (struct bus){.ops = &ops, .hooks = &nobody, .self = self};
-    m->server = s;
-    m->loop = s->loop;
+    m->loop = loop;
+    m->read_buffer = read_buffer;
     link_init(&m->ended);
     loop_job_init(&m->arrivals, on_arrivals);
     loop_job_init(&m->sweep, on_sweep);

@@ -15,16 +15,20 @@
 #ifndef NEAP_SERVER_MESH_H
 #define NEAP_SERVER_MESH_H
 
+#include "net/loop.h"
 #include "server/bus.h"
-#include "server/server.h"
+
+#include <stdint.h>
 
 struct mesh;
 
 /*
  * A mesh without peers; `self` is this worker's number. Until somebody uses its bus, messages are
- * dropped. It lives as long as the loop, and reads into the server's read_buffer.
+ * dropped. Lives as long as the loop and the buffer of MESH_READ_SIZE bytes, which it uses only
+ * while it reads: others may do so, too.
  */
-struct mesh *mesh_new(struct server *s, unsigned self);
+enum { MESH_READ_SIZE = 64 * 1024 }; /* a turn, of messages that may each fan out to thousands */
+struct mesh *mesh_new(struct loop *loop, uint8_t *read_buffer, unsigned self);
 /* Closes all lines; nobody is told. */
 void mesh_free(struct mesh *m);
 

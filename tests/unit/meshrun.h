@@ -37,7 +37,7 @@ struct node {
 };
 
 static struct loop loop;
-static struct server server;
+static uint8_t *read_buffer;
 static struct node nodes[NODES];
 
 /* --- The loop ------------------------------------------------------------------------------- */
@@ -135,7 +135,7 @@ static inline void node_start(unsigned number)
 {
     struct node *n = &nodes[number];
     memset(n, 0, sizeof *n);
-    n->mesh = mesh_new(&server, number);
+    n->mesh = mesh_new(&loop, read_buffer, number);
     n->bus = mesh_bus(n->mesh);
     n->bus->hooks = &hooks;
     n->bus->arg = n;
@@ -151,7 +151,7 @@ static inline void node_end(unsigned number)
 static inline void begin(unsigned count)
 {
     loop_init(&loop);
-    server = (struct server){.loop = &loop, .read_buffer = malloc(SERVER_READ_SIZE)};
+    read_buffer = malloc(MESH_READ_SIZE);
     for (unsigned i = 0; i < count; i++)
         node_start(i);
 }
@@ -161,7 +161,7 @@ static inline void finish(void)
     for (unsigned i = 0; i < NODES; i++)
         if (nodes[i].mesh)
             node_end(i);
-    free(server.read_buffer);
+    free(read_buffer);
     loop_deinit(&loop);
 }
 
