@@ -61,7 +61,7 @@ LDFLAGS_ALL  = $(LD_$(VARIANT)) $(LDFLAGS)
 # --- Sources --------------------------------------------------------------------------------------------------------
 
 BIN      := $(if $(filter release,$(VARIANT)),$(BUILD)/neap,$(B)/neap)
-OBJS     := $(patsubst %.c,$(B)/%.o,$(wildcard src/*.c src/*/*.c))
+OBJS     := $(patsubst %.c,$(B)/%.o,$(wildcard src/*.c src/*/*.c src/*/*/*.c))
 LLOBJS   := $(patsubst /usr/share/llhttp/%.c,$(B)/llhttp/%.o,$(LLHTTP))
 # What unit tests and fuzzers link: everything below Lua and the command line.
 COREOBJS := $(filter-out $(B)/src/main.o $(B)/src/bind/% $(B)/src/cli/%,$(OBJS)) $(LLOBJS)

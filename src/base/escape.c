@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * One character at a time: decode it, decide on its form, copy that if it fits. The decoder here is
- * small and slow beside proto/utf8.c, which base may not use; lines are short and log lines few.
+ * small and slow beside proto/ws/utf8.c, which base may not use; lines are short and log lines few.
  */
 #include "base/escape.h"
 

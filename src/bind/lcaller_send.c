@@ -16,7 +16,7 @@
 #include "bind/lresult.h"
 #include "bind/ltask.h"
 #include "bind/ltext.h"
-#include "proto/utf8.h"
+#include "proto/ws/utf8.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 #include "bind/lvm.h"
-#include "proto/http.h"
+#include "proto/http/http.h"
 
 struct ltask;
 

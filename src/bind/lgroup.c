@@ -20,7 +20,7 @@
 #include "bind/lcaller.h"
 #include "bind/lerror.h"
 #include "bind/ltask.h"
-#include "proto/utf8.h"
+#include "proto/ws/utf8.h"
 
 #include <lauxlib.h>
 #include <string.h>

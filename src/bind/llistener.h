@@ -7,7 +7,7 @@
 #define NEAP_BIND_LLISTENER_H
 
 #include "bind/lvm.h"
-#include "proto/http.h"
+#include "proto/http/http.h"
 
 struct route;
 

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "bind/ltls.h"
-#include "proto/uri.h"
+#include "proto/http/uri.h"
 
 #include <lauxlib.h>
 #include <string.h>

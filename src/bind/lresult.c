@@ -23,7 +23,7 @@
 #include "bind/lstream.h"
 #include "bind/ltask.h"
 #include "bind/ltext.h"
-#include "proto/utf8.h"
+#include "proto/ws/utf8.h"
 
 #include <lauxlib.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * again on their way out, so what an app gets is its own. A dictionary lives until the state has
  * been closed, because LMDB wants a file opened once only, and any finalizer may use it until then.
  *
- * A change in memory is made at once. One on disk is made by a thread (server/store_queue.h), and
+ * A change in memory is made at once. One on disk is made by a thread (store/store_queue.h), and
  * the task that asked for it waits.
  *
  * The buffer for the bytes belongs to the dictionary. Making values of it allocates, which may run
@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "bind/lshared_pack.h"
 #include "bind/ltask.h"
-#include "server/store_queue.h"
+#include "store/store_queue.h"
 
 #include <errno.h>
 #include <lauxlib.h>

@@ -2,7 +2,7 @@
 /* Text for Lua: see ltext.h. */
 #include "bind/ltext.h"
 
-#include "proto/utf8.h"
+#include "proto/ws/utf8.h"
 
 #include <lauxlib.h>
 #include <string.h>

@@ -9,9 +9,9 @@
 #include "cli/control.h"
 
 #include "base/escape.h"
+#include "line/trust.h"
+#include "line/unixsock.h"
 #include "master/control.h"
-#include "master/trust.h"
-#include "master/unixsock.h"
 
 #include <dirent.h>
 #include <errno.h>

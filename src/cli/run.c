@@ -12,14 +12,14 @@
 #include "base/mem.h"
 #include "bind/llistener.h"
 #include "bind/lvm.h"
+#include "bus/mesh.h"
 #include "cli/library.h"
 #include "cli/version.h"
-#include "master/link.h"
+#include "line/link.h"
+#include "line/scratch.h"
+#include "line/watchdog.h"
 #include "master/master.h"
-#include "master/scratch.h"
-#include "master/watchdog.h"
 #include "server/group.h"
-#include "server/mesh.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -11,8 +11,8 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "master/trust.h"
-#include "master/unixsock.h"
+#include "line/trust.h"
+#include "line/unixsock.h"
 #include "net/listener.h"
 
 #include <dirent.h>

@@ -19,14 +19,14 @@
 #ifndef NEAP_MASTER_INTERNAL_H
 #define NEAP_MASTER_INTERNAL_H
 
+#include "line/scratch.h"
+#include "line/watchdog.h"
 #include "master/control.h"
 #include "master/heartbeat.h"
 #include "master/master.h"
 #include "master/pairs.h"
-#include "master/scratch.h"
 #include "master/signals.h"
 #include "master/sockets.h"
-#include "master/watchdog.h"
 #include "net/loop.h"
 #include "net/tls.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "master/wire.h"
+#include "line/wire.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* One process of a worker: it is forked, talks through its link, and is gone. */
 #include "base/log.h"
+#include "line/link.h"
+#include "line/wire.h"
 #include "master/internal.h"
-#include "master/link.h"
-#include "master/wire.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -13,8 +13,8 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "line/unixsock.h"
 #include "master/bindaddr.h"
-#include "master/unixsock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -15,8 +15,8 @@
  * may wait; when it does not come back, the others get them.
  */
 #include "base/log.h"
+#include "line/wire.h"
 #include "master/internal.h"
-#include "master/wire.h"
 
 #include <errno.h>
 #include <signal.h>

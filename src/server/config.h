@@ -7,9 +7,9 @@
 #ifndef NEAP_SERVER_CONFIG_H
 #define NEAP_SERVER_CONFIG_H
 
-#include "proto/deflate.h"
-#include "proto/http.h"
-#include "proto/ws.h"
+#include "proto/http/http.h"
+#include "proto/ws/deflate.h"
+#include "proto/ws/ws.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -22,8 +22,8 @@
 #include "net/stream.h"
 #include "net/tls.h"
 #include "net/wheel.h"
-#include "proto/handshake.h"
-#include "proto/ws.h"
+#include "proto/http/handshake.h"
+#include "proto/ws/ws.h"
 #include "server/endpoint.h"
 
 enum conn_state { CONN_HEAD, CONN_UPGRADE, CONN_REPLY, CONN_OPEN, CONN_LINGER, CONN_GONE };

@@ -12,8 +12,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "proto/deflate_offer.h"
-#include "proto/uri.h"
+#include "proto/http/uri.h"
+#include "proto/ws/deflate_offer.h"
 #include "server/group.h"
 
 #include <stdio.h>

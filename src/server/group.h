@@ -19,8 +19,8 @@
 #define NEAP_SERVER_GROUP_H
 
 #include "base/buf.h"
-#include "proto/ws.h"
-#include "server/bus.h"
+#include "bus/bus.h"
+#include "proto/ws/ws.h"
 #include "server/server.h"
 
 enum group_kind {

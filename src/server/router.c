@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "proto/uri.h"
+#include "proto/http/uri.h"
 
 #include <string.h>
 

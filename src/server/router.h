@@ -13,7 +13,7 @@
 #ifndef NEAP_SERVER_ROUTER_H
 #define NEAP_SERVER_ROUTER_H
 
-#include "proto/http.h"
+#include "proto/http/http.h"
 #include "server/config.h"
 
 struct node;

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "proto/handshake.h"
+#include "proto/http/handshake.h"
 #include "server/conn_private.h"
 #include "server/group.h"
 

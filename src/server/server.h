@@ -10,7 +10,7 @@
 #include "net/loop.h"
 #include "net/tls.h"
 #include "net/wheel.h"
-#include "proto/ws.h"
+#include "proto/ws/ws.h"
 #include "server/refusal.h"
 
 struct conn;

@@ -9,7 +9,7 @@
  *      - the two sides' windows are those that were agreed upon (the peer keeps no larger one).
  */
 #include "base/err.h"
-#include "proto/deflate.h"
+#include "proto/ws/deflate.h"
 #include "wsfuzz.h"
 
 enum { LIMIT = 100 * 1000, LONGEST = 70 * 1000 };

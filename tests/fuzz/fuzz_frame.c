@@ -12,7 +12,7 @@
  *      then     the cut lengths, a byte each (0 counts as 256); the rest is the wire
  */
 #include "base/err.h"
-#include "proto/ws_input.h"
+#include "proto/ws/ws_input.h"
 #include "wsfuzz.h"
 
 #include <sanitizer/asan_interface.h>

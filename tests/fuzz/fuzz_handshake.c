@@ -13,7 +13,7 @@
  *      - the client takes an answer if and only if the reference does.
  */
 #include "head_fuzz.h"
-#include "proto/handshake.h"
+#include "proto/http/handshake.h"
 
 #include <stdint.h>
 

@@ -11,8 +11,8 @@
  *      - a client that made a legal offer of ours takes an answer of ours to it.
  */
 #include "head_fuzz.h"
-#include "proto/deflate_offer.h"
-#include "proto/extension.h"
+#include "proto/http/extension.h"
+#include "proto/ws/deflate_offer.h"
 
 #include <ctype.h>
 #include <stdint.h>

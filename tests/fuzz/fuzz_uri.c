@@ -8,7 +8,7 @@
  *      - any bytes at all, escaped, decode to themselves.
  */
 #include "head_fuzz.h"
-#include "proto/uri.h"
+#include "proto/http/uri.h"
 
 #include <ctype.h>
 #include <stdint.h>

@@ -12,9 +12,9 @@
  * two processes, of which one has its life, and what the master keeps of its sockets fits that.
  * Processes are pretended: they have numbers that the system gives to none.
  */
+#include "line/link.h"
+#include "line/wire.h"
 #include "master/internal.h"
-#include "master/link.h"
-#include "master/wire.h"
 
 #include "base/log.h"
 #include "base/mem.h"

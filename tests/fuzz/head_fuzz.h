@@ -6,7 +6,7 @@
 #ifndef NEAP_TESTS_FUZZ_HEAD_FUZZ_H
 #define NEAP_TESTS_FUZZ_HEAD_FUZZ_H
 
-#include "proto/http.h"
+#include "proto/http/http.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #ifndef NEAP_TESTS_FUZZ_WSFUZZ_H
 #define NEAP_TESTS_FUZZ_WSFUZZ_H
 
-#include "proto/ws.h"
+#include "proto/ws/ws.h"
 
 #include <stdio.h>
 #include <stdlib.h>

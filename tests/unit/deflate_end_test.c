@@ -4,7 +4,7 @@
  * stream reads message after message, each with the four bytes that were left out (RFC 7692
  * §7.2.2). A final block, or an end that is a bit too early or too late, and it fails.
  */
-#include "proto/deflate.h"
+#include "proto/ws/deflate.h"
 
 #include "support.h"
 

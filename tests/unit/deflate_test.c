@@ -4,11 +4,11 @@
  * other as a client and a server do, in every mode. What they send is also read by zlib with the
  * agreed window and no more.
  */
-#include "proto/deflate.h"
+#include "proto/ws/deflate.h"
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "proto/deflate_offer.h"
+#include "proto/ws/deflate_offer.h"
 #include "support.h"
 
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * of RFC 6455 §5.3.
  */
 #include "base/err.h"
-#include "proto/frame.h"
+#include "proto/ws/frame.h"
 #include "support.h"
 
 #include <string.h>

@@ -5,7 +5,7 @@
  * failing allocations.
  */
 #include "base/err.h"
-#include "proto/handshake.h"
+#include "proto/http/handshake.h"
 #include "support.h"
 
 #include <stdio.h>

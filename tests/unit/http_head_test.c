@@ -4,7 +4,7 @@
  * is left out.
  */
 #include "base/err.h"
-#include "proto/http_head.h"
+#include "proto/http/http_head.h"
 #include "support.h"
 
 #include <stdio.h>

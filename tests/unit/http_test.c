@@ -5,7 +5,7 @@
  * failing allocations. An accepted head is compared as one line of text, `GET /x 11 0 [Host=a]
  * [X=]`; frames follow it, which must stay untouched.
  */
-#include "proto/http_head.h"
+#include "proto/http/http_head.h"
 #include "support.h"
 
 #include <stdio.h>

@@ -6,7 +6,7 @@
  */
 #include "base/escape.h"
 #include "base/log.h"
-#include "proto/utf8.h"
+#include "proto/ws/utf8.h"
 #include "support.h"
 
 #include <errno.h>

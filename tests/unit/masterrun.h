@@ -16,7 +16,7 @@
 #define NEAP_TESTS_UNIT_MASTERRUN_H
 
 #include "base/log.h"
-#include "master/link.h"
+#include "line/link.h"
 #include "master/master.h"
 #include "support.h"
 

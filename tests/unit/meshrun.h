@@ -7,7 +7,7 @@
 #define NEAP_TESTS_UNIT_MESHRUN_H
 
 #include "base/err.h"
-#include "server/mesh.h"
+#include "bus/mesh.h"
 #include "support.h"
 
 #include <stdio.h>

@@ -6,8 +6,8 @@
  */
 #include "masterrun.h"
 
+#include "line/wire.h"
 #include "master/pairs.h"
-#include "master/wire.h"
 #include "net/loop.h"
 
 #include <sys/resource.h>

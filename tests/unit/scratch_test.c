@@ -3,7 +3,7 @@
  * The folder for files in memory: private, gone when its server ends, and when it was killed, gone
  * when the next one starts. Others' folders, and those of servers that live, stay.
  */
-#include "master/scratch.h"
+#include "line/scratch.h"
 #include "support.h"
 
 #include <fcntl.h>

@@ -4,9 +4,9 @@
  * the line between master and worker takes, and the identity of a listener across workers and
  * lives.
  */
+#include "line/wire.h"
 #include "master/bindaddr.h"
 #include "master/sockets.h"
-#include "master/wire.h"
 #include "support.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
  * file, processes that are killed while they write, files that are none, and the writing thread.
  */
 #include "net/loop.h"
-#include "server/store_queue.h"
+#include "store/store_queue.h"
 #include "support.h"
 
 #include <math.h>

@@ -3,7 +3,7 @@
  * Request targets: splitting, segments, query pairs, escapes; from memory that ends at an
  * unreadable page.
  */
-#include "proto/uri.h"
+#include "proto/http/uri.h"
 #include "support.h"
 
 #include <stdio.h>

@@ -6,7 +6,7 @@
  * against an unreadable page.
  */
 #include "base/err.h"
-#include "proto/utf8.h"
+#include "proto/ws/utf8.h"
 #include "support.h"
 
 #include <string.h>

@@ -4,7 +4,7 @@
  * has arrived, and linear work however the input is cut and kept.
  */
 #include "base/err.h"
-#include "proto/ws_input.h"
+#include "proto/ws/ws_input.h"
 #include "wsrun.h"
 
 enum { MIB = 1 << 20 };

@@ -15,8 +15,8 @@
 #ifndef NEAP_TESTS_UNIT_WSRUN_H
 #define NEAP_TESTS_UNIT_WSRUN_H
 
-#include "proto/frame.h"
-#include "proto/ws.h"
+#include "proto/ws/frame.h"
+#include "proto/ws/ws.h"
 #include "support.h"
 
 #include <ctype.h>

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The line between a worker and its master, seen from the worker: a Unix socket pair with small
+ * messages, some of which carry a file descriptor (SCM_RIGHTS).
+ *
+ *      worker                                   master
+ *        │── BIND address, scheme, backlog ───────▶│ binds once for all workers, one socket each
+ *        │◀────────────── BOUND fd, port | error ──│
+ *        │── READY ───────────────────────────────▶│ when all are: "listening …", "ready"
+ *        │── RETIRE ──────────────────────────────▶│ another in its place, please
+ *        │◀──────────────────────── STOP seconds ──│ drain: the server ends, or another is ready
+ *        │◀──────────────────────── TICKETS keys ──│ at the start, and when they change
+ *        │◀─────────────────────────────── CERTS ──│ read certificates again (SIGHUP)
+ *        │◀──────────────────────── PEER fd ───────│ a line to another worker (mesh.h)
+ *        │── LOST peer ───────────────────────────▶│ which is of no use: another, please
+ *        │── REFUSED ─────────────────────────────▶│ the app does not load: no use in trying again
+ *        │── UNBIND address ──────────────────────▶│ closes its copy: nothing may queue there
+ *        │── exit ────────────────────────────────▶│
+ *
+ * End of file on the line means that the master is gone: the worker drains and exits.
+ */
+#ifndef NEAP_LINE_LINK_H
+#define NEAP_LINE_LINK_H
+
+#include "net/tls.h"
+
+#include <stdbool.h>
+
+struct link_bind {
+    const char *address; /* "127.0.0.1:9090", "[::1]:9090", "0.0.0.0:0", "unix:/path" */
+    const char *scheme;  /* for the log: "ws", "wss", "http", "https" */
+    int backlog;         /* of listen(2); 0 means 4096 */
+};
+
+struct link_bound {
+    int fd;          /* listening, non-blocking, close-on-exec; owned by the caller */
+    int port;        /* 0 for unix: */
+    char error[256]; /* when it failed: one line that names the address and says why */
+};
+
+struct watchdog;
+struct worker_link;
+
+/*
+ * Asks the master for a listening socket and waits for the answer (the master answers at once, save
+ * that a host name must be looked up). Called while the app loads or from a handler. Asking for the
+ * same address by another or a restarted worker gives that worker's own socket of the same port; a
+ * worker that asks twice for "host:0" gets two ports, the n-th of which is the same in all workers.
+ * Asking twice for a port other than 0 fails, as it is in use. Returns 0, or -1 with bound->error
+ * filled.
+ *
+ * "[::]:9090" serves IPv4 too; for a host name that has addresses of both families the IPv4 one is
+ * taken.
+ */
+int link_bind_socket(struct worker_link *link, const struct link_bind *what,
+                     struct link_bound *bound);
+
+/*
+ * Tells the master that this worker's listener of that address (the text as it was asked for) and
+ * port (as it was bound: several listeners may have asked for port 0) is gone.
+ */
+void link_unbind(struct worker_link *link, const char *address, int port);
+
+/* The app has loaded and this worker accepts. */
+void link_ready(struct worker_link *link);
+
+/*
+ * The app does not load although it has listeners already: the worker's end, which follows, is no
+ * accident, and before any worker was ready it is no use to try again.
+ */
+void link_refused(struct worker_link *link);
+
+/*
+ * Asks to be replaced. The worker goes on until its successor is ready: LINK_SUCCEEDED. Returns 0,
+ * or -1 when the master cannot be told.
+ */
+int link_retire(struct worker_link *link);
+
+/* The descriptor to watch for reading. */
+int link_fd(const struct worker_link *link);
+
+enum link_what {
+    LINK_NOTHING,
+    LINK_STOP,
+    LINK_SUCCEEDED,
+    LINK_CERTS,
+    LINK_TICKETS,
+    LINK_PEER,
+    LINK_GONE
+};
+
+/*
+ * The next message, without waiting: LINK_STOP (then *seconds is the time to drain; told once),
+ * LINK_SUCCEEDED (the same, but the listening sockets are another process's now), LINK_CERTS,
+ * LINK_TICKETS (link_tickets has them), LINK_PEER (link_take_peer has it), LINK_GONE at end of file
+ * (each time), or LINK_NOTHING. Call it when link_fd is readable, or link_waiting says so, until it
+ * returns LINK_NOTHING or LINK_GONE.
+ */
+enum link_what link_next(struct worker_link *link, double *seconds);
+
+/* True when something came while a socket was asked for: link_fd need not become readable. */
+bool link_waiting(const struct worker_link *link);
+
+/* The newest keys of session tickets. */
+const struct tls_tickets *link_tickets(const struct worker_link *link);
+
+/*
+ * The line that LINK_PEER has told of: a connected socket, the caller's from now on, and in *peer
+ * the seat of the worker at its other end. A worker that was started again comes once more, with
+ * a new socket.
+ */
+int link_take_peer(struct worker_link *link, int *peer);
+
+/* The line to that worker is of no use: asks for a new one, which comes within seconds. */
+void link_lost(struct worker_link *link, int peer);
+
+/* This worker's number, from 0; and how many there are. */
+int link_worker(const struct worker_link *link);
+int link_workers(const struct worker_link *link);
+
+/*
+ * The number by which other workers know this process: a worker that is being replaced is two
+ * processes, and they have two. Worker n has n and n + link_workers.
+ */
+int link_seat(const struct worker_link *link);
+
+/* The folder for files in memory that all workers share (scratch.h); NULL: there is none. */
+const char *link_scratch(const struct worker_link *link);
+
+/* Where it says why it ends when it cannot send any more. */
+struct watchdog *link_watchdog(const struct worker_link *link);
+
+/* The worker's end, made by the master after the fork; takes the descriptor. And its end. */
+struct worker_link *link_new(int fd, int seat, int workers);
+void link_free(struct worker_link *link);
+
+/* Notes that folder, of which it takes a copy; NULL is allowed. */
+void link_set_scratch(struct worker_link *link, const char *path);
+
+/* Notes that page; it stays the master's. */
+void link_set_watchdog(struct worker_link *link, struct watchdog *page);
+
+#endif
