@@ -55,12 +55,24 @@ static void plain_close(struct stream *s)
 
 static const struct stream_ops plain_ops = {plain_read, plain_write, plain_finish, plain_close};
 
+static bool is_unix(const struct stream *s)
+{
+    int family = 0;
+    socklen_t len = sizeof family;
+    return getsockopt(s->fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 && family == AF_UNIX;
+}
+
+/*
+ * A reset is an error, until some operation has been told of it; after that both directions of the
+ * socket are at their end. Those of a Unix socket are when its peer has closed in order, too.
+ */
 enum stream_peer stream_peer(const struct stream *s)
 {
     struct pollfd p = {.fd = s->fd, .events = POLLRDHUP};
     if (poll(&p, 1, 0) <= 0)
         return STREAM_PEER_THERE;
-    return p.revents & POLLERR ? STREAM_PEER_GONE : STREAM_PEER_FINISHED;
+    bool gone = p.revents & POLLERR || (p.revents & POLLHUP && !is_unix(s));
+    return gone ? STREAM_PEER_GONE : STREAM_PEER_FINISHED;
 }
 
 uint32_t stream_acked(const struct stream *s)

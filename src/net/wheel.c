@@ -10,11 +10,13 @@
 
 enum {
     TICK_MS = 64,
-    FAR_TICKS = 16,      /* ticks in a far slot */
-    NEAR_MS = 6 * 1024,  /* delays up to this go to the near slots: 96 of them */
-    FAR_MS = 120 * 1024, /* longer delays are cut to this */
-    SLACK_MS = 10,       /* the loop's timers and its clock differ by some milliseconds */
-    LATE_MS = 250,       /* the timer is later than that: the loop had stopped */
+    FAR_TICKS = 16,             /* ticks in a far slot */
+    NEAR_MS = 6 * 1024,         /* delays up to this go to the near slots: 96 of them */
+    FAR_MS = 120 * 1024,        /* longer delays are cut to this */
+    SLACK_MS = 10,              /* the loop's timers and its clock differ by some milliseconds */
+    LATE_MS = 250,              /* the timer is later than that: the loop had stopped */
+    GRACE_MS = 1000,            /* for hearing what came meanwhile, before anybody is judged */
+    GRACE_APART_MS = 10 * 1000, /* not more often, lest a busy loop's clock stands still */
 };
 
 static uint64_t now_ms(const struct wheel *w)
@@ -128,12 +130,26 @@ static void tell(struct wheel *w, uint32_t tick)
     }
 }
 
+/*
+ * The loop had stopped before the timer was due, or after it: when is not known. What came
+ * meanwhile may not have been read yet.
+ */
+static void stand_still(struct wheel *w, uint64_t late)
+{
+    uint64_t now = loop_ms(w->loop);
+    w->zero += late;
+    if (now - w->graced < GRACE_APART_MS)
+        return;
+    w->graced = now;
+    w->zero += GRACE_MS;
+}
+
 static void on_turn_end(struct loop_job *job)
 {
     struct wheel *w = LIST_ITEM(job, struct wheel, job);
     int64_t late = (int64_t)(loop_ms(w->loop) - w->expected);
     if (late > LATE_MS)
-        w->zero += (uint64_t)late;
+        stand_still(w, (uint64_t)late);
     uint32_t tick = (uint32_t)((now_ms(w) + SLACK_MS) / TICK_MS);
     if ((int32_t)(tick - w->told) > 0)
         tell(w, tick);
