@@ -138,7 +138,7 @@ static bool took_nothing(struct conn *c)
     if (!c->stuck || !time)
         return false;
     conn_clock_measure(c);
-    return wheel_now(wheel_of(c)) - c->taken + SLACK_MS >= time;
+    return (int32_t)(c->taken + time - wheel_now(wheel_of(c))) <= SLACK_MS;
 }
 
 static int32_t write_left(const struct conn *c)

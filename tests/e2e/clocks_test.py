@@ -455,6 +455,12 @@ local echo = { onMessage = function(_, _, data) return data end }
 listener:attach("/echo", { pingInterval = 0 }, echo)
 listener:attach("/beat", { pingInterval = 0.1, pongTimeout = 1 }, echo)
 listener:attach("/late", { messageTimeout = 1 }, echo)
+listener:attach("/flood", { onMessage = function(_, caller)
+  local chunk = ("x"):rep(65536)
+  for _ = 1, 200 do
+    assert(caller:writeMessage(chunk))
+  end
+end })
 """
 
 
@@ -463,9 +469,11 @@ def _():
     with Server(lua=STOPPED, args=(), options=("--workers", "1", "--drain", "0.1")) as server:
         worker = server.workers()[0]
         with Raw(server.port, "/echo") as other, Raw(server.port, "/beat", compress=False) as beat, \
-                Raw(server.port, "/late", compress=False) as late:
+                Raw(server.port, "/late", compress=False) as late, \
+                Raw(server.port, "/flood", rcvbuf=4096, compress=False) as slow:
             if beat.recv_frame()[2] != PING:
                 raise Failed("no ping")
+            slow.text("output waits")
             data = frame(TEXT, "l" * 100)
             late.send(data[:50])
             other.text("all is read")
@@ -478,6 +486,8 @@ def _():
             finally:
                 os.kill(worker, signal.SIGCONT)
             late.expect(TEXT, "l" * 100)
+            wait_a_moment(0.5)      # for a clock that has run wild
+            drain(slow, 200 * 65536, pause=0)
             while True:
                 _, _, op, got = beat.recv_frame()
                 if op == TEXT:
