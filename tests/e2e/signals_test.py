@@ -317,8 +317,10 @@ def masks(text):
     return [(name, int(mask, 16) & ~(3 << 31)) for name, mask in re.findall(r"^(Sig\w+):\s*(\w+)$", text, re.M)]
 
 
-# A test may be run by something that ignores a signal that is no business of ours, or by nohup.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A test may be run by something that ignores a signal that is no business of ours; those that are, by nohup, or in the
+# background of a shell.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 USUAL = masks(subprocess.run(["sh", "-c", STATUS], capture_output=True, text=True).stdout)
 
 
