@@ -34,7 +34,7 @@ void mem_trim(void);
 /*
  * From now on memory of large blocks (up to 32 MiB each, some 128 MiB in all) stays with the
  * process when it is freed: whoever uses such for a moment, again and again, need not have the
- * kernel clear every page of it anew. mem_trim gives it back.
+ * kernel clear every page of it again. mem_trim gives it back.
  */
 void mem_keep_large(void);
 

@@ -26,7 +26,7 @@
  */
 bool lcancel_task(struct ltask *t);
 
-/* Raises where waiting raises. NULL, which is no task, never does. */
+/* Raises where waiting raises. NULL, which is not a task, never does. */
 void lcancel_raise(lua_State *L, const struct ltask *t);
 static inline void lcancel_check(lua_State *L, const struct ltask *t)
 {

@@ -98,7 +98,7 @@ static void tell_returned(struct ltask *t)
 
 /*
  * `return nil, err`: err's message is the reason, where it has one. When this very connection is
- * gone, that is no news; anything else is for the log, at least.
+ * gone, that is not news; anything else is for the log, at least.
  */
 static void returned_error(struct ltask *t, int index)
 {

@@ -187,7 +187,7 @@ local function raised(caller, name, err)
   end
 end
 
--- The session ends for nil, err. That the client is gone is no failure.
+-- The session ends for nil, err. That the client is gone is not a failure.
 local function fail(caller, name, err)
   if getmetatable(err) == raisedMeta then
     raised(caller, name, err)
