@@ -134,8 +134,8 @@ static int make_value(lua_State *L)
 }
 
 /*
- * Most values need no such care: a short string is copied first, and what is neither a string nor a table
- * allocates nothing. False, and nothing pushed, for all others.
+ * Most values need no such care: a short string is copied first, and what is neither a string nor a
+ * table allocates nothing. False, and nothing pushed, for all others.
  */
 static bool push_simple(lua_State *L, const struct ldict *d, struct found *f)
 {
