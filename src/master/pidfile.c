@@ -74,7 +74,7 @@ static bool taken(const char *path)
     return true;
 }
 
-/* One that a server has left behind which did not get to its end is removed. */
+/* What a server that was killed has left behind is removed. */
 static int create(const char *path)
 {
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;

@@ -83,7 +83,7 @@ static void idle(struct conn *c)
     static const char reason[] = "idle timeout";
     c->last_input = conn_now(c); /* the next period begins */
     if (c->busy || c->beside)
-        return; /* a handler at work is no idle connection: the peer may wait for it */
+        return; /* not idle while a handler is at work: the peer may wait for it */
     if (c->wants_idle)
         c->idle_due = true;
     else

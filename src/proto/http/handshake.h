@@ -37,7 +37,7 @@ struct handshake_refusal {
  *      … not 13                                                 426, Sec-WebSocket-Version: 13
  *      Sec-WebSocket-Key missing, twice, not base64 of 16 bytes 400
  *      Origin twice                                             400
- *      Sec-WebSocket-Protocol that is no list of tokens         400
+ *      Sec-WebSocket-Protocol that is not a list of tokens      400
  *      Sec-WebSocket-Extensions malformed (§9.1)                400
  *
  * The Upgrade and Connection lines of a 426 (RFC 9110 §15.5.22) are for the caller to write.

@@ -21,7 +21,7 @@ struct offer {
 enum outcome { OTHER_EXTENSION, ILLEGAL, GOOD };
 
 /*
- * The value, out of its quotes, into `text`; its length, 0 when it is no token or longer than any
+ * The value, out of its quotes, into `text`; its length, 0 when it is not a token, or longer than
  * that means something here.
  */
 static size_t value_text(const struct extension_param *p, char text[4])
