@@ -173,14 +173,30 @@ static void hear_removal(struct groups *g, const struct group_wire_entry *e)
             drop_share(group, group->shares[i].peer);
 }
 
+/*
+ * Whoever makes a claim that is void has not heard of the removal: the line to it was broken at
+ * that time, perhaps. It would hold the name for ever, and nobody would know; so it is told.
+ */
+static void tell_removal(struct groups *g, const struct group_key *name)
+{
+    struct group *group = group_get(g, name);
+    if (!group)
+        return; /* out of memory: the next claim is another chance */
+    group->dissolved = grave_of(g, name_hash(g, name))->stamp;
+    group_changed(g, group, true);
+    group->dissolved_seq = group->seq;
+}
+
 static void hear_entry(struct groups *g, unsigned peer, struct group_wire_entry *e)
 {
     note_stamp(g->bus, e->claim);
     note_stamp(g->bus, e->dissolved);
     if (e->dissolved && e->key.kind == GROUP_STORED)
         hear_removal(g, e);
-    if (buried(g, e))
+    if (buried(g, e)) {
         e->members = 0;
+        tell_removal(g, &e->key);
+    }
     struct group *group = e->members ? group_get(g, &e->key) : group_find(g, &e->key);
     if (!group) {
         if (e->members)

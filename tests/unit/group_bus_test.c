@@ -434,6 +434,34 @@ static void a_removed_name_stays_removed(void)
     end();
 }
 
+/* The line to the holder was broken at the time of the removal. */
+static void a_removal_that_a_holder_has_missed(void)
+{
+    start(3);
+    struct conn *a = run_conn(run[0]);
+    run_join(a, GROUP_STORED, "anna");
+    run_settle();
+    run_gone(0, 1);
+    run_gone(1, 0);
+    run_gone(0, 2);
+    run_gone(2, 0);
+    run_dissolve(run[1], GROUP_STORED, "anna");
+    run_settle();
+    CHECK(a->memberships);
+    run_connect(0, 1);
+    run_connect(0, 2);
+    run_settle();
+    CHECK(!a->memberships);
+    CHECK(!group_at(0, GROUP_STORED, "anna") && !group_at(1, GROUP_STORED, "anna"));
+    run_join(a, GROUP_STORED, "anna"); /* again, which is after the removal */
+    run_settle();
+    CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "one").members, 1);
+    run_settle();
+    CHECK_TEXT(run_taken(a, text), "one");
+    run_conn_free(a);
+    end();
+}
+
 /* The claim was made before the removal, and is heard of after it. */
 static void a_claim_that_comes_too_late(void)
 {
@@ -843,6 +871,7 @@ int main(void)
     test("a worker dies and returns", a_worker_dies_and_returns);
     test("the newest claim wins", the_newest_claim_wins);
     test("a removed name stays removed", a_removed_name_stays_removed);
+    test("a removal that a holder has missed", a_removal_that_a_holder_has_missed);
     test("a claim that comes too late", a_claim_that_comes_too_late);
     test("claims that cross", claims_that_cross);
     test("clocks that differ", clocks_that_differ);
