@@ -110,8 +110,8 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(CORE)
 
 # What is read straight into Lua values: these fuzzers alone link Lua.
 $(B)/tests/fuzz/fuzz_json $(B)/tests/fuzz/fuzz_pack: private NOLUA := $(LIBS)
-$(B)/tests/fuzz/fuzz_pack: $(B)/src/bind/lshared_pack.o
-$(B)/tests/fuzz/fuzz_json: $(patsubst %.c,$(B)/%.o,$(wildcard src/bind/ljson*.c))
+$(B)/tests/fuzz/fuzz_pack: $(B)/src/bind/data/lshared_pack.o
+$(B)/tests/fuzz/fuzz_json: $(patsubst %.c,$(B)/%.o,$(wildcard src/bind/data/ljson*.c))
 
 # Files that change only when what they hold changes, so that other flags or another commit rebuild what they must.
 $(B)/flags: text = $(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)

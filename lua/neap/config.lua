@@ -7,7 +7,7 @@
 -- A field is { default =, expect = "what it must be", check = function(value) -> value or nil }.  A key whose feature
 -- does not exist must not stand here: an unknown key is an error, and a key that is accepted but does nothing is worse.
 -- A nested table is { fields = {} }; with `finish` it stays nil when it is not given, and is what finish makes of it.
--- C reads the settings that this file has filled in (src/bind/lconfig.c); the few that it knows by itself, such as 100
+-- C reads the settings that this file has filled in (src/bind/http/lconfig.c); the few that it knows by itself, such as 100
 -- header lines, cannot be set.
 
 local errors = require "neap.error"

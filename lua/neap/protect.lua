@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- What the guard (src/bind/lguard.c) needs of the functions that apps use. Internal.
+-- What the guard (src/bind/core/lguard.c) needs of the functions that apps use. Internal.
 --
 -- The guard ends a handler by raising an error from a hook.  While a message handler of xpcall deals with that error,
 -- the hook is still running, and no other is called: an endless one would not be stopped.  So the error is handed on as
@@ -9,7 +9,7 @@
 -- Its hold on compiled code is LuaJIT's profiler, which has one user at a time.
 --
 -- And finalizers would run in the middle of anything, where nothing watches them or catches what they raise.  What is
--- set here queues the object only (src/bind/lfinal.h).
+-- set here queues the object only (src/bind/core/lfinal.h).
 
 local core = require "neap.core"
 

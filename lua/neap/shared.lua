@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- neap.shared: dictionaries that all workers of a server share.  A value goes into one as bytes and comes out as a new
--- value, so that nobody changes what another one holds; each call is one transaction of LMDB (src/bind/lshared.c,
+-- value, so that nobody changes what another one holds; each call is one transaction of LMDB (src/bind/data/lshared.c,
 -- src/store/store.h).  This file checks arguments and makes error objects.  What a wrong argument is, the app's author
 -- can know beforehand, so it raises; what depends on the data and the disk comes back as nil and an error.
 

@@ -3,7 +3,7 @@
 -- neap.task: things that go on side by side in one worker. A task is a coroutine that the C
 -- scheduler runs; it gives way only where it waits, so that code between two waits needs no locks.
 --
--- The scheduler (src/bind/ltask.c) knows three things: start a task, park the running one, wake a
+-- The scheduler (src/bind/core/ltask.c) knows three things: start a task, park the running one, wake a
 -- parked one. What is here is made of them: joining, time limits, cancelling (neap/wait.lua) and
 -- channels (neap/channel.lua).
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- Waiting, as the library's Lua does it, and what cancelling means for it (src/bind/lcancel.h). Internal.
+-- Waiting, as the library's Lua does it, and what cancelling means for it (src/bind/core/lcancel.h). Internal.
 --
 -- A cancelled task does not go on: the wait that it is in raises an error of kind "Cancelled", and so does every later
 -- call that may wait, whether it would have to or not. C wakes the task with `nil, err`; that it is raised is the

@@ -10,8 +10,8 @@
 #include "cli/run.h"
 
 #include "base/mem.h"
-#include "bind/llistener.h"
-#include "bind/lvm.h"
+#include "bind/core/lvm.h"
+#include "bind/http/llistener.h"
 #include "bus/mesh.h"
 #include "cli/library.h"
 #include "cli/version.h"

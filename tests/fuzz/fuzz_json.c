@@ -11,7 +11,7 @@
  * Lua's memory comes from malloc here, each object by itself, so that reading past a string is
  * seen. This target alone links Lua.
  */
-#include "bind/ljson.h"
+#include "bind/data/ljson.h"
 
 #include <lauxlib.h>
 #include <math.h>

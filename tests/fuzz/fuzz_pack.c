@@ -9,7 +9,7 @@
  *      - memory stays in proportion to the bytes;
  *      - without memory it raises and nothing is lost.
  */
-#include "bind/lshared_pack.h"
+#include "bind/data/lshared_pack.h"
 
 #include <lauxlib.h>
 #include <stdio.h>

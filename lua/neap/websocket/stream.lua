@@ -8,7 +8,7 @@
 -- Inside, each of them is a `step`: a function that returns the next value; nil at the end; nil and an error when it
 -- fails; or NOTHING when there is no value this time.
 --
--- A stream runs in a task of its own (src/bind/lstream.c), which is cancelled for good when nothing can be sent any
+-- A stream runs in a task of its own (src/bind/ws/lstream.c), which is cancelled for good when nothing can be sent any
 -- more.  It waits while the client reads too slowly, as every write does.  When it never has to, it must give way all
 -- the same: see `giveWay`.
 

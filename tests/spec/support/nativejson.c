@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * src/bind/ljson*.c as a module that plain LuaJIT can load: `require "nativejson"` is a table with
+ * src/bind/data/ljson*.c as a module that plain LuaJIT can load: `require "nativejson"` is a table with
  * the fields that they add to neap.core. support/nativejson.lua builds it.
  */
-#include "bind/ljson.h"
+#include "bind/data/ljson.h"
 
 int luaopen_nativejson(lua_State *L);
 

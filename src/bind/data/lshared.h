@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Shared dictionaries (store/store.h) for lua/neap/shared.lua, which has checked the arguments:
+ *
+ *     core.sharedOpen(name, path, size)               dict, or nil and a message
+ *     core.sharedGet(dict, key)                       value, or nil
+ *     core.sharedSet(dict, key, value, ttl, add)      true, or false: `add`, and it was there
+ *     core.sharedIncr(dict, key, n, initial)          the sum
+ *     core.sharedDelete(dict, key)                    whether it was there
+ *     core.sharedKeys(dict, prefix, limit)            an array, whether there may be more
+ *     core.sharedTtl(dict, key)                       seconds, or nil
+ *
+ * What fails returns nil and a message; sharedSet of what cannot be stored has `true` as third.
+ */
+#ifndef NEAP_BIND_DATA_LSHARED_H
+#define NEAP_BIND_DATA_LSHARED_H
+
+#include "bind/core/lvm.h"
+
+/* Adds the functions above to the core table at the top of the stack. */
+void lshared_open(struct lvm *vm, lua_State *L);
+
+/* Closes all dictionaries, once the state has been closed and nobody can use them any more. */
+void lshared_close(struct lvm *vm);
+
+#endif

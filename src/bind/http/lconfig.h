@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Settings from Lua to C. The tables are complete and checked by lua/neap/config.lua: every key is
+ * there, and there are no defaults here.
+ */
+#ifndef NEAP_BIND_HTTP_LCONFIG_H
+#define NEAP_BIND_HTTP_LCONFIG_H
+
+#include "server/config.h"
+
+#include <lua.h>
+
+/* The settings at the absolute index `table`. What they own passes to the caller. */
+struct listener_config lconfig_listener(lua_State *L, int table);
+struct route_config lconfig_route(lua_State *L, int table);
+
+#endif

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The life of a Caller: made with its connection, woken when what its tasks wait for has come, cut
+ * loose when the connection is freed. Its methods are in lcaller_methods.c and lcaller_send.c.
+ */
+#include "bind/ws/lcaller.h"
+
+#include "bind/core/lerror.h"
+#include "bind/core/ltask.h"
+#include "bind/ws/lservice.h"
+#include "bind/ws/lstream.h"
+
+#include <lauxlib.h>
+
+struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service,
+                            int self)
+{
+    struct lcaller *lc = lua_newuserdata(L, sizeof *lc);
+    *lc = (struct lcaller){.conn = c, .service = lservice_ref(service), .error = LUA_NOREF};
+    link_init(&lc->writers);
+    link_init(&lc->streams);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->caller_meta);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, self);
+    lua_setfenv(L, -2);
+    lc->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    c->user = lc;
+    return lc;
+}
+
+struct lcaller *lcaller_check(lua_State *L, int index)
+{
+    return luaL_checkudata(L, index, "neap.Caller");
+}
+
+void lcaller_push_both(lua_State *L, const struct lcaller *lc)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lc->anchor);
+    lua_getfenv(L, -1);
+    lua_insert(L, -2);
+}
+
+static int push_outcome(struct lvm *vm, lua_State *L, const struct lcaller *lc, unsigned waits_for)
+{
+    const struct conn *c = lc->conn;
+    bool well = waits_for == LCALLER_WAITS_CLOSE ? c->ws.close_got : !c->over;
+    if (waits_for == LCALLER_WAITS_HANDLER) {
+        lua_pushboolean(L, well);
+        return 1;
+    }
+    if (well) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, lc->anchor);
+        return 1;
+    }
+    lua_pushnil(L);
+    if (waits_for == LCALLER_WAITS_CLOSE)
+        lerror_push(vm, L, "ConnectionClosureError", "the client did not answer the close frame");
+    else
+        lerror_push(vm, L, "ConnectionError", "connection closed");
+    return 2;
+}
+
+void lcaller_wake(struct lvm *vm, struct lcaller *lc)
+{
+    struct link waiting;
+    list_move(&waiting, &lc->writers);
+    while (!link_empty(&waiting)) {
+        struct ltask *t = LIST_ITEM(waiting.next, struct ltask, waiting);
+        list_remove(&t->waiting);
+        if (t->waits_for != LCALLER_WAITS_WRITE && !lc->conn->over)
+            list_append(&lc->writers, &t->waiting);
+        else
+            ltask_wake(t, push_outcome(vm, vm->L, lc, t->waits_for));
+    }
+    if (!conn_writable(lc->conn) || lc->conn->hung_up)
+        lstream_stop_all(lc);
+    lc->conn->writers_wait = !link_empty(&lc->writers) || !link_empty(&lc->streams);
+}
+
+void lcaller_handler_ended(struct lcaller *lc)
+{
+    struct link waiting;
+    list_move(&waiting, &lc->writers);
+    while (!link_empty(&waiting)) {
+        struct ltask *t = LIST_ITEM(waiting.next, struct ltask, waiting);
+        list_remove(&t->waiting);
+        if (t->waits_for != LCALLER_WAITS_HANDLER)
+            list_append(&lc->writers, &t->waiting);
+        else
+            ltask_wake(t, push_outcome(t->vm, t->vm->L, lc, t->waits_for));
+    }
+}
+
+void lcaller_detach(struct lvm *vm, struct lcaller *lc)
+{
+    lua_State *L = vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lc->anchor);
+    if (lc->has_attributes) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, vm->attributes);
+        lua_pushvalue(L, -2);
+        lua_pushnil(L);
+        lua_rawset(L, -3);
+        lua_pop(L, 1);
+    }
+    lua_pushvalue(L, LUA_GLOBALSINDEX); /* the instance goes even when the Caller is kept */
+    lua_setfenv(L, -2);
+    lua_pop(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, lc->error);
+    luaL_unref(L, LUA_REGISTRYINDEX, lc->anchor);
+    lservice_unref(lc->service);
+    lc->service = NULL;
+    lc->conn = NULL;
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The Caller of a connection: one userdata, made when the upgrade is accepted, whose environment
+ * table is the first argument of the callbacks (the service instance). It outlives the connection
+ * when the app keeps it: then `conn` is NULL and every method answers nil and an error.
+ */
+#ifndef NEAP_BIND_WS_LCALLER_H
+#define NEAP_BIND_WS_LCALLER_H
+
+#include "bind/core/lvm.h"
+#include "server/conn.h"
+
+struct lservice;
+
+/* What a task in `writers` waits for: ltask.waits_for. */
+enum lcaller_wait { LCALLER_WAITS_WRITE, LCALLER_WAITS_CLOSE, LCALLER_WAITS_HANDLER };
+
+struct lcaller {
+    struct conn *conn;
+    struct lservice *service;
+    /* tasks that wait for output to drain, for the close to complete, or for a handler to end */
+    struct link writers;
+    struct link streams; /* tasks of lstream.c, by ltask.kin */
+    uint32_t stream_count;
+    bool held; /* there are as many as may be: nothing is told (conn_hold) */
+    /* registry reference that keeps the userdata while the connection lives */
+    int anchor;
+    bool has_attributes; /* in the table of all callers' attributes */
+    int error;           /* registry reference of the error object for onError; LUA_NOREF: none */
+};
+
+/*
+ * Makes the Caller of a connection from the service and the instance table at `self`; sets
+ * conn->user. Counts the service.
+ */
+struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service,
+                            int self);
+
+/* The Caller at `index`; raises when the value there is none. */
+struct lcaller *lcaller_check(lua_State *L, int index);
+
+/* Pushes self and the Caller of a connection. */
+void lcaller_push_both(lua_State *L, const struct lcaller *lc);
+
+/*
+ * Wakes who waits: writers once output is low, closers once the session is over. Stops the streams
+ * once nothing can be sent any more, or nobody is there to read it.
+ */
+void lcaller_wake(struct lvm *vm, struct lcaller *lc);
+
+/* A further handler has ended: wakes who waits for that. */
+void lcaller_handler_ended(struct lcaller *lc);
+
+/* The connection is freed: cuts the tie. */
+void lcaller_detach(struct lvm *vm, struct lcaller *lc);
+
+/* Makes the metatable, and adds `isCaller` to the core table at the top of the stack. */
+void lcaller_open(struct lvm *vm, lua_State *L);
+
+#endif

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The Caller's methods that tell about its connection or keep something with it, and the metatable
+ * in which all methods are. Those that send and close are in lcaller_send.c.
+ */
+#include "bind/ws/lcaller_send.h"
+
+#include "base/err.h"
+#include "bind/core/lerror.h"
+#include "bind/http/lrequest.h"
+
+#include <lauxlib.h>
+
+struct lcaller *lcaller_self(lua_State *L)
+{
+    struct lcaller *lc = lua_touserdata(L, 1);
+    if (lc && lua_getmetatable(L, 1)) {
+        bool ours = lua_rawequal(L, -1, lua_upvalueindex(2));
+        lua_pop(L, 1);
+        if (ours)
+            return lc;
+    }
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L,
+                                  "Caller expected, got %s (write caller:method(…), with a colon)",
+                                  luaL_typename(L, 1)));
+    return NULL;
+}
+
+int lcaller_gone(lua_State *L)
+{
+    return lerror_return(lvm_of(L), L, ERR_CLOSED);
+}
+
+/* The connection behind argument 1, or NULL when it is gone: then `return lcaller_gone(L)`. */
+static struct conn *check_conn(lua_State *L)
+{
+    return lcaller_self(L)->conn;
+}
+
+/*
+ * Pushes the table of attributes of the Caller at index 1, made when there is none; nil without
+ * `make`.
+ */
+static void push_attributes(lua_State *L, bool make)
+{
+    lua_pushvalue(L, 1);
+    lua_rawget(L, lua_upvalueindex(3));
+    if (!lua_isnil(L, -1) || !make)
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, lua_upvalueindex(3));
+    ((struct lcaller *)lua_touserdata(L, 1))->has_attributes = true;
+}
+
+static int caller_set_attribute(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "attribute name expected, got nil");
+    luaL_checkany(L, 3);
+    if (!c)
+        return lcaller_gone(L);
+    push_attributes(L, true);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_rawset(L, -3);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int caller_get_attribute(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    luaL_checkany(L, 2);
+    if (!c)
+        return lcaller_gone(L);
+    push_attributes(L, false);
+    if (lua_istable(L, -1)) {
+        lua_pushvalue(L, 2);
+        lua_rawget(L, -2);
+    }
+    return 1;
+}
+
+/* removeAttribute(name) → what it was */
+static int caller_remove_attribute(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    luaL_checkany(L, 2);
+    if (!c)
+        return lcaller_gone(L);
+    push_attributes(L, false);
+    if (!lua_istable(L, -1))
+        return 1;
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    lua_pushvalue(L, 2);
+    lua_pushnil(L);
+    lua_rawset(L, -4);
+    return 1;
+}
+
+static int caller_id(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    if (!c)
+        return lcaller_gone(L);
+    char id[CONN_ID_SIZE + 1];
+    conn_id_text(c, id);
+    lua_pushlstring(L, id, CONN_ID_SIZE);
+    return 1;
+}
+
+static int caller_subprotocol(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    if (!c)
+        return lcaller_gone(L);
+    lua_pushstring(L, conn_subprotocol(c)); /* nil when there is none */
+    return 1;
+}
+
+static int caller_is_secure(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    if (!c)
+        return lcaller_gone(L);
+    lua_pushboolean(L, c->stream.tls != NULL);
+    return 1;
+}
+
+static int caller_is_open(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    lua_pushboolean(L, c && conn_writable(c));
+    return 1;
+}
+
+static int caller_remote_address(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    if (!c)
+        return lcaller_gone(L);
+    char text[ADDRESS_TEXT];
+    address_text(&c->peer, text);
+    lua_pushstring(L, text);
+    lua_pushinteger(L, c->peer.port);
+    return 2;
+}
+
+static int caller_request(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    if (!c)
+        return lcaller_gone(L);
+    lrequest_new(lvm_of(L), L, c);
+    return 1;
+}
+
+static int caller_buffered(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    if (!c)
+        return lcaller_gone(L);
+    lua_pushinteger(L, (lua_Integer)conn_buffered(c));
+    return 1;
+}
+
+static int caller_tostring(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    char id[CONN_ID_SIZE + 1] = "gone";
+    if (c)
+        conn_id_text(c, id);
+    lua_pushfstring(L, "Caller (%s)", id);
+    return 1;
+}
+
+static int core_is_caller(lua_State *L)
+{
+    bool is =
+        lua_touserdata(L, 1) && lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(2));
+    lua_pushboolean(L, is);
+    return 1;
+}
+
+static const struct luaL_Reg methods[] = {
+    {"setAttribute", caller_set_attribute},
+    {"getAttribute", caller_get_attribute},
+    {"removeAttribute", caller_remove_attribute},
+    {"getConnectionId", caller_id},
+    {"getNegotiatedSubProtocol", caller_subprotocol},
+    {"isSecure", caller_is_secure},
+    {"isOpen", caller_is_open},
+    {"remoteAddress", caller_remote_address},
+    {"request", caller_request},
+    {"bufferedAmount", caller_buffered},
+    {NULL, NULL},
+};
+
+static const struct luaL_Reg metamethods[] = {{"__tostring", caller_tostring}, {NULL, NULL}};
+
+static const struct luaL_Reg functions[] = {{"isCaller", core_is_caller}, {NULL, NULL}};
+
+/*
+ * Registers with three upvalues: vm, metatable (at `meta`), attributes of all callers (at
+ * `attributes`).
+ */
+static void add(struct lvm *vm, lua_State *L, const struct luaL_Reg *list, int meta, int attributes)
+{
+    lua_pushlightuserdata(L, vm);
+    lua_pushvalue(L, meta);
+    lua_pushvalue(L, attributes);
+    luaL_setfuncs(L, list, 3);
+}
+
+void lcaller_open(struct lvm *vm, lua_State *L)
+{
+    int core = lua_gettop(L);
+    luaL_newmetatable(L, "neap.Caller");
+    int meta = lua_gettop(L);
+    lua_newtable(L);
+    int attributes = lua_gettop(L);
+    lua_pushvalue(L, meta);
+    add(vm, L, metamethods, meta, attributes);
+    lua_newtable(L);
+    add(vm, L, methods, meta, attributes);
+    add(vm, L, lcaller_sending(), meta, attributes);
+    lua_setfield(L, meta, "__index");
+    lua_pushvalue(L, core);
+    add(vm, L, functions, meta, attributes);
+    lua_settop(L, attributes);
+    vm->attributes = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->caller_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+}

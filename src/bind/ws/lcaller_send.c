@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The Caller's methods that send and close. Each checks its arguments, makes one call into the
+ * server, and pushes the result: the Caller itself, or nil and an error object.
+ *
+ * A write is queued first and waits then, while more than max_buffered is queued: LuaJIT cannot
+ * come back into a C function that has yielded, so there is no "after" in which it could be queued.
+ */
+#include "bind/ws/lcaller_send.h"
+
+#include "base/err.h"
+#include "bind/core/lcancel.h"
+#include "bind/core/lerror.h"
+#include "bind/core/ltask.h"
+#include "bind/core/ltext.h"
+#include "bind/ws/lconn.h"
+#include "bind/ws/lgroup.h"
+#include "bind/ws/lresult.h"
+#include "proto/ws/utf8.h"
+
+#include <string.h>
+
+#define MAX_TIMEOUT 1e9
+
+/* The connection behind argument 1, or NULL when it is gone: then `return lcaller_gone(L)`. */
+static struct conn *check_conn(lua_State *L)
+{
+    return lcaller_self(L)->conn;
+}
+
+/* As check_conn, for a method that may wait: raises in a cancelled task. */
+static struct conn *enter(lua_State *L)
+{
+    lcancel_check(L, lvm_of(L)->running);
+    return check_conn(L);
+}
+
+static int gone_in_wait(lua_State *L)
+{
+    lcancel_check(L, lvm_of(L)->running);
+    return lcaller_gone(L);
+}
+
+/* Waits on the connection; lcaller_wake goes on with the results. */
+static int wait_for(lua_State *L, struct conn *c, enum lcaller_wait what)
+{
+    struct lcaller *lc = c->user;
+    struct ltask *t = lvm_of(L)->running;
+    t->waits_for = (uint8_t)what;
+    list_append(&lc->writers, &t->waiting);
+    c->writers_wait = true;
+    return lcancel_wait(L);
+}
+
+/* The Caller itself, after waiting for the output to drain where it is over the limit. */
+static int sent(lua_State *L, struct conn *c)
+{
+    lua_settop(L, 1);
+    if (conn_buffered(c) <= c->route->config.max_buffered || !ltask_can_wait(L))
+        return 1;
+    return wait_for(L, c, LCALLER_WAITS_WRITE);
+}
+
+static int result(lua_State *L, struct conn *c, int err)
+{
+    return err == 0 ? sent(L, c) : lerror_return(lvm_of(L), L, err);
+}
+
+static int invalid_text(lua_State *L)
+{
+    lua_pushnil(L);
+    lerror_push(lvm_of(L), L, "Error", "text is not valid UTF-8: use writeBinaryMessage for bytes");
+    return 2;
+}
+
+/* What a push to one client came to: the Caller, or nil and an error. */
+static int pushed(lua_State *L, struct conn *c, int err)
+{
+    if (err == ERR_POLICY) {
+        lua_pushnil(L);
+        lerror_push(lvm_of(L), L, "ConnectionError", "the client reads too slowly: %s",
+                    c->route->config.drop_slow ? "the message was dropped"
+                                               : "the connection was closed");
+        return 2;
+    }
+    if (err < 0)
+        return lerror_return(lvm_of(L), L, err);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* How a message goes to one client, and what the call returns then. */
+struct way {
+    int (*gone)(lua_State *L);
+    int (*send)(struct conn *c, enum ws_type type, const void *bytes, size_t len);
+    int (*outcome)(lua_State *L, struct conn *c, int err);
+};
+static const struct way writing = {gone_in_wait, conn_send, result};
+/* A push never waits: a peer that does not read is dealt with as the route says. */
+static const struct way pushing = {lcaller_gone, conn_push, pushed};
+
+/* Raises in a cancelled task where the way may wait, whether it would have to or not. */
+static inline void check_cancelled(lua_State *L, const struct conn *c, const struct way *way)
+{
+    if (way == &writing)
+        lcancel_check(L, lvm_of_conn(c)->running);
+}
+
+static int send_text(lua_State *L, const struct way *way)
+{
+    struct conn *c = check_conn(L);
+    size_t len;
+    const char *text = luaL_checklstring(L, 2, &len);
+    if (!c)
+        return way->gone(L);
+    check_cancelled(L, c, way);
+    if (!utf8_valid((const uint8_t *)text, len))
+        return invalid_text(L);
+    return way->outcome(L, c, way->send(c, WS_TEXT, text, len));
+}
+
+static int send_binary(lua_State *L, const struct way *way)
+{
+    struct conn *c = check_conn(L);
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    if (!c)
+        return way->gone(L);
+    check_cancelled(L, c, way);
+    return way->outcome(L, c, way->send(c, WS_BINARY, bytes, len));
+}
+
+static int caller_write_text(lua_State *L)
+{
+    return send_text(L, &writing);
+}
+
+static int caller_write_binary(lua_State *L)
+{
+    return send_binary(L, &writing);
+}
+
+static int caller_push_text(lua_State *L)
+{
+    return send_text(L, &pushing);
+}
+
+static int caller_push_binary(lua_State *L)
+{
+    return send_binary(L, &pushing);
+}
+
+/* Closes with what hooks.convert made of a close frame: reason, "close", status are at the top. */
+static int close_by_value(lua_State *L, struct conn *c)
+{
+    size_t len;
+    const char *reason = lua_tolstring(L, -3, &len);
+    double status = lua_tonumber(L, -1);
+    int err = conn_close(c, (unsigned)status, reason ? reason : "", reason ? len : 0,
+                         c->route->config.close_timeout);
+    if (err < 0)
+        return lerror_return(lvm_of(L), L, err);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* It would have to wait for the stream's end: who wants that can say so in a loop. */
+static int refuse_stream(lua_State *L)
+{
+    lua_pushnil(L);
+    lerror_push(lvm_of(L), L, "Error",
+                "a stream cannot be written: return it from the callback, or write its values in a "
+                "loop");
+    return 2;
+}
+
+/* A message of the value at 2, by hooks.convert or hooks.payload, whose results are above it. */
+struct message {
+    enum ws_type type;
+    const char *bytes;
+    size_t len;
+};
+
+/* Has a value at 2 converted by `hook`: bytes or nil, kind or error, status are at 3, 4, 5. */
+static void convert(lua_State *L, enum lvm_hook hook)
+{
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lvm_of(L)->hooks[hook]);
+    lua_pushvalue(L, 2);
+    lua_pushboolean(L, false);
+    lua_call(L, 2, 3);
+}
+
+/* The message at 3, of the kind at 4. */
+static struct message message_at(lua_State *L)
+{
+    struct message m = {.type =
+                            strcmp(luaL_checkstring(L, 4), "binary") == 0 ? WS_BINARY : WS_TEXT};
+    m.bytes = luaL_checklstring(L, 3, &m.len);
+    return m;
+}
+
+static bool sendable(const struct message *m)
+{
+    return m->type == WS_BINARY || utf8_valid((const uint8_t *)m->bytes, m->len);
+}
+
+/* The message at 3, of the kind at 4. */
+static int send_converted(lua_State *L, struct conn *c, const struct way *way)
+{
+    struct message m = message_at(L);
+    if (!sendable(&m))
+        return invalid_text(L);
+    return way->outcome(L, c, way->send(c, m.type, m.bytes, m.len));
+}
+
+static int caller_write(lua_State *L)
+{
+    if (lua_type(L, 2) == LUA_TSTRING)
+        return caller_write_text(L);
+    struct conn *c = enter(L);
+    luaL_checkany(L, 2);
+    if (!c)
+        return lcaller_gone(L);
+    convert(L, LVM_CONVERT);
+    if (lua_isnil(L, 3) && lua_isnil(L, 4)) {
+        lua_settop(L, 1);
+        return 1;
+    }
+    if (lua_isnil(L, 3)) {
+        lua_settop(L, 4);
+        return 2;
+    }
+    const char *kind = luaL_checkstring(L, 4);
+    if (strcmp(kind, "close") == 0)
+        return close_by_value(L, c);
+    if (strcmp(kind, "stream") == 0)
+        return refuse_stream(L);
+    return send_converted(L, c, &writing);
+}
+
+/* A value that a push carries: no close frame, no stream, and never nothing (hooks.payload). */
+static int caller_push(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    if (lua_type(L, 2) == LUA_TSTRING)
+        return caller_push_text(L);
+    luaL_checkany(L, 2);
+    if (!c)
+        return lcaller_gone(L);
+    convert(L, LVM_PAYLOAD);
+    if (lua_isnil(L, 3)) {
+        lua_settop(L, 4);
+        return 2;
+    }
+    return send_converted(L, c, &pushing);
+}
+
+/* --- To all clients of the service ------------------------------------------------------------ */
+
+static int broadcast(lua_State *L, const struct lcaller *lc, const struct message *m)
+{
+    struct group_push push = {
+        .key = lconn_service(lc->conn),
+        .type = m->type,
+        .bytes = (const uint8_t *)m->bytes,
+        .len = m->len,
+    };
+    return lgroup_push(L, lvm_of(L), &push);
+}
+
+static int broadcast_string(lua_State *L, enum ws_type type)
+{
+    const struct lcaller *lc = lcaller_self(L);
+    struct message m = {.type = type};
+    m.bytes = luaL_checklstring(L, 2, &m.len);
+    return lc->conn ? broadcast(L, lc, &m) : lcaller_gone(L);
+}
+
+static int caller_broadcast_text(lua_State *L)
+{
+    return broadcast_string(L, WS_TEXT);
+}
+
+static int caller_broadcast_binary(lua_State *L)
+{
+    return broadcast_string(L, WS_BINARY);
+}
+
+static int caller_broadcast(lua_State *L)
+{
+    const struct lcaller *lc = lcaller_self(L);
+    luaL_checkany(L, 2);
+    if (!lc->conn)
+        return lcaller_gone(L);
+    convert(L, LVM_PAYLOAD);
+    if (lua_isnil(L, 3)) {
+        lua_settop(L, 4);
+        return 2;
+    }
+    struct message m = message_at(L);
+    return broadcast(L, lc, &m);
+}
+
+/* --- Control frames --------------------------------------------------------------------------- */
+
+static int control(lua_State *L, int (*send)(struct conn *, const void *, size_t))
+{
+    struct conn *c = enter(L);
+    size_t len;
+    const char *bytes = luaL_optlstring(L, 2, "", &len);
+    if (!c)
+        return lcaller_gone(L);
+    if (len > 125) { /* RFC 6455 §5.5 */
+        lua_pushnil(L);
+        lerror_push(lvm_of(L), L, "Error", "a ping or pong carries at most 125 bytes, this has %d",
+                    (int)len);
+        return 2;
+    }
+    return result(L, c, send(c, bytes, len));
+}
+
+static int caller_ping(lua_State *L)
+{
+    return control(L, conn_ping);
+}
+
+static int caller_pong(lua_State *L)
+{
+    return control(L, conn_pong);
+}
+
+static int refuse_close(lua_State *L, const char *kind, const char *what, int index)
+{
+    lua_pushnil(L);
+    lua_pushvalue(L, index);
+    lerror_push(lvm_of(L), L, kind, "%s: %s", what, lua_tostring(L, -1));
+    lua_remove(L, -2);
+    return 2;
+}
+
+/* close() on a connection that is closing or gone */
+static int closed_already(lua_State *L)
+{
+    lua_pushnil(L);
+    lerror_push(lvm_of(L), L, "ConnectionClosureError", "the connection is closed already");
+    return 2;
+}
+
+/*
+ * Whether an app may close with this code. 1012 to 1014 may travel (peers send them, and a server
+ * that cannot keep up uses 1013) but are reserved like the rest up to 2999, as in CloseFrame.
+ */
+static bool app_may_send(double code)
+{
+    return code >= 0 && code <= 65535 && code == (double)(unsigned)code &&
+           ws_code_valid((unsigned)code) && !(code >= 1012 && code <= 2999);
+}
+
+/* close([statusCode [, reason [, timeout]]]) */
+static int caller_close(lua_State *L)
+{
+    struct conn *c = check_conn(L);
+    double code = luaL_optnumber(L, 2, WS_NORMAL);
+    size_t len;
+    const char *reason = luaL_optlstring(L, 3, "", &len);
+    luaL_argcheck(L, ltext_is_line(reason, len), 3, "a reason must not contain CR, LF or NUL");
+    if (luaL_optnumber(L, 4, 1) != 0) /* with 0 it never waits: also clean-up may call it */
+        lcancel_check(L, lvm_of(L)->running);
+    if (!c)
+        return closed_already(L);
+    double timeout = luaL_optnumber(L, 4, c->route->config.close_timeout);
+    if (!app_may_send(code))
+        return refuse_close(L, "ConnectionClosureError",
+                            "Failed to execute close. Invalid status code", 2);
+    if ((timeout < 0 && timeout != -1) || timeout > MAX_TIMEOUT || timeout != timeout)
+        return refuse_close(L, "Error", "Invalid timeout value", 4);
+    if (len > 123 || !utf8_valid((const uint8_t *)reason, len)) {
+        lua_pushnil(L);
+        lerror_push(lvm_of(L), L, "ConnectionClosureError",
+                    "Failed to execute close. The reason must be UTF-8 of at most 123 bytes");
+        return 2;
+    }
+    if (conn_close(c, (unsigned)code, reason, len, timeout) < 0)
+        return closed_already(L);
+    lua_settop(L, 1);
+    if (timeout == 0 || !ltask_can_wait(L))
+        return 1;
+    return wait_for(L, c, LCALLER_WAITS_CLOSE);
+}
+
+static const struct luaL_Reg methods[] = {
+    {"writeTextMessage", caller_write_text},
+    {"writeBinaryMessage", caller_write_binary},
+    {"writeMessage", caller_write},
+    {"pushText", caller_push_text},
+    {"pushBinary", caller_push_binary},
+    {"push", caller_push},
+    {"broadcastText", caller_broadcast_text},
+    {"broadcastBinary", caller_broadcast_binary},
+    {"broadcast", caller_broadcast},
+    {"ping", caller_ping},
+    {"pong", caller_pong},
+    {"close", caller_close},
+    {NULL, NULL},
+};
+
+const struct luaL_Reg *lcaller_sending(void)
+{
+    return methods;
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+/* Streams: a handler returned an iterator or a coroutine, whose values are sent one by one. */
+#ifndef NEAP_BIND_WS_LSTREAM_H
+#define NEAP_BIND_WS_LSTREAM_H
+
+struct lcaller;
+struct ltask;
+
+/*
+ * Starts a stream for what the handler that `from` was has returned at `source` on its stack. Runs
+ * it at once, as far as it goes without waiting.
+ */
+void lstream_start(struct ltask *from, int source);
+
+/* Nothing can be sent any more: stops all streams of a connection, which forgets them. */
+void lstream_stop_all(struct lcaller *lc);
+
+#endif
