@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What the control socket can ask of the master: one function a command, and a table of them. */
 #include "base/buf.h"
-#include "master/internal.h"
+#include "master/master_private.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "master/internal.h"
+#include "master/master_private.h"
 
 #include <signal.h>
 #include <sys/wait.h>

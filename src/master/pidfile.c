@@ -8,7 +8,7 @@
  * FIFO holds up the start, and no link leads elsewhere.
  */
 #include "base/log.h"
-#include "master/internal.h"
+#include "master/master_private.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "line/link.h"
 #include "line/wire.h"
-#include "master/internal.h"
+#include "master/master_private.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -14,7 +14,7 @@
  */
 #include "line/link.h"
 #include "line/wire.h"
-#include "master/internal.h"
+#include "master/master_private.h"
 
 #include "base/log.h"
 #include "base/mem.h"

@@ -10,7 +10,7 @@
  */
 #include "bind/data/ljson.h"
 
-#include "bind/data/ljson_text.h"
+#include "bind/data/ljson_private.h"
 
 #include <lauxlib.h>
 #include <locale.h>

@@ -17,7 +17,7 @@
  * The text is a Lua string and so ends with a NUL, which no rule of the grammar accepts; that is
  * why the reader may look at the byte under `at` without comparing with the end first.
  */
-#include "bind/data/ljson_text.h"
+#include "bind/data/ljson_private.h"
 
 #include <lauxlib.h>
 #include <math.h>

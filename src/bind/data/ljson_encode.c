@@ -13,7 +13,7 @@
  * The depth limit alone does not bound the work: a table may contain another one twice at each
  * level. MAX_TEXT and MAX_TABLES do; while this runs nothing else in the worker does.
  */
-#include "bind/data/ljson_text.h"
+#include "bind/data/ljson_private.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -3,7 +3,7 @@
  * The Caller's methods that tell about its connection or keep something with it, and the metatable
  * in which all methods are. Those that send and close are in lcaller_send.c.
  */
-#include "bind/ws/lcaller_send.h"
+#include "bind/ws/lcaller_private.h"
 
 #include "base/err.h"
 #include "bind/core/lerror.h"

@@ -6,7 +6,7 @@
  * A write is queued first and waits then, while more than max_buffered is queued: LuaJIT cannot
  * come back into a C function that has yielded, so there is no "after" in which it could be queued.
  */
-#include "bind/ws/lcaller_send.h"
+#include "bind/ws/lcaller_private.h"
 
 #include "base/err.h"
 #include "bind/core/lcancel.h"

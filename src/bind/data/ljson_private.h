@@ -8,8 +8,8 @@
  * is kept between calls as the first upvalue of each function. It is taken out while in use: a
  * finalizer that runs in the middle (any allocation may collect) may use JSON itself.
  */
-#ifndef NEAP_BIND_DATA_LJSON_TEXT_H
-#define NEAP_BIND_DATA_LJSON_TEXT_H
+#ifndef NEAP_BIND_DATA_LJSON_PRIVATE_H
+#define NEAP_BIND_DATA_LJSON_PRIVATE_H
 
 #include <lua.h>
 #include <stddef.h>

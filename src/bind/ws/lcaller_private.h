@@ -3,8 +3,8 @@
  * What the two files with the Caller's methods have in common. Each method has three upvalues: the
  * vm, the metatable of Callers, the table of all Callers' attributes.
  */
-#ifndef NEAP_BIND_WS_LCALLER_SEND_H
-#define NEAP_BIND_WS_LCALLER_SEND_H
+#ifndef NEAP_BIND_WS_LCALLER_PRIVATE_H
+#define NEAP_BIND_WS_LCALLER_PRIVATE_H
 
 #include "bind/ws/lcaller.h"
 

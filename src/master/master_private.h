@@ -16,8 +16,8 @@
  *         ▲                  │                  │
  *         └────── died ──────┴── died, retires ─┘      OVER: it ended for good, or all stops
  */
-#ifndef NEAP_MASTER_INTERNAL_H
-#define NEAP_MASTER_INTERNAL_H
+#ifndef NEAP_MASTER_MASTER_PRIVATE_H
+#define NEAP_MASTER_MASTER_PRIVATE_H
 
 #include "line/scratch.h"
 #include "line/watchdog.h"
