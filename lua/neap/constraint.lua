@@ -15,11 +15,11 @@
 local code = require "neap.constraint.code"
 local compose = require "neap.constraint.compose"
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local explain = require("neap.constraint.explain").explain
 local limits = require "neap.constraint.limits"
 local node = require "neap.constraint.node"
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 local NULL = core.jsonNull
 local constructors, isConstraint, Constraint = node.constructors, node.isConstraint, node.methods

@@ -5,8 +5,8 @@
 -- back exactly, is in docs/api/json.md.
 
 local core = require "neap.core"
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 local jsonDecode, jsonEncode = core.jsonDecode, core.jsonEncode
 local array_metatable = core.jsonArray

@@ -6,7 +6,7 @@
 -- C side.
 
 local core = require "neap.core"
-local tell = require "neap.tell"
+local tell = require "neap.message.tell"
 
 local function text(value)
   return (tell.tell(value))

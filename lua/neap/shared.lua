@@ -6,9 +6,9 @@
 -- can know beforehand, so it raises; what depends on the data and the disk comes back as nil and an error.
 
 local core = require "neap.core"
-local errors = require "neap.error"
-local text = require "neap.text"
-local wait = require "neap.wait"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
+local wait = require "neap.runtime.wait"
 
 local sharedGet, sharedSet, sharedIncr = core.sharedGet, core.sharedSet, core.sharedIncr
 local sharedDelete, sharedKeys, sharedTtl = core.sharedDelete, core.sharedKeys, core.sharedTtl

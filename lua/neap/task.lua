@@ -4,16 +4,16 @@
 -- scheduler runs; it gives way only where it waits, so that code between two waits needs no locks.
 --
 -- The scheduler (src/bind/core/ltask.c) knows three things: start a task, park the running one, wake a
--- parked one. What is here is made of them: joining, time limits, cancelling (neap/wait.lua) and
--- channels (neap/channel.lua).
+-- parked one. What is here is made of them: joining, time limits, cancelling (neap/runtime/wait.lua) and
+-- channels (neap/runtime/channel.lua).
 
 local core = require "neap.core"
-local channel = require "neap.channel"
-local errors = require "neap.error"
-local protect = require "neap.protect"
-local tell = require "neap.tell"
-local text = require "neap.text"
-local wait = require "neap.wait"
+local channel = require "neap.runtime.channel"
+local errors = require "neap.message.error"
+local protect = require "neap.runtime.protect"
+local tell = require "neap.message.tell"
+local text = require "neap.message.text"
+local wait = require "neap.runtime.wait"
 
 local xpcall = protect.rawXpcall
 

@@ -12,8 +12,8 @@
 -- entity can be declared: there is nothing to expand and no file to include.  Depth and attributes are bounded, and all
 -- of it takes time and memory in proportion to the text.
 
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 local MAX_DEPTH = 128
 local MAX_ATTRIBUTES = 256

@@ -23,7 +23,7 @@ const char *library_path(void)
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char probe[PATH_MAX + 32];
         snprintf(path, sizeof path, "%s/%s", program, places[i]);
-        snprintf(probe, sizeof probe, "%s/neap/main.lua", path);
+        snprintf(probe, sizeof probe, "%s/neap/runtime/main.lua", path);
         if (access(probe, R_OK) == 0)
             return path;
     }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Settings of listeners and routes as the server uses them. Names, defaults and checks for the
- * people who write apps are in lua/neap/config.lua; here everything is filled in. Times are
- * seconds.
+ * people who write apps are in lua/neap/config/; here everything is filled in. Times are seconds.
  */
 #ifndef NEAP_SERVER_CONFIG_H
 #define NEAP_SERVER_CONFIG_H

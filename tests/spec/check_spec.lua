@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- neap.check: all problems of an app at once, each with its place.
+-- neap.app.check: all problems of an app at once, each with its place.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 local fake = require "fakecore"
 local folder = require "appfolder"
-local check = require "neap.check"
+local check = require "neap.app.check"
 
 before_each(function()
   fake.reset()

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- neap.config and neap.text: defaults, types and ranges, unknown keys, suggestions.
+-- neap.config.settings and neap.message.text: defaults, types and ranges, unknown keys, suggestions.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 require "fakecore"
-local config = require "neap.config"
-local errors = require "neap.error"
-local text = require "neap.text"
+local config = require "neap.config.settings"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 local function message(kind, given)
   local ok, err = pcall(config.check, kind, "call", given)

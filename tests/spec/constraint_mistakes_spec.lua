@@ -17,7 +17,7 @@ describe("neap.constraint, a mistake", function()
       sched.core[name] = value
     end
     constraint = sched.require "neap.constraint"
-    errors = sched.require "neap.error"
+    errors = sched.require "neap.message.error"
   end)
 
   -- What went wrong while `fn` made constraints, as `neap check` collects it: messages, then what came with each.

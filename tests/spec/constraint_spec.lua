@@ -14,7 +14,7 @@ describe("neap.constraint", function()
     for name, value in pairs(native) do
       sched.core[name] = value
     end
-    constraint, errors = sched.require "neap.constraint", sched.require "neap.error"
+    constraint, errors = sched.require "neap.constraint", sched.require "neap.message.error"
     json = sched.require "neap.json"
     null = json.null
   end)

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- neap.coroutine: the scheduler's yields pass through an app's coroutines.
+-- neap.runtime.coroutine: the scheduler's yields pass through an app's coroutines.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 local fake = require "fakecore"
-local co = require "neap.coroutine"
+local co = require "neap.runtime.coroutine"
 
 local sleep = fake.core.sleep
 

@@ -5,10 +5,10 @@
 package.path = "tests/spec/support/?.lua;" .. package.path
 local fake = require "fakecore"
 local fakeconn = require "fakeconn"
-local config = require "neap.config"
+local config = require "neap.config.settings"
 local constraint = require "neap.constraint"
 local dispatch = require "neap.websocket.dispatch"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local json = require "neap.json"
 local multiplex = require "neap.websocket.multiplex"
 local service = require "neap.websocket.service"

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- neap.error and neap.source: error objects, their families, and where in the app a mistake was made.
+-- neap.message.error and neap.message.source: error objects, their families, and where in the app a mistake was
+-- made.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 local fake = require "fakecore"
-local errors = require "neap.error"
-local source = require "neap.source"
+local errors = require "neap.message.error"
+local source = require "neap.message.source"
 
 local HERE = debug.getinfo(1, "S").source:sub(2)
 

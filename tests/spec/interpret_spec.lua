@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- neap.interpret: what must not be compiled is not, and everything else is. The helper of busted has installed it.
+-- neap.runtime.interpret: what must not be compiled is not, and everything else is. The helper of busted has installed
+-- it.
 
 local AFFECTED = jit.version == "LuaJIT 2.1.0-beta3"
 

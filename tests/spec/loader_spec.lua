@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- neap.loader: where apps and their modules come from, and how each version is apart.
+-- neap.app.loader: where apps and their modules come from, and how each version is apart.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 local fake = require "fakecore"
 local folder = require "appfolder"
-local loader = require "neap.loader"
+local loader = require "neap.app.loader"
 
 before_each(fake.reset)
 after_each(folder.remove)

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- neap.origin: which pages may connect.
+-- neap.http.origin: which pages may connect.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 local fake = require "fakecore"
-local origin = require "neap.origin"
+local origin = require "neap.http.origin"
 
 local parse, inList, isSame = origin._test.parse, origin._test.inList, origin._test.isSame
 

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- neap.request: fields and methods of upgrade requests.
+-- neap.http.request: fields and methods of upgrade requests.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 local fake = require "fakecore"
-local index = require("neap.request").index
+local index = require("neap.http.request").index
 
 fake.requestMeta.__index = index
 

@@ -31,8 +31,8 @@ describe("a stream", function()
   before_each(function()
     sched = fakesched.new()
     task = sched.require "neap.task"
-    errors = sched.require "neap.error"
-    co = sched.require "neap.coroutine"
+    errors = sched.require "neap.message.error"
+    co = sched.require "neap.runtime.coroutine"
     stream = sched.require "neap.websocket.stream"
     client = { sent = {}, open = true }
     caller.writeTextMessage, caller.writeBinaryMessage = write "", write "#"

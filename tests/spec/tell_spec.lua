@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
 --
--- neap.tell: what is said of an error value. Where it is said, is tests/e2e/errors_test.py's business.
+-- neap.message.tell: what is said of an error value. Where it is said, is tests/e2e/errors_test.py's business.
 
 local fakesched = dofile "tests/spec/support/fakesched.lua"
 
-describe("neap.tell", function()
+describe("neap.message.tell", function()
   local tell, errors
 
   before_each(function()
     local sched = fakesched.new()
-    tell, errors = sched.require "neap.tell", sched.require "neap.error"
+    tell, errors = sched.require "neap.message.tell", sched.require "neap.message.error"
   end)
 
   local function log(value)

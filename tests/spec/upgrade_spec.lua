@@ -7,7 +7,7 @@ local hook = require("neap.websocket.upgrade").upgrade
 local prepare = require("neap.websocket.upgrade").prepare
 local websocket = require "neap.websocket"
 
-fake.requestMeta.__index = require("neap.request").index
+fake.requestMeta.__index = require("neap.http.request").index
 before_each(fake.reset)
 
 local function noop() end

@@ -4,12 +4,12 @@
 
 local code = require "neap.constraint.code"
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local explain = require "neap.constraint.explain"
 local limits = require "neap.constraint.limits"
 local measure = require "neap.constraint.measure"
 local node = require "neap.constraint.node"
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 local NULL = core.jsonNull
 local MAX_FIELDS = 1000 -- of a record; a generated function has room for some thousands

@@ -10,7 +10,7 @@
 
 local code = require "neap.constraint.code"
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local measure = require "neap.constraint.measure"
 
 local NULL = core.jsonNull

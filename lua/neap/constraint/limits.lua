@@ -8,10 +8,10 @@
 -- code.lua puts into the functions that it generates, and function(value) -> the text for a value that fails.
 -- Lengths come before the pattern: matching costs more the longer a text is.
 
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local measure = require "neap.constraint.measure"
 local patterns = require "neap.constraint.pattern"
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 local LARGEST = 2 ^ 53
 local MAX_PATTERN = 1000 -- bytes

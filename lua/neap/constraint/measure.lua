@@ -5,7 +5,7 @@
 -- asked for, or than the value is long, and nothing of a client's stands in a message at length or unescaped.
 
 local core = require "neap.core"
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 local byte, floor, format = string.byte, math.floor, string.format
 local ARRAY, NULL = core.jsonArray, core.jsonNull

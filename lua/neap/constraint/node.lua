@@ -11,8 +11,8 @@
 --      depth     1 for scalars, 1 more for each constraint around
 --      fast      generated functions by mode (code.lua)
 
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 local MAX_VISITS = 1000
 local MAX_DEPTH = 100

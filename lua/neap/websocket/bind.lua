@@ -19,9 +19,9 @@
 
 local constraint = require "neap.constraint"
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local node = require "neap.constraint.node"
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 local TYPES = { "string", "bytes", "json", "xml" }
 local UNSUPPORTED_DATA = 1003 -- RFC 6455 §7.4.1

@@ -6,8 +6,8 @@
 --
 -- A frame is callable: the predefined ones make others with the same code and another reason.
 
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 local MAX_REASON = 123 -- 125 bytes of a control frame, less two for the code
 

@@ -13,11 +13,11 @@
 
 local closeframe = require "neap.websocket.closeframe"
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local json = require "neap.json"
 local service = require "neap.websocket.service"
 local stream = require "neap.websocket.stream"
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 ---@class websocket.Bytes
 ---@field bytes string

@@ -11,9 +11,9 @@
 
 local bind = require "neap.websocket.bind"
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local multiplex = require "neap.websocket.multiplex"
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 local MAX_VALUE = 128 -- longer ones are looked for as they are only
 local MAX_WORDS = 8   -- of a name, for spellings to be prepared

@@ -10,10 +10,10 @@
 -- The arguments' checks are in pushing.lua.
 
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local pushing = require "neap.websocket.pushing"
-local text = require "neap.text"
-local wait = require "neap.wait"
+local text = require "neap.message.text"
+local wait = require "neap.runtime.wait"
 
 local groupJoin, groupLeave, groupDissolve = core.groupJoin, core.groupLeave, core.groupDissolve
 local groupPush, groupAsk = core.groupPush, core.groupAsk

@@ -6,12 +6,12 @@
 --      9090                "9090"                 port, host from config.host
 --      "127.0.0.1:9090"    "example.com:9090"     "[::1]:9090"     "unix:/run/app.sock"
 
-local config = require "neap.config"
+local config = require "neap.config.settings"
 local core = require "neap.core"
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 local upgrades = require "neap.websocket.upgrade"
-local wait = require "neap.wait"
+local wait = require "neap.runtime.wait"
 
 local EXPECTED = 'expected a port (0 to 65535), "host:port", "[v6 address]:port" or "unix:/path"'
 local MAX_UNIX = 107 -- bytes in sockaddr_un, less the NUL

@@ -14,8 +14,8 @@
 
 local bind = require "neap.websocket.bind"
 local dispatch = require "neap.websocket.dispatch"
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 local CALLBACKS = {
   "onOpen",

@@ -8,8 +8,8 @@
 
 local convert = require "neap.websocket.convert"
 local core = require "neap.core"
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 local groupPush, isCaller = core.groupPush, core.isCaller
 local next, payload = next, convert.payload

@@ -14,13 +14,13 @@
 -- to their own table, and a strong value would then keep its key for ever.
 
 local bind = require "neap.websocket.bind"
-local config = require "neap.config"
+local config = require "neap.config.settings"
 local core = require "neap.core"
 local dispatch = require "neap.websocket.dispatch"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 local multiplex = require "neap.websocket.multiplex"
 local plans = require "neap.websocket.plan"
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 local MAX_NAME = 128
 

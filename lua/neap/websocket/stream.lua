@@ -13,10 +13,10 @@
 -- the same: see `giveWay`.
 
 local core = require "neap.core"
-local coroutines = require "neap.coroutine"
-local errors = require "neap.error"
-local tell = require "neap.tell"
-local text = require "neap.text"
+local coroutines = require "neap.runtime.coroutine"
+local errors = require "neap.message.error"
+local tell = require "neap.message.tell"
+local text = require "neap.message.text"
 
 local resume, status = coroutines.resume, coroutines.status
 

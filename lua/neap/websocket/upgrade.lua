@@ -11,12 +11,12 @@
 -- The function may yield before it answers; so may everything here that calls it.
 
 local core = require "neap.core"
-local errors = require "neap.error"
-local origin = require "neap.origin"
-local requests = require "neap.request"
+local errors = require "neap.message.error"
+local origin = require "neap.http.origin"
+local requests = require "neap.http.request"
 local service = require "neap.websocket.service"
-local tell = require "neap.tell"
-local text = require "neap.text"
+local tell = require "neap.message.tell"
+local text = require "neap.message.text"
 
 local MAX_BODY = 1048576
 local FIELDS = { status = true, reason = true, headers = true, body = true }

@@ -10,7 +10,7 @@
  *                  ╰─▶ is new? ──▶ dropped
  *
  * How a wait raises: LuaJIT cannot come back into a C function that has yielded. What waits in
- * neap's own Lua is given `nil, err` and raises that (lua/neap/wait.lua). What waits in a C
+ * neap's own Lua is given `nil, err` and raises that (lua/neap/runtime/wait.lua). What waits in a C
  * function that the app calls itself (a Caller's method) is given the same, and the guard's hook
  * raises in the function that called it, before its next instruction: see lcancel_wait. So a call
  * that need not wait costs nothing.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Error objects made by C look exactly like those of lua/neap/error.lua: a table with kind and
- * message, and its metatable.
+ * Error objects made by C look exactly like those of lua/neap/message/error.lua: a table with kind
+ * and message, and its metatable.
  */
 #include "bind/core/lerror.h"
 

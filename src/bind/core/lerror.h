@@ -30,8 +30,8 @@ const char *lerror_kind(int err);
 bool lerror_is(const struct lvm *vm, lua_State *L, int index, const char *kind);
 
 /*
- * What is said of an error value, by the hook `tell`: lua/neap/tell.lua. The texts are on the stack
- * of vm->L until lerror_told_end.
+ * What is said of an error value, by the hook `tell`: lua/neap/message/tell.lua. The texts are on
+ * the stack of vm->L until lerror_told_end.
  */
 struct lerror_told {
     struct http_str log;     /* for the log */

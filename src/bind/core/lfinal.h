@@ -9,9 +9,9 @@
  *                                     ▲
  *      the worker ends ─▶ objects that live, in `living`
  *
- * lua/neap/protect.lua sees to it that newproxy, ffi.gc, ffi.metatype and debug.setmetatable set
- * such ones. Finalizers of C modules, and functions of C given to ffi.gc, run in the collector.
- * Queued objects are on the heap, and count for its limit.
+ * lua/neap/runtime/protect.lua sees to it that newproxy, ffi.gc, ffi.metatype and
+ * debug.setmetatable set such ones. Finalizers of C modules, and functions of C given to ffi.gc,
+ * run in the collector. Queued objects are on the heap, and count for its limit.
  */
 #ifndef NEAP_BIND_CORE_LFINAL_H
 #define NEAP_BIND_CORE_LFINAL_H

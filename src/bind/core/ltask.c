@@ -376,7 +376,7 @@ static int core_park(lua_State *L)
     return ltask_wait(L);
 }
 
-/* For a coroutine of the app whose wait cannot be passed on: see lua/neap/coroutine.lua. */
+/* For a coroutine of the app whose wait cannot be passed on: see lua/neap/runtime/coroutine.lua. */
 static int core_unpark(lua_State *L)
 {
     struct ltask *t = lvm_of(L)->running;

@@ -10,8 +10,8 @@
  *                                                parked
  *
  * A yield of ours carries a private marker as its only value, so that coroutines of the app nest
- * inside a task: see lua/neap/coroutine.lua. C functions wait by `return ltask_wait(…)`, never
- * otherwise.
+ * inside a task: see lua/neap/runtime/coroutine.lua. C functions wait by `return ltask_wait(…)`,
+ * never otherwise.
  *
  * Whatever allocates may collect, and a finalizer then runs on the stack that was given. A parked
  * coroutine is broken by that, and one that has failed may have no room left, so that a push ends

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The Lua state: made, filled with the core functions that lua/neap stands on, and run. The core is
- * preloaded as the module "neap.core"; lua/neap/main.lua answers with the functions that C calls.
+ * preloaded as the module "neap.core"; lua/neap/runtime/main.lua answers with the functions that C
+ * calls.
  */
 #include "bind/core/lvm.h"
 
@@ -155,7 +156,7 @@ struct lvm *lvm_new(struct loop *loop, const char *library, bool check)
     snprintf(vm->guard.spare, sizeof vm->guard.spare, "@%s/neap/", library);
     set_path(vm->L, library);
     open_core(vm);
-    require(vm->L, "neap.main");
+    require(vm->L, "neap.runtime.main");
     lua_settop(vm->L, 0);
     take_hooks(vm);
     return vm;

@@ -22,7 +22,7 @@
 struct ltask;
 struct worker_link;
 
-/* Functions that lua/neap/main.lua hands to C, kept as registry references. */
+/* Functions that lua/neap/runtime/main.lua hands to C, kept as registry references. */
 enum lvm_hook {
     LVM_UPGRADE,
     LVM_CONVERT,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Settings of listeners and routes out of the tables that lua/neap/config.lua has checked. */
+/* Settings of listeners and routes out of the tables that lua/neap/config/ has checked. */
 #include "bind/http/lconfig.h"
 
 #include "base/mem.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Settings from Lua to C. The tables are complete and checked by lua/neap/config.lua: every key is
+ * Settings from Lua to C. The tables are complete and checked by lua/neap/config/: every key is
  * there, and there are no defaults here.
  */
 #ifndef NEAP_BIND_HTTP_LCONFIG_H

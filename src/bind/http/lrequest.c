@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Request objects: what C knows of a request, in functions for lua/neap/request.lua. */
+/* Request objects: what C knows of a request, in functions for lua/neap/http/request.lua. */
 #include "bind/http/lrequest.h"
 
 #include "base/mem.h"

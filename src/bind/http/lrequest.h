@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The request object: a userdata that holds the parsed head and the route, so that an app may keep
- * it longer than the connection. Its fields are computed in lua/neap/request.lua when they are
+ * it longer than the connection. Its fields are computed in lua/neap/http/request.lua when they are
  * asked for.
  */
 #ifndef NEAP_BIND_HTTP_LREQUEST_H

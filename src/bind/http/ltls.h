@@ -7,7 +7,7 @@
 #include "net/tls.h"
 
 /*
- * A context of the settings at `table`, which lua/neap/securesocket.lua has completed. Reads all
+ * A context of the settings at `table`, which lua/neap/config/secure.lua has completed. Reads all
  * files. NULL with `error` filled.
  */
 struct tls_context *ltls_context(struct lvm *vm, lua_State *L, int table,

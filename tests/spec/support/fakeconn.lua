@@ -17,7 +17,7 @@ local core = fake.core
 core.jsonDecode, core.jsonEncode = native.jsonDecode, native.jsonEncode
 core.jsonNull, core.jsonArray = native.jsonNull, native.jsonArray
 
-local text = require "neap.text"
+local text = require "neap.message.text"
 
 local conns = {}
 local methods = {}

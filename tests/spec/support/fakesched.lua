@@ -9,9 +9,9 @@
 --     sched.now()                                   --> 60
 --     sched.lines                                   --> { { level =, message =, fields = }, … }
 --
--- It follows the rules of src/bind/core/ltask.c: a woken task runs later in the turn, in the order of waking; cancelling
--- works on what is parked, sleeps or has not started. It does not check what the library hands it, except where C
--- would raise.
+-- It follows the rules of src/bind/core/ltask.c: a woken task runs later in the turn, in the order of waking;
+-- cancelling works on what is parked, sleeps or has not started. It does not check what the library hands it, except
+-- where C would raise.
 
 local fakesched = {}
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * src/bind/data/ljson*.c as a module that plain LuaJIT can load: `require "nativejson"` is a table with
- * the fields that they add to neap.core. support/nativejson.lua builds it.
+ * src/bind/data/ljson*.c as a module that plain LuaJIT can load: `require "nativejson"` is a table
+ * with the fields that they add to neap.core. support/nativejson.lua builds it.
  */
 #include "bind/data/ljson.h"
 

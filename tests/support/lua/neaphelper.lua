@@ -1,3 +1,3 @@
 -- SPDX-License-Identifier: MIT
 -- What busted runs first: modules are loaded as in the program.
-require("neap.interpret").install()
+require("neap.runtime.interpret").install()

@@ -12,8 +12,8 @@
 -- Origins are compared as (scheme, host, port), default ports filled in, letters in lower case (RFC 6454 §4, §5).
 
 local core = require "neap.core"
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 -- A host name has at most 253 bytes. What is longer is no origin, and matching would cost the square of its length.
 local MAX_AUTHORITY = 300

@@ -7,13 +7,13 @@
 -- A field is { default =, expect = "what it must be", check = function(value) -> value or nil }.  A key whose feature
 -- does not exist must not stand here: an unknown key is an error, and a key that is accepted but does nothing is worse.
 -- A nested table is { fields = {} }; with `finish` it stays nil when it is not given, and is what finish makes of it.
--- C reads the settings that this file has filled in (src/bind/http/lconfig.c); the few that it knows by itself, such as 100
--- header lines, cannot be set.
+-- C reads the settings that this file has filled in (src/bind/http/lconfig.c); the few that it knows by itself, such as
+-- 100 header lines, cannot be set.
 
-local errors = require "neap.error"
-local origin = require "neap.origin"
-local secure = require "neap.securesocket"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local origin = require "neap.http.origin"
+local secure = require "neap.config.secure"
+local text = require "neap.message.text"
 
 local MAX_SECONDS = 1e9
 local MAX_BYTES = 2 ^ 30 -- strings of LuaJIT end at 2^31, and an answer is somewhat longer than what it answers

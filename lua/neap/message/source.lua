@@ -8,7 +8,7 @@
 -- A call that a file returns (`return websocket.service(...)` at the end of a module) leaves no frame of that file.  So
 -- the loader runs files through `run`, whose frame tells which file it is; the line is then that of its last `return`.
 
-local LIBRARY = debug.getinfo(1, "S").source:match "^(.*/)source%.lua$"
+local LIBRARY = debug.getinfo(1, "S").source:match "^(.*/)message/source%.lua$"
 local MAX_LINES = 200 -- a call longer than this keeps its first line
 
 local function isLibrary(source)

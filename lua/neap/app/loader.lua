@@ -11,9 +11,9 @@
 -- LuaJIT does not check it and a broken file could crash the worker.
 
 local core = require "neap.core"
-local errors = require "neap.error"
-local source = require "neap.source"
-local wait = require "neap.wait"
+local errors = require "neap.message.error"
+local source = require "neap.message.source"
+local wait = require "neap.runtime.wait"
 
 local BOM = "\239\187\191"
 local globalRequire = require

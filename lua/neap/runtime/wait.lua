@@ -15,7 +15,7 @@
 -- its handle: the keys are weak, and neither would ever be collected.
 
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 
 local isyieldable = coroutine.isyieldable
 

@@ -17,8 +17,8 @@
 --
 -- A client is told what the app has written for people: texts and messages of one line, never fields, and no addresses.
 
-local errors = require "neap.error"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
 
 local getmetatable, gsub, rawget, sort = debug.getmetatable, string.gsub, rawget, table.sort
 

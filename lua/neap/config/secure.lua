@@ -7,9 +7,9 @@
 --      key = { path =, password = }                                        or PKCS#12
 --      mutualSsl = { verifyClient = "REQUIRE", cert = "ca.pem" | { path =, password = } }
 
-local errors = require "neap.error"
-local source = require "neap.source"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local source = require "neap.message.source"
+local text = require "neap.message.text"
 
 local TICKET_LIFE = 86400 -- seconds: the master's keys of session tickets are good for a day
 
@@ -82,8 +82,8 @@ local function cipher(v)
   return nil, text.show(v) .. " is no name of a cipher suite"
 end
 
---- The fields of secureSocket, for neap.config.
----@param make table neap.config's constructors: boolean, choice, count, list, seconds
+--- The fields of secureSocket, for settings.lua.
+---@param make table those of settings.lua: boolean, choice, count, list, seconds
 ---@return table fields
 local function fields(make)
   return {

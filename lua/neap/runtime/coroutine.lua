@@ -12,11 +12,11 @@
 -- Where the way outwards leads through a C function (a coroutine that a comparison of table.sort resumes), the mark
 -- cannot pass.  The task is taken out of its wait again, and the wait returns nil and an error.
 --
--- Each resume inside another takes a piece of the C stack, which nothing bounds in LuaJIT (src/bind/core/lstack.h).  So now
--- and then a resume looks how much is left; to count them in and out would be wrong after errors from a hook.
+-- Each resume inside another takes a piece of the C stack, which nothing bounds in LuaJIT (src/bind/core/lstack.h).  So
+-- now and then a resume looks how much is left; to count them in and out would be wrong after errors from a hook.
 
 local core = require "neap.core"
-local errors = require "neap.error"
+local errors = require "neap.message.error"
 
 local create, yield = coroutine.create, coroutine.yield
 local rawResume, rawStatus = coroutine.resume, coroutine.status

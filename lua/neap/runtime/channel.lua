@@ -12,9 +12,9 @@
 -- dead entries on a quiet channel.
 
 local core = require "neap.core"
-local errors = require "neap.error"
-local text = require "neap.text"
-local wait = require "neap.wait"
+local errors = require "neap.message.error"
+local text = require "neap.message.text"
+local wait = require "neap.runtime.wait"
 
 ---@class neap.Channel
 local Channel = {}

@@ -3,25 +3,25 @@
 -- What C requires first in every worker: it fills in the hooks by which C calls the Lua side, and puts functions in
 -- place that know the scheduler (coroutine) or LuaJIT's faults (interpret).  Apps never see this module.
 
-require("neap.interpret").install()
+require("neap.runtime.interpret").install()
 
 local core = require "neap.core"
-local coroutines = require "neap.coroutine"
-local protect = require "neap.protect"
+local coroutines = require "neap.runtime.coroutine"
+local protect = require "neap.runtime.protect"
 
 coroutines.install()
 protect.install()
 
 local convert = require "neap.websocket.convert"
-local loader = require "neap.loader"
-local request = require "neap.request"
+local loader = require "neap.app.loader"
+local request = require "neap.http.request"
 local stream = require "neap.websocket.stream"
-local tell = require "neap.tell"
+local tell = require "neap.message.tell"
 local upgrade = require "neap.websocket.upgrade"
 
 -- Only `neap check` needs this module.
 local function check(...)
-  return require("neap.check").run(...)
+  return require("neap.app.check").run(...)
 end
 
 core.hooks.check = check

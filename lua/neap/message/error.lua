@@ -12,8 +12,8 @@
 -- once.  What cannot go on uses `raise`, which always raises.
 
 local core = require "neap.core"
-local source = require "neap.source"
-local text = require "neap.text"
+local source = require "neap.message.source"
+local text = require "neap.message.text"
 
 local meta = core.errorMetatable
 

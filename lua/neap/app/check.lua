@@ -15,11 +15,11 @@
 --      1 problem, 1 warning
 
 local core = require "neap.core"
-local errors = require "neap.error"
-local loader = require "neap.loader"
-local protect = require "neap.protect"
-local source = require "neap.source"
-local tell = require "neap.tell"
+local errors = require "neap.message.error"
+local loader = require "neap.app.loader"
+local protect = require "neap.runtime.protect"
+local source = require "neap.message.source"
+local tell = require "neap.message.tell"
 
 local rawExit = os.exit
 

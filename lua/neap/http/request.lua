@@ -6,9 +6,9 @@
 -- takes more than linear time: patterns are such that a match that fails does not go back over what it has passed.
 
 local core = require "neap.core"
-local errors = require "neap.error"
-local origin = require "neap.origin"
-local text = require "neap.text"
+local errors = require "neap.message.error"
+local origin = require "neap.http.origin"
+local text = require "neap.message.text"
 
 -- The server writes these itself; another value would break the answer's framing or the handshake (RFC 6455 §4.2.2).
 local OWN_HEADERS = {
