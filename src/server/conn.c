@@ -90,7 +90,7 @@ void conn_gone(struct conn *c)
     wheel_remove(&c->entry);
     loop_undefer(&c->job);
     c->stream.ops->close(&c->stream);
-    outq_clear(&c->ws.out, &s->shared.pool);
+    outq_clear(&c->out, &s->pool);
     if (c->opened)
         conn_ws_over(c);
     loop_defer(s->loop, LOOP_FLUSH, &c->job); /* conn_proceed tells what is due, and frees */
@@ -115,10 +115,10 @@ void conn_linger(struct conn *c)
 /* Afterwards either all is out, or c->blocked, or the connection is gone. */
 void conn_flush(struct conn *c)
 {
-    struct outpool *pool = &server_of(c)->shared.pool;
-    while (c->ws.out.len && !c->blocked) {
+    struct outpool *pool = &server_of(c)->pool;
+    while (c->out.len && !c->blocked) {
         struct iovec iov[IOV_MAX_SEGMENTS];
-        int count = outq_iovec(&c->ws.out, iov, IOV_MAX_SEGMENTS);
+        int count = outq_iovec(&c->out, iov, IOV_MAX_SEGMENTS);
         size_t asked = 0;
         for (int i = 0; i < count; i++)
             asked += iov[i].iov_len;
@@ -128,7 +128,7 @@ void conn_flush(struct conn *c)
             return;
         }
         if (n > 0)
-            outq_consume(&c->ws.out, pool, (size_t)n);
+            outq_consume(&c->out, pool, (size_t)n);
         if (n > 0 && c->ping_waits)
             conn_clock_ping_moved(c, (size_t)n);
         c->blocked = n < 0 || (size_t)n < asked;
@@ -136,7 +136,7 @@ void conn_flush(struct conn *c)
     }
     if (c->opened)
         ws_set_blocked(&c->ws, c->blocked);
-    if (c->ws.out.len && !c->blocked) /* the pong that waited */
+    if (c->out.len && !c->blocked) /* the pong that waited */
         conn_flush(c);
 }
 
@@ -144,7 +144,7 @@ static void tell_drained(struct conn *c)
 {
     if (!c->writers_wait)
         return;
-    if (!c->over && c->ws.out.len > c->route->config.max_buffered)
+    if (!c->over && c->out.len > c->route->config.max_buffered)
         return;
     c->writers_wait = false;
     server_of(c)->hooks->on_drain(c);
@@ -185,7 +185,7 @@ static bool wants_input(const struct conn *c)
     case CONN_UPGRADE: return conn_http_wants_early(c);
     case CONN_OPEN:
         /* What comes after our close frame is answered no more, however much is to be written. */
-        return !c->peer_closed && (c->ws.out.len <= OUTPUT_HIGH || c->ws.close_sent) &&
+        return !c->peer_closed && (c->out.len <= OUTPUT_HIGH || c->ws.close_sent) &&
                conn_ws_wants_input(c);
     default: return false;
     }
@@ -234,11 +234,11 @@ void conn_proceed(struct conn *c)
         conn_ws_dispatch(c);
     if (c->state != CONN_GONE)
         conn_flush(c);
-    if (c->state != CONN_GONE && c->ws.out.len == 0)
+    if (c->state != CONN_GONE && c->out.len == 0)
         after_flush(c);
     tell_drained(c);
     watch(c);
-    if (c->crowded && c->ws.out.len <= c->route->config.max_buffered)
+    if (c->crowded && c->out.len <= c->route->config.max_buffered)
         c->rest = true; /* there is room again: the next turn goes on telling */
     if (c->rest)
         conn_rest(c);
@@ -351,7 +351,7 @@ static void hold_back(struct conn *c)
 {
     struct server *s = server_of(c);
     loop_defer(s->loop, LOOP_FLUSH, &c->job);
-    s->held_back += c->ws.out.len;
+    s->held_back += c->out.len;
     if (s->held_back >= HELD_MAX)
         loop_run_stage(s->loop, LOOP_FLUSH);
 }
@@ -369,7 +369,7 @@ static void on_ready(struct loop_io *io, int events)
     if (events & (c->read_writes ? LOOP_WRITE : LOOP_READ) && wants_input(c))
         read_batch(c);
     c->in_batch = false;
-    if (c->state == CONN_OPEN && c->ws.out.len && c->ws.out.len <= OUTPUT_HELD)
+    if (c->state == CONN_OPEN && c->out.len && c->out.len <= OUTPUT_HELD)
         hold_back(c);
     else
         conn_proceed(c);
@@ -400,7 +400,7 @@ void conn_open(struct endpoint *e, int fd, const struct address *peer)
     link_init(&c->link);
     wheel_entry_init(&c->entry);
     list_append(&e->conns, &c->link);
-    ws_init(&c->ws, WS_SERVER, NULL, &s->shared);
+    ws_init(&c->ws, WS_SERVER, NULL, &s->shared, &c->out);
     server_random(s, c->id, sizeof c->id);
     int refusal = endpoint_enter(e, peer);
     c->counted = refusal == 0;

@@ -83,7 +83,8 @@ struct conn {
     struct endpoint *endpoint;
     struct route *route; /* from CONN_UPGRADE on */
     struct loop_job job; /* flush, later free, at the end of the turn */
-    struct ws ws;        /* its output queue also carries HTTP replies */
+    struct outq out;     /* of the session, and HTTP replies before */
+    struct ws ws;
 
     char *reason;             /* the peer's or ours; owned, NULL when empty */
     struct link link;         /* in endpoint->conns */
@@ -177,7 +178,7 @@ static inline void conn_fetch(const struct conn *c)
 {
     __builtin_prefetch(&c->state);
     __builtin_prefetch(&c->job);
-    __builtin_prefetch(&c->ws.out);
+    __builtin_prefetch(&c->out);
     __builtin_prefetch(&c->ws.deflate);
 }
 
@@ -200,7 +201,7 @@ void conn_abort(struct conn *c);
 /* Bytes of output that wait. */
 static inline size_t conn_buffered(const struct conn *c)
 {
-    return c->ws.out.len;
+    return c->out.len;
 }
 
 /* The sub-protocol of the 101 response, or NULL. */

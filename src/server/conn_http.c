@@ -51,7 +51,7 @@ static void reply(struct conn *c, struct http_reply *r)
     r->now = (int64_t)loop_wall();
     uint8_t *room = NULL;
     if (http_reply_write(r, &out) == 0)
-        room = outq_extend(&c->ws.out, &server_of(c)->shared.pool, buf_len(&out));
+        room = outq_extend(&c->out, &server_of(c)->pool, buf_len(&out));
     if (room)
         memcpy(room, buf_bytes(&out), buf_len(&out));
     buf_free(&out);
@@ -204,7 +204,7 @@ static bool write_accept(struct conn *c, const struct conn_accept *how)
     };
     uint8_t *room = NULL;
     if (handshake_write_response(c->head, &r, &out) == 0)
-        room = outq_extend(&c->ws.out, &server_of(c)->shared.pool, buf_len(&out));
+        room = outq_extend(&c->out, &server_of(c)->pool, buf_len(&out));
     if (room)
         memcpy(room, buf_bytes(&out), buf_len(&out));
     buf_free(&out);
@@ -241,7 +241,7 @@ bool conn_accept(struct conn *c, const struct conn_accept *how)
 {
     c->answer_due = false;
     if (c->state == CONN_UPGRADE) {
-        ws_init(&c->ws, WS_SERVER, &c->route->config.ws, &server_of(c)->shared);
+        ws_init(&c->ws, WS_SERVER, &c->route->config.ws, &server_of(c)->shared, &c->out);
         c->ws.auto_pong = !how->wants_pings;
         c->wants_pings = how->wants_pings;
         c->wants_idle = how->wants_idle;

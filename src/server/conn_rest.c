@@ -41,7 +41,7 @@ static void flush_waiting(struct server *s)
     for (struct link *l = s->resting.next, *next; l != &s->turn_mark; l = next) {
         struct conn *c = conn_of(l);
         next = l->next;
-        if (c->ws.out.len && !c->blocked)
+        if (c->out.len && !c->blocked)
             conn_proceed(c);
     }
 }

@@ -243,7 +243,7 @@ static inline void note_assembly(struct conn *c)
 /* A peer that does not read its answers is not asked for more: one batch may hold thousands. */
 static bool crowded(const struct conn *c)
 {
-    return !c->over && !c->ws.close_sent && c->ws.out.len > c->route->config.max_buffered;
+    return !c->over && !c->ws.close_sent && c->out.len > c->route->config.max_buffered;
 }
 
 /*
@@ -254,7 +254,7 @@ static bool due(const struct conn *c)
 {
     return c->open_due || c->idle_due || c->over || c->stalled || c->crowded || c->queue ||
            c->ws.fed_len || c->ws.input || c->ws.error ||
-           c->ws.out.len > c->route->config.max_buffered;
+           c->out.len > c->route->config.max_buffered;
 }
 
 bool conn_ws_left(const struct conn *c)

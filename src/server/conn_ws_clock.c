@@ -74,7 +74,7 @@ static void beat(struct conn *c)
     if (ws_ping(&c->ws, NULL, 0) < 0)
         return;
     c->pong_due = c->ping_waits = true;
-    c->ping_mark = c->ws.out.len < UINT32_MAX ? (uint32_t)c->ws.out.len : UINT32_MAX;
+    c->ping_mark = c->out.len < UINT32_MAX ? (uint32_t)c->out.len : UINT32_MAX;
     conn_dirty(c);
 }
 

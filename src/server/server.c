@@ -76,6 +76,7 @@ void server_init(struct server *s, struct loop *loop, const struct server_hooks 
     s->read_buffer = mem_alloc(SERVER_READ_SIZE);
     server_random(s, &s->address_seed, sizeof s->address_seed);
     loop_timer_init(&s->large_rests, on_large_rest);
+    s->shared.pool = &s->pool;
     s->shared.on_large = on_large;
     mem_keep_large();
     refusal_init(&s->refusals);
@@ -134,5 +135,6 @@ void server_deinit(struct server *s)
     wheel_deinit(&s->wheel);
     loop_timer_stop(s->loop, &s->large_rests);
     ws_shared_deinit(&s->shared);
+    outpool_deinit(&s->pool);
     mem_free(s->read_buffer);
 }

@@ -57,8 +57,9 @@ enum { SERVER_READ_SIZE = 192 * 1024 }; /* stays in the second-level cache */
 struct server {
     struct loop *loop;
     const struct server_hooks *hooks;
-    struct wheel wheel; /* of its connections' clocks */
-    size_t work;        /* of this turn's connections that go on, as conn_private.h counts it */
+    struct wheel wheel;  /* of its connections' clocks */
+    size_t work;         /* of this turn's connections that go on, as conn_private.h counts it */
+    struct outpool pool; /* of their output queues */
     struct ws_shared shared;
     struct tls_tickets tickets; /* keys of all TLS listeners; from the master */
     struct groups *groups;      /* of all its connections */

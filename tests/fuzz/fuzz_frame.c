@@ -114,8 +114,8 @@ static void start(struct run *r)
     r->shared = (struct ws_shared){.random = fuzz_random};
     r->events.len = 0;
     r->count = 0;
-    ws_init(&r->ws, plan.flags & CLIENT ? WS_CLIENT : WS_SERVER,
-            plan.flags & SMALL ? &small : &wide, &r->shared);
+    wsout_init(&r->ws, plan.flags & CLIENT ? WS_CLIENT : WS_SERVER,
+               plan.flags & SMALL ? &small : &wide, &r->shared);
     r->ws.auto_pong = !(plan.flags & PING_EVENTS);
     ws_set_blocked(&r->ws, plan.flags & BLOCKED);
 }
@@ -179,20 +179,20 @@ static void check_output(struct run *r)
     out.len = 0;
     record_output(&out, &r->ws);
     memcpy(bytes, out.bytes, out.len);
-    ws_init(&peer, plan.flags & CLIENT ? WS_SERVER : WS_CLIENT, &none, &shared);
+    wsout_init(&peer, plan.flags & CLIENT ? WS_SERVER : WS_CLIENT, &none, &shared);
     ws_feed(&peer, bytes, out.len);
     while ((err = ws_next(&peer, &ev)) == 1)
         continue;
     MUST(err == (r->ws.close_sent ? ERR_CLOSED : 0));
     MUST(!ws_assembling(&peer));
-    ws_deinit(&peer);
-    outpool_deinit(&shared.pool);
+    wsout_deinit(&peer);
+    wsout_shared_deinit(&shared);
 }
 
 static void stop(struct run *r)
 {
-    ws_deinit(&r->ws);
-    outpool_deinit(&r->shared.pool);
+    wsout_deinit(&r->ws);
+    wsout_shared_deinit(&r->shared);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -426,7 +426,7 @@ static void settle(void)
         struct person *p = &people[i];
         look_after(p);
         if (p->conn && p->slow)
-            outq_clear(&p->conn->ws.out, &run[p->worker]->server.shared.pool);
+            outq_clear(&p->conn->out, &run[p->worker]->server.pool);
         p->slow = false;
         check_pushes(p);
         check_rooms(p);

@@ -284,7 +284,7 @@ static void run_session(void)
     struct ws ws;
     size_t piece = flags & BYTEWISE ? 1 : wire_len;
     events.len = output.len = 0;
-    ws_init(&ws, flags & CLIENT ? WS_CLIENT : WS_SERVER, &limits, &shared);
+    wsout_init(&ws, flags & CLIENT ? WS_CLIENT : WS_SERVER, &limits, &shared);
     bool on = true;
     for (size_t at = 0; on && at < wire_len; at += piece) {
         ws_feed(&ws, wire + at, piece);
@@ -293,8 +293,8 @@ static void run_session(void)
     record_output(&output, &ws);
     cut_reason(&ws);
     MUST(ws.error || ws.close_got || ws_held(&ws) >= ref.message_len);
-    ws_deinit(&ws);
-    outpool_deinit(&shared.pool);
+    wsout_deinit(&ws);
+    wsout_shared_deinit(&shared);
 }
 
 /* The wire. */

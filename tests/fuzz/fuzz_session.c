@@ -109,7 +109,7 @@ static void side_begin(struct pair *p, int role, const struct deflate_params *pa
     struct side *s = &p->side[role];
     *s = (struct side){0};
     s->end = &s->due;
-    ws_init(&s->ws, role == SERVER ? WS_SERVER : WS_CLIENT, &p->limits, &shared[role]);
+    wsout_init(&s->ws, role == SERVER ? WS_SERVER : WS_CLIENT, &p->limits, &shared[role]);
     if (params) {
         struct deflate *d = deflate_new(&p->config, params, role == SERVER);
         MUST(d);
@@ -134,8 +134,8 @@ static void pair_end(struct pair *p)
         while (s->due)
             due_drop(s);
         buf_free(&s->wire);
-        ws_deinit(&s->ws);
-        MUST(s->ws.out.len == 0);
+        wsout_deinit(&s->ws);
+        MUST(s->ws.out->len == 0);
     }
 }
 
@@ -299,18 +299,18 @@ static void write_some(struct pair *p, int role, size_t most)
 {
     static struct iovec iov[IOVS];
     struct side *s = &p->side[role];
-    int count = outq_iovec(&s->ws.out, iov, IOVS);
+    int count = outq_iovec(s->ws.out, iov, IOVS);
     size_t all = 0, written = 0;
     for (int i = 0; i < count; i++)
         all += iov[i].iov_len;
-    MUST(all == s->ws.out.len || count == IOVS);
+    MUST(all == s->ws.out->len || count == IOVS);
     for (int i = 0; i < count && written < most; i++) {
         size_t n = iov[i].iov_len < most - written ? iov[i].iov_len : most - written;
         MUST(buf_append(&s->wire, iov[i].iov_base, n) == 0);
         written += n;
     }
-    outq_consume(&s->ws.out, &shared[role].pool, written);
-    bool blocked = s->ws.out.len > 0;
+    outq_consume(s->ws.out, shared[role].pool, written);
+    bool blocked = s->ws.out->len > 0;
     s->slow = s->slow || blocked;
     p->side[!role].slow = p->side[!role].slow || blocked;
     ws_set_blocked(&s->ws, blocked);
@@ -397,7 +397,7 @@ static void settle(struct pair *p)
         }
     for (int role = SERVER; role <= CLIENT && !p->spoiled; role++) {
         struct side *s = &p->side[role], *other = &p->side[!role];
-        MUST(!s->due && s->ws.out.len == 0 && s->ws.fed_len == 0);
+        MUST(!s->due && s->ws.out->len == 0 && s->ws.fed_len == 0);
         MUST(s->deaf == s->done && s->done == other->done);
         MUST(s->deaf || s->answered == s->pings);
     }
@@ -418,6 +418,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pair_end(&pairs[i]);
     }
     for (int role = SERVER; role <= CLIENT; role++)
-        ws_shared_deinit(&shared[role]);
+        wsout_shared_deinit(&shared[role]);
     return 0;
 }

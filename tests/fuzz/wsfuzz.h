@@ -6,6 +6,7 @@
 #ifndef NEAP_TESTS_FUZZ_WSFUZZ_H
 #define NEAP_TESTS_FUZZ_WSFUZZ_H
 
+#include "../unit/wsout.h"
 #include "proto/ws/ws.h"
 
 #include <stdio.h>
@@ -59,7 +60,7 @@ static inline void record_error(struct record *r, int err)
 static inline void record_output(struct record *r, const struct ws *ws)
 {
     static struct iovec iov[4096];
-    int n = outq_iovec(&ws->out, iov, 4096);
+    int n = outq_iovec(ws->out, iov, 4096);
     for (int i = 0; i < n; i++)
         record_add(r, iov[i].iov_base, iov[i].iov_len);
 }

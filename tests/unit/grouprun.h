@@ -231,7 +231,7 @@ static inline struct conn *run_conn(struct run_worker *w)
     c->route = &w->route;
     c->state = CONN_OPEN;
     c->opened = true;
-    ws_init(&c->ws, WS_SERVER, &w->route.config.ws, &w->server.shared);
+    ws_init(&c->ws, WS_SERVER, &w->route.config.ws, &w->server.shared, &c->out);
     server_random(&w->server, c->id, sizeof c->id);
     return c;
 }
@@ -241,6 +241,7 @@ static inline void run_conn_free(struct conn *c)
     group_leave_all(c);
     wheel_remove(&c->entry);
     loop_undefer(&c->job);
+    outq_clear(&c->out, c->ws.shared->pool);
     ws_deinit(&c->ws);
     mem_free(c->reason);
     mem_free(c);
@@ -252,10 +253,10 @@ static inline const char *run_taken(struct conn *c, char text[RUN_TEXT])
     struct iovec iov[64];
     size_t used = 0;
     *text = '\0';
-    while (c->ws.out.len) {
+    while (c->out.len) {
         uint8_t bytes[RUN_TEXT];
         size_t len = 0;
-        int count = outq_iovec(&c->ws.out, iov, 64);
+        int count = outq_iovec(&c->out, iov, 64);
         for (int i = 0; i < count && len + iov[i].iov_len <= sizeof bytes; i++) {
             memcpy(bytes + len, iov[i].iov_base, iov[i].iov_len);
             len += iov[i].iov_len;
@@ -265,7 +266,7 @@ static inline const char *run_taken(struct conn *c, char text[RUN_TEXT])
         for (size_t at = 0; at + 2 + bytes[at + 1] <= len; at += 2 + bytes[at + 1])
             used += (size_t)snprintf(text + used, RUN_TEXT - used, "%s%.*s", used ? " " : "",
                                      bytes[at + 1], bytes + at + 2);
-        outq_consume(&c->ws.out, &c->ws.shared->pool, len);
+        outq_consume(&c->out, c->ws.shared->pool, len);
     }
     return text;
 }

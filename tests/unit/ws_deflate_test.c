@@ -20,7 +20,7 @@ static struct ws_shared shared = {.random = wsrun_random};
 static bool start(struct ws *ws, enum ws_role role, const struct ws_limits *l, int mode)
 {
     struct deflate_params params = {15, 15, mode == NONE_KEPT, mode == NONE_KEPT};
-    ws_init(ws, role, l, &shared);
+    wsout_init(ws, role, l, &shared);
     ws_take_deflate(ws, deflate_new(&config, &params, role == WS_SERVER));
     return ws->deflate;
 }
@@ -76,7 +76,7 @@ static void run_case(size_t i, int mode, const struct cut *cut)
         wsrun_feed(&ws, &in, cut, (enum wsrun_mode)(i % WSRUN_MODES), &l);
         CHECK_TEXT(l.text, cases[i].outcome);
     }
-    ws_deinit(&ws);
+    wsout_deinit(&ws);
 }
 
 static void frames_in_every_cut(void)
@@ -91,7 +91,7 @@ static void frames_in_every_cut(void)
                 run_case(i, mode, &cut);
             }
         }
-    ws_shared_deinit(&shared);
+    wsout_shared_deinit(&shared);
 }
 
 static void refused(const char *input, const char *outcome)
@@ -107,9 +107,9 @@ static void refused(const char *input, const char *outcome)
             wsrun_feed(&ws, &in, &whole, WSRUN_PLAIN, &l);
             CHECK_TEXT(l.text, outcome);
         }
-        ws_deinit(&ws);
+        wsout_deinit(&ws);
     }
-    ws_shared_deinit(&shared);
+    wsout_shared_deinit(&shared);
 }
 
 /* max_message is 50: of what comes out. Frames of compressed data may be a little over theirs. */
@@ -128,12 +128,12 @@ static void without_agreement_rsv1_is_refused(void)
     uint8_t bytes[] = {0xC1, 0x80, 0, 0, 0, 0};
     struct ws ws;
     struct ws_event ev;
-    ws_init(&ws, WS_SERVER, &limits, &shared);
+    wsout_init(&ws, WS_SERVER, &limits, &shared);
     ws_feed(&ws, bytes, sizeof bytes);
     CHECK_INT(ws_next(&ws, &ev), ERR_PROTOCOL);
     CHECK_INT(ws.close_code, WS_PROTOCOL_ERROR);
-    ws_deinit(&ws);
-    outpool_deinit(&shared.pool);
+    wsout_deinit(&ws);
+    wsout_shared_deinit(&shared);
 }
 
 /* --- Sending ------------------------------------------------------------------------ */
@@ -152,7 +152,7 @@ static void fill(size_t len, unsigned seed)
 static void deliver(struct ws *from, struct ws *to, enum ws_type type, size_t len, size_t piece)
 {
     size_t have = wsrun_output(from, wire, sizeof wire), events = 0;
-    outq_clear(&from->out, &shared.pool);
+    outq_clear(from->out, shared.pool);
     for (size_t at = 0; at < have; at += piece) {
         struct ws_event ev;
         ws_feed(to, wire + at, have - at < piece ? have - at : piece);
@@ -184,14 +184,14 @@ static void what_cannot_be_compressed(void)
         struct ws client, server;
         test_context("memLevel %d, a window of %d bits", how.mem_level, how.window_bits);
         start(&server, WS_SERVER, &exact, KEPT);
-        ws_init(&client, WS_CLIENT, &exact, &shared);
+        wsout_init(&client, WS_CLIENT, &exact, &shared);
         ws_take_deflate(&client, deflate_new(&how, &params, false));
         CHECK_INT(ws_send(&client, WS_BINARY, message, LEN), 0);
         deliver(&client, &server, WS_BINARY, LEN, sizeof wire);
-        ws_deinit(&server);
-        ws_deinit(&client);
+        wsout_deinit(&server);
+        wsout_deinit(&client);
     }
-    ws_shared_deinit(&shared);
+    wsout_shared_deinit(&shared);
 }
 
 static void both_roles_talk(void)
@@ -209,10 +209,10 @@ static void both_roles_talk(void)
             deliver(i % 3 ? &server : &client, i % 3 ? &client : &server, WS_TEXT, len,
                     1 + 977 * (i % 4));
         }
-        ws_deinit(&server);
-        ws_deinit(&client);
+        wsout_deinit(&server);
+        wsout_deinit(&client);
     }
-    ws_shared_deinit(&shared);
+    wsout_shared_deinit(&shared);
 }
 
 /* The frames of the output as "opcode rsv fin", for the first `max` ones. */
@@ -244,8 +244,8 @@ static void rsv1_stands_in_the_first_frame(void)
     ws_send(&ws, WS_TEXT, (const uint8_t *)"aaaaaaaaaaaaaaaaaaaa", 20);
     ws_close(&ws, 1000, "aaaaaaaaaaaaaaaaaaaaaaaaaaaa", 28);
     CHECK_TEXT(frames(&ws), "2r~ 0~ 0 9 2r~ 0~ 0 1r 8");
-    ws_deinit(&ws);
-    ws_shared_deinit(&shared);
+    wsout_deinit(&ws);
+    wsout_shared_deinit(&shared);
 }
 
 static size_t variants(const struct ws_broadcast *b)
@@ -264,11 +264,11 @@ static void broadcasts_are_compressed_once(void)
 {
     static struct ws server[30], client[30];
     for (int i = 0; i < 30; i++) {
-        ws_init(&server[i], WS_SERVER, &limits, &shared);
-        ws_init(&client[i], WS_CLIENT, &limits, &shared);
+        wsout_init(&server[i], WS_SERVER, &limits, &shared);
+        wsout_init(&client[i], WS_CLIENT, &limits, &shared);
         if (i >= 10) {
-            ws_deinit(&server[i]);
-            ws_deinit(&client[i]);
+            wsout_deinit(&server[i]);
+            wsout_deinit(&client[i]);
             start(&server[i], WS_SERVER, &limits, i < 20 ? NONE_KEPT : KEPT);
             start(&client[i], WS_CLIENT, &limits, i < 20 ? NONE_KEPT : KEPT);
         }
@@ -280,7 +280,7 @@ static void broadcasts_are_compressed_once(void)
             CHECK_INT(ws_send_broadcast(&server[i], &b), 0);
         CHECK_INT(variants(&b), 3);
         ws_broadcast_deinit(&b);
-        CHECK(server[10].out.len < 2000 && server[29].out.len < 2000);
+        CHECK(server[10].out->len < 2000 && server[29].out->len < 2000);
         for (int i = 0; i < 30; i++)
             deliver(&server[i], &client[i], WS_TEXT, 5000, 700);
         fill(3000, round);
@@ -295,10 +295,10 @@ static void broadcasts_are_compressed_once(void)
     CHECK_INT(ws_send_broadcast(&server[0], &b), ERR_CLOSED);
     ws_broadcast_deinit(&b);
     for (int i = 0; i < 30; i++) {
-        ws_deinit(&server[i]);
-        ws_deinit(&client[i]);
+        wsout_deinit(&server[i]);
+        wsout_deinit(&client[i]);
     }
-    ws_shared_deinit(&shared);
+    wsout_shared_deinit(&shared);
 }
 
 /* --- Memory ------------------------------------------------------------------------- */
@@ -317,14 +317,14 @@ static void nothing_stays(void)
         deliver(&server, &client, WS_TEXT, 1024, 1 << 18);
     }
     CHECK(deflate_held(server.deflate) <= 64);
-    CHECK(server.input == NULL && server.out.head == NULL);
+    CHECK(server.input == NULL && server.out->head == NULL);
     alloc_watch(0, false); /* and a worker that is warm allocates nothing */
     ws_send(&client, WS_TEXT, message, 1024);
     deliver(&client, &server, WS_TEXT, 1024, 1 << 18);
     CHECK_INT(alloc_end().calls, 0);
-    ws_deinit(&server);
-    ws_deinit(&client);
-    ws_shared_deinit(&shared);
+    wsout_deinit(&server);
+    wsout_deinit(&client);
+    wsout_shared_deinit(&shared);
 }
 
 /* Each allocation fails once: a session ends in order, or everything comes. */
@@ -340,7 +340,7 @@ static void failing(void *arg)
         struct ws_event ev;
         int r = i % 2 ? ws_send(&server, WS_TEXT, message, 30000) : ws_send_broadcast(&server, &b);
         size_t have = wsrun_output(&server, wire, sizeof wire);
-        outq_clear(&server.out, &shared.pool);
+        outq_clear(server.out, shared.pool);
         CHECK((r == 0 && have > 0) || (r == ERR_NOMEM && have == 0));
         ws_feed(&client, wire, have);
         int got = ws_next(&client, &ev);
@@ -351,9 +351,9 @@ static void failing(void *arg)
         ws_next(&client, &ev);
     }
     ws_broadcast_deinit(&b);
-    ws_deinit(&server);
-    ws_deinit(&client);
-    ws_shared_deinit(&shared);
+    wsout_deinit(&server);
+    wsout_deinit(&client);
+    wsout_shared_deinit(&shared);
 }
 
 static void every_allocation_may_fail(void)

@@ -18,13 +18,13 @@ static uint8_t wire[2 * MIB];
 
 static void start(enum ws_role role)
 {
-    ws_init(&ws, role, &limits, &shared);
+    wsout_init(&ws, role, &limits, &shared);
 }
 
 static void stop(void)
 {
-    ws_deinit(&ws);
-    outpool_deinit(&shared.pool);
+    wsout_deinit(&ws);
+    wsout_shared_deinit(&shared);
 }
 
 /* A masked frame at `out`; returns its end. The payload is 'a's. */
@@ -83,7 +83,7 @@ static void echo_allocates_nothing(void)
     struct ws_event ev;
     start(WS_SERVER);
     CHECK_INT(ws_ping(&ws, NULL, 0), 0); /* the pool's first segment */
-    outq_clear(&ws.out, &shared.pool);
+    outq_clear(ws.out, shared.pool);
     alloc_watch(0, false);
     for (int i = 0; i < 1000; i++) {
         size_t len = (size_t)(put_frame(one, FRAME_TEXT, true, 20) - one);
@@ -91,8 +91,8 @@ static void echo_allocates_nothing(void)
         int r = ws_next(&ws, &ev);
         if (r == 1)
             ws_send(&ws, ev.type, ev.data, ev.len);
-        CHECK(r == 1 && ws_next(&ws, &ev) == 0 && ws.out.len == 22);
-        outq_consume(&ws.out, &shared.pool, ws.out.len);
+        CHECK(r == 1 && ws_next(&ws, &ev) == 0 && ws.out->len == 22);
+        outq_consume(ws.out, shared.pool, ws.out->len);
     }
     CHECK_INT(alloc_end().calls, 0);
     stop();
@@ -356,24 +356,24 @@ static void slow_members_keep_their_own(void)
     static struct ws members[MEMBERS];
     memset(wire, 'a', 10000);
     for (int i = 0; i < MEMBERS; i++)
-        ws_init(&members[i], WS_SERVER, &limits, &shared);
+        wsout_init(&members[i], WS_SERVER, &limits, &shared);
     alloc_watch(0, false);
     for (int turn = 0; turn < 100; turn++) {
         broadcast_to(members, turn < 3 ? MEMBERS : SLOW + 1, 64);
         broadcast_to(members + SLOW, MEMBERS - SLOW, 1000);
         for (int i = 0; i < MEMBERS; i++) {
             if (i >= SLOW)
-                outq_clear(&members[i].out, &shared.pool);
+                outq_clear(members[i].out, shared.pool);
             ws_set_blocked(&members[i], i < SLOW);
         }
     }
     struct alloc_stats stats = alloc_end();
-    CHECK_INT(members[0].out.len, 100 * 66);
+    CHECK_INT(members[0].out->len, 100 * 66);
     CHECK_INT(shared.reels[0].chunk->refs, 1);
     CHECK(stats.bytes < SLOW * (16 * 1024 + 1024) + 2 * 16 * 1024 + 200 * 64);
     for (int i = 0; i < MEMBERS; i++)
-        ws_deinit(&members[i]);
-    ws_shared_deinit(&shared);
+        wsout_deinit(&members[i]);
+    wsout_shared_deinit(&shared);
 }
 
 /* A large one is kept once for all of them. */
@@ -383,7 +383,7 @@ static void slow_members_share_large_messages(void)
     static struct ws members[MEMBERS];
     memset(wire, 'a', MIB);
     for (int i = 0; i < MEMBERS; i++)
-        ws_init(&members[i], WS_SERVER, &limits, &shared);
+        wsout_init(&members[i], WS_SERVER, &limits, &shared);
     alloc_watch(0, false);
     broadcast_to(members, MEMBERS, MIB);
     for (int i = 0; i < MEMBERS; i++)
@@ -391,8 +391,8 @@ static void slow_members_share_large_messages(void)
     broadcast_to(members, MEMBERS, 8000);
     CHECK(alloc_end().bytes < MIB + 16 * 1024 + MEMBERS * 200);
     for (int i = 0; i < MEMBERS; i++)
-        ws_deinit(&members[i]);
-    ws_shared_deinit(&shared);
+        wsout_deinit(&members[i]);
+    wsout_shared_deinit(&shared);
 }
 
 int main(void)

@@ -16,13 +16,13 @@ static struct ws ws;
 
 static void start(enum ws_role role, const struct ws_limits *l)
 {
-    ws_init(&ws, role, l, &shared);
+    wsout_init(&ws, role, l, &shared);
 }
 
 static void stop(void)
 {
-    ws_deinit(&ws);
-    ws_shared_deinit(&shared);
+    wsout_deinit(&ws);
+    wsout_shared_deinit(&shared);
 }
 
 static void check_output(const char *hex)
@@ -103,18 +103,18 @@ static void broadcasts_are_shared(void)
     struct ws other;
     struct iovec iov[4], theirs[4];
     start(WS_SERVER, &narrow);
-    ws_init(&other, WS_SERVER, &narrow, &shared);
+    wsout_init(&other, WS_SERVER, &narrow, &shared);
     CHECK_INT(ws_send_broadcast(&ws, &b), 0);
     CHECK_INT(ws_send_broadcast(&other, &b), 0);
-    CHECK_INT(outq_iovec(&ws.out, iov, 4), 1);
-    CHECK_INT(outq_iovec(&other.out, theirs, 4), 1);
+    CHECK_INT(outq_iovec(ws.out, iov, 4), 1);
+    CHECK_INT(outq_iovec(other.out, theirs, 4), 1);
     CHECK(iov[0].iov_base == theirs[0].iov_base);
     CHECK_INT(send_text("y"), 0);
     CHECK_TEXT(feed(""), " > T~\"abc\" K\"d\" T\"y\"");
     CHECK_INT(ws_close(&ws, 1000, NULL, 0), 0);
     CHECK_INT(ws_send_broadcast(&ws, &b), ERR_CLOSED);
     stop();
-    ws_deinit(&other);
+    wsout_deinit(&other);
     start(WS_CLIENT, &limits);
     CHECK_INT(ws_send_broadcast(&ws, &b), ERR_ARGUMENT);
     stop();
@@ -136,13 +136,13 @@ static void broadcasts_follow_each_other(void)
     start(WS_SERVER, &limits);
     CHECK_INT(broadcast(&ws, "one", 3), 0);
     CHECK_INT(broadcast(&ws, "two", 3), 0);
-    CHECK_INT(outq_iovec(&ws.out, iov, 4), 1);
+    CHECK_INT(outq_iovec(ws.out, iov, 4), 1);
     CHECK_BYTES(iov[0].iov_base, iov[0].iov_len, "\x81\x03one\x81\x03two", 10);
     const void *first = iov[0].iov_base;
     CHECK_TEXT(feed(""), " > T\"one\" T\"two\"");
-    outq_clear(&ws.out, &shared.pool);
+    outq_clear(ws.out, shared.pool);
     CHECK_INT(broadcast(&ws, "three", 5), 0); /* nobody needs the first two any more */
-    CHECK_INT(outq_iovec(&ws.out, iov, 4), 1);
+    CHECK_INT(outq_iovec(ws.out, iov, 4), 1);
     CHECK(iov[0].iov_base == first);
     stop();
 }
@@ -155,7 +155,7 @@ static void broadcasts_fill_reels(void)
     uint64_t seed = 3;
     size_t len = 0, from = 0;
     start(WS_SERVER, &limits);
-    ws_init(&late, WS_SERVER, &limits, &shared);
+    wsout_init(&late, WS_SERVER, &limits, &shared);
     for (int i = 0; i < 300; i++) {
         size_t n = random_next(&seed) % (i % 7 ? 400 : sizeof bytes);
         memset(bytes, 'a' + i % 26, n);
@@ -169,10 +169,10 @@ static void broadcasts_fill_reels(void)
         else
             CHECK_INT(broadcast(&late, bytes, n), 0);
     }
-    CHECK_INT(ws.out.len, len);
+    CHECK_INT(ws.out->len, len);
     CHECK_BYTES(got, wsrun_output(&ws, got, sizeof got), expected, len);
     CHECK_BYTES(got, wsrun_output(&late, got, sizeof got), expected + from, len - from);
-    ws_deinit(&late);
+    wsout_deinit(&late);
     stop();
 }
 
@@ -182,9 +182,9 @@ static void control_payloads(void)
     start(WS_SERVER, &limits);
     CHECK_INT(ws_ping(&ws, payload, 126), ERR_ARGUMENT);
     CHECK_INT(ws_pong(&ws, payload, 126), ERR_ARGUMENT);
-    CHECK_INT(ws.out.len, 0);
+    CHECK_INT(ws.out->len, 0);
     CHECK_INT(ws_ping(&ws, payload, 125), 0);
-    CHECK_INT(ws.out.len, 127);
+    CHECK_INT(ws.out->len, 127);
     stop();
 }
 
@@ -330,9 +330,9 @@ static void pong_waits_while_blocked(void)
     start(WS_SERVER, &limits);
     ws_set_blocked(&ws, true);
     CHECK_TEXT(feed("8981m 61; 8981m 62; 8982m 6364"), "");
-    CHECK_INT(ws.out.len, 0);
+    CHECK_INT(ws.out->len, 0);
     ws_set_blocked(&ws, true);
-    CHECK_INT(ws.out.len, 0);
+    CHECK_INT(ws.out->len, 0);
     ws_set_blocked(&ws, false);
     check_output("8A02 6364"); /* the newest alone, RFC 6455 §5.5.3 */
     CHECK(ws.pong == NULL);
@@ -360,7 +360,7 @@ static void pings_as_events(void)
     start(WS_SERVER, &limits);
     ws.auto_pong = false;
     CHECK_TEXT(feed("0181m 61; 8981m 70; 8081m 62"), "P\"p\" T\"ab\"");
-    CHECK_INT(ws.out.len, 0);
+    CHECK_INT(ws.out->len, 0);
     stop();
 }
 

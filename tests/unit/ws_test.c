@@ -138,13 +138,13 @@ static void run_cut(const struct cut *cut, void *arg)
     struct run *r = arg;
     struct ws ws;
     struct line line;
-    ws_init(&ws, r->role, &limits, r->shared);
+    wsout_init(&ws, r->role, &limits, r->shared);
     wsrun_feed(&ws, &r->input, cut, r->mode, &line);
     CHECK_TEXT(line.text, r->c->expected);
     if (ws.error || (!ws.close_got && !ws_assembling(&ws)))
         check_idle(&ws);
     CHECK_INT(ws.close_sent, strstr(line.text, "> C") || strstr(line.text, " C"));
-    ws_deinit(&ws);
+    wsout_deinit(&ws);
 }
 
 /*
@@ -162,7 +162,7 @@ static void run_starved(void *arg)
     char *cut_at = strstr(expected, " >");
     if (cut_at)
         *cut_at = '\0';
-    ws_init(&ws, r->role, &limits, r->shared);
+    wsout_init(&ws, r->role, &limits, r->shared);
     wsrun_feed(&ws, &r->input, &r->cut, r->mode, &line);
     cut_at = strstr(line.text, " >");
     if (cut_at)
@@ -177,8 +177,8 @@ static void run_starved(void *arg)
         CHECK(ws.close_sent);
         CHECK(ws.input == NULL);
     }
-    ws_deinit(&ws);
-    outpool_deinit(&r->shared->pool);
+    wsout_deinit(&ws);
+    wsout_shared_deinit(r->shared);
 }
 
 static void run_case(struct run *r)
@@ -194,7 +194,7 @@ static void run_case(struct run *r)
             r->cut = (struct cut){piece, piece};
             each_alloc_failure(run_starved, r);
         }
-        outpool_deinit(&r->shared->pool);
+        wsout_shared_deinit(r->shared);
     }
 }
 
@@ -208,7 +208,7 @@ static void run_current(void)
     struct run r = {.c = current, .role = current_role, .shared = &shared};
     r.input = (struct span){input, wsrun_bytes(current->input, input)};
     run_case(&r);
-    outpool_deinit(&shared.pool);
+    wsout_shared_deinit(&shared);
 }
 
 static void run_cases(const struct ws_case *cases, size_t count, enum ws_role role)
@@ -229,7 +229,7 @@ static void check_why(const char *text, size_t piece, const char *why)
     struct ws_event ev;
     size_t len = wsrun_bytes(text, bytes);
     test_context("%s, by %zu", text, piece);
-    ws_init(&ws, WS_SERVER, &limits, &shared);
+    wsout_init(&ws, WS_SERVER, &limits, &shared);
     for (size_t at = 0; at < len && !ws.error; at += piece) {
         ws_feed(&ws, bytes + at, len - at < piece ? len - at : piece);
         while (ws_next(&ws, &ev) > 0)
@@ -237,8 +237,8 @@ static void check_why(const char *text, size_t piece, const char *why)
     }
     CHECK_INT(ws.error, ERR_PROTOCOL);
     CHECK_TEXT(ws.why ? ws.why : "nothing", why);
-    ws_deinit(&ws);
-    outpool_deinit(&shared.pool);
+    wsout_deinit(&ws);
+    wsout_shared_deinit(&shared);
 }
 
 static void reasons(void)

@@ -18,6 +18,7 @@
 #include "proto/ws/frame.h"
 #include "proto/ws/ws.h"
 #include "support.h"
+#include "wsout.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -111,7 +112,7 @@ static inline void line_event(struct line *l, const struct ws_event *ev)
 static inline size_t wsrun_output(const struct ws *ws, uint8_t *out, size_t room)
 {
     struct iovec iov[2000];
-    int n = outq_iovec(&ws->out, iov, 2000);
+    int n = outq_iovec(ws->out, iov, 2000);
     size_t len = 0;
     for (int i = 0; i < n && len + iov[i].iov_len <= room; i++) {
         if (iov[i].iov_len > 0)

@@ -12,9 +12,10 @@
 #include <string.h>
 
 void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits,
-             struct ws_shared *shared)
+             struct ws_shared *shared, struct outq *out)
 {
-    *ws = (struct ws){.limits = limits, .shared = shared, .role = (uint8_t)role, .auto_pong = true};
+    *ws = (struct ws){
+        .limits = limits, .shared = shared, .out = out, .role = (uint8_t)role, .auto_pong = true};
 }
 
 void ws_take_deflate(struct ws *ws, struct deflate *deflate)
@@ -31,7 +32,6 @@ struct deflate_shared *ws_codecs(struct ws *ws)
 
 void ws_shared_deinit(struct ws_shared *shared)
 {
-    outpool_deinit(&shared->pool);
     deflate_shared_free(shared->deflate);
     shared->deflate = NULL;
     for (struct ws_reel *r = shared->reels; r < shared->reels + WS_REELS; r++) {
@@ -51,7 +51,6 @@ void ws_deinit(struct ws *ws)
     ws_input_drop(ws);
     deflate_free(ws->deflate);
     ws->deflate = NULL;
-    outq_clear(&ws->out, &ws->shared->pool);
     mem_free(ws->pong);
     ws->pong = NULL;
 }

@@ -102,7 +102,7 @@ struct ws_excess {
  * fuzzing repeat.
  */
 struct ws_shared {
-    struct outpool pool;
+    struct outpool *pool; /* of the output queues; not owned */
     void (*random)(void *out, size_t len);
     struct deflate_shared *deflate;             /* made by the first message that is compressed */
     void (*on_large)(struct ws_shared *shared); /* a message of WS_LARGE has memory; or NULL */
@@ -127,7 +127,7 @@ enum { WS_HEARD_DATA = 1, WS_HEARD_CONTROL = 2, WS_HEARD_PONG = 4 };
 struct ws {
     const struct ws_limits *limits;
     struct ws_shared *shared;
-    struct outq out;         /* encoded bytes to be written, in order */
+    struct outq *out;        /* where encoded bytes go, in order: the transport writes them */
     struct deflate *deflate; /* compression, or NULL; private to ws*.c */
 
     uint8_t role;        /* enum ws_role */
@@ -147,9 +147,12 @@ struct ws {
     uint8_t *pong; /* the pong that waits while blocked: length byte, then payload; or NULL */
 };
 
-/* Starts a session. `limits` and `shared` are borrowed for its whole life. Allocates nothing. */
+/*
+ * Starts a session that writes into `out`, the queue of its transport. `limits`, `shared` and `out`
+ * are borrowed for its whole life. Allocates nothing.
+ */
 void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits,
-             struct ws_shared *shared);
+             struct ws_shared *shared, struct outq *out);
 
 /* Compression has been agreed upon: takes `deflate` over. To be called right after ws_init. */
 void ws_take_deflate(struct ws *ws, struct deflate *deflate);
@@ -157,7 +160,7 @@ void ws_take_deflate(struct ws *ws, struct deflate *deflate);
 /* Forgets all input that has not been given out, and frees it. Nothing must be fed after that. */
 void ws_drop_input(struct ws *ws);
 
-/* Frees all it owns, the queued output included. */
+/* Frees all it owns. The output queue stays as it is. */
 void ws_deinit(struct ws *ws);
 
 /*

@@ -73,7 +73,7 @@ static int queue(struct ws *ws, struct message *m)
 {
     m->random = ws->role == WS_CLIENT ? ws->shared->random : NULL;
     size_t size = encoded_size(m);
-    uint8_t *room = outq_extend(&ws->out, &ws->shared->pool, size);
+    uint8_t *room = outq_extend(ws->out, ws->shared->pool, size);
     if (!room)
         return ERR_NOMEM;
     ws_note_size(ws->shared, size);
@@ -232,10 +232,10 @@ static struct ws_variant *variant_for(struct ws *ws, struct ws_broadcast *b)
 /* What goes to a peer that does not read would be copied later: then better now. */
 static int queue_variant(struct ws *ws, const struct ws_variant *v)
 {
-    struct outpool *pool = &ws->shared->pool;
+    struct outpool *pool = ws->shared->pool;
     if (!ws->blocked || !v->chunk->mixed)
-        return outq_append_span(&ws->out, pool, v->chunk, v->from, v->to);
-    uint8_t *room = outq_extend(&ws->out, pool, v->to - v->from);
+        return outq_append_span(ws->out, pool, v->chunk, v->from, v->to);
+    uint8_t *room = outq_extend(ws->out, pool, v->to - v->from);
     if (!room)
         return ERR_NOMEM;
     memcpy(room, v->chunk->bytes + v->from, v->to - v->from);
@@ -325,7 +325,7 @@ void ws_set_blocked(struct ws *ws, bool blocked)
 {
     ws->blocked = blocked;
     if (blocked)
-        (void)outq_settle(&ws->out, &ws->shared->pool); /* without memory it stays as it is */
+        (void)outq_settle(ws->out, ws->shared->pool); /* without memory it stays as it is */
     if (blocked || !ws->pong)
         return;
     if (!ws->close_sent && ws_pong(ws, ws->pong + 1, ws->pong[0]) < 0)
