@@ -26,6 +26,17 @@
 
 #include <stdbool.h>
 
+/*
+ * What a worker's exit status tells the master. One that listens on nothing has run to its end,
+ * with this status or one that the script chose (os.exit). One that listens, or is ended by a
+ * signal, has died and is started again, unless it said before that its app does not load
+ * (link_refused).
+ */
+enum worker_exit {
+    WORKER_DONE = 0,   /* drained, or a script that ended well */
+    WORKER_FAILED = 1, /* the app raised while it was loaded */
+};
+
 struct link_bind {
     const char *address; /* "127.0.0.1:9090", "[::1]:9090", "0.0.0.0:0", "unix:/path" */
     const char *scheme;  /* for the log: "ws", "wss", "http", "https" */

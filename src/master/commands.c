@@ -24,20 +24,20 @@ static void put(struct buf *b, const char *format, ...)
     (void)buf_append(b, line, (size_t)n + 1);
 }
 
-static const char *state(const struct worker *w, const struct process *p)
+static const char *state(const struct place *place, const struct process *p)
 {
     static const char *const names[] = {"waiting", "starting", "ready", "ended"};
-    if (p->pid && w->master->stopping)
+    if (p->pid && place->master->stopping)
         return "stopping";
-    return p == w->now ? names[w->life] : "leaving";
+    return p == place->now ? names[place->life] : "leaving";
 }
 
 static void put_process(struct buf *reply, const struct process *p)
 {
-    const struct worker *w = p->worker;
-    double uptime = p->pid ? loop_now(&w->master->loop) - p->started : 0;
-    put(reply, "worker %d pid=%d state=%s restarts=%u uptime=%.0f", w->number, (int)p->pid,
-        state(w, p), w->restarts, uptime);
+    const struct place *place = p->place;
+    double uptime = p->pid ? loop_now(&place->master->loop) - p->started : 0;
+    put(reply, "worker %d pid=%d state=%s restarts=%u uptime=%.0f", place->number, (int)p->pid,
+        state(place, p), place->restarts, uptime);
 }
 
 static enum control_result status(struct master *m, struct buf *reply)
@@ -50,9 +50,9 @@ static enum control_result status(struct master *m, struct buf *reply)
     for (int i = 0; sockets_text(m->sockets, i, text, sizeof text); i++)
         put(reply, "listener %s", text);
     for (int i = 0; i < m->config->workers; i++) {
-        put_process(reply, m->workers[i].now);
-        if (worker_leaving(&m->workers[i]))
-            put_process(reply, worker_leaving(&m->workers[i]));
+        put_process(reply, m->places[i].now);
+        if (place_leaving(&m->places[i]))
+            put_process(reply, place_leaving(&m->places[i]));
     }
     return CONTROL_OK;
 }

@@ -22,23 +22,23 @@
 
 /* --- All workers together ------------------------------------------------------------------- */
 
-static const struct worker *workers_end(const struct master *m)
+static const struct place *places_end(const struct master *m)
 {
-    return m->workers + m->config->workers;
+    return m->places + m->config->workers;
 }
 
 static bool all_over(struct master *m)
 {
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        if (!worker_gone(w))
+    for (struct place *place = m->places; place < places_end(m); place++)
+        if (!place_gone(place))
             return false;
     return true;
 }
 
 static bool all_settled(struct master *m)
 {
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        if (w->life != LIFE_OVER && w->life != LIFE_READY)
+    for (struct place *place = m->places; place < places_end(m); place++)
+        if (place->life != LIFE_OVER && place->life != LIFE_READY)
             return false;
     return true;
 }
@@ -55,13 +55,13 @@ static void announce(struct master *m)
 static void finish(struct master *m)
 {
     if (!m->stopping)
-        for (struct worker *w = m->workers; w < workers_end(m); w++)
+        for (struct place *place = m->places; place < places_end(m); place++)
             if (m->status == 0)
-                m->status = w->outcome;
+                m->status = place->outcome;
     loop_stop(&m->loop);
 }
 
-void master_worker_changed(struct master *m)
+void master_place_changed(struct master *m)
 {
     if (all_over(m))
         finish(m);
@@ -73,8 +73,8 @@ void master_worker_changed(struct master *m)
 
 static void kill_all(struct master *m)
 {
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        worker_kill(w);
+    for (struct place *place = m->places; place < places_end(m); place++)
+        place_kill(place);
 }
 
 void master_stop(struct master *m)
@@ -87,12 +87,12 @@ void master_stop(struct master *m)
     /*
      * Without our copies the sockets end when the workers close theirs, and nothing more queues up.
      */
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        sockets_worker_gone(m->sockets, w->number);
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        worker_stop(w);
+    for (struct place *place = m->places; place < places_end(m); place++)
+        sockets_worker_gone(m->sockets, place->number);
+    for (struct place *place = m->places; place < places_end(m); place++)
+        place_stop(place);
     loop_timer_start(&m->loop, &m->deadline, m->config->drain + GRACE);
-    master_worker_changed(m);
+    master_place_changed(m);
 }
 
 void master_abort(struct master *m)
@@ -100,7 +100,7 @@ void master_abort(struct master *m)
     m->stopping = true;
     m->status = 1;
     kill_all(m);
-    master_worker_changed(m);
+    master_place_changed(m);
 }
 
 static void on_deadline(struct loop_timer *timer)
@@ -129,8 +129,8 @@ static void renew(struct master *m)
         return;
     }
     log_info("SIGHUP: certificates are read again");
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        worker_renew(w);
+    for (struct place *place = m->places; place < places_end(m); place++)
+        place_renew(place);
 }
 
 /* Several deaths may be one signal; and as process 1 of a container the master inherits orphans. */
@@ -139,15 +139,15 @@ static void bury(struct master *m)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (struct worker *w = m->workers; w < workers_end(m); w++)
-            worker_bury(w, pid, status);
+        for (struct place *place = m->places; place < places_end(m); place++)
+            place_bury(place, pid, status);
 }
 
 /* Some worker has used so much processor time that it is worth a look. */
 static void look(struct master *m)
 {
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        worker_look(w);
+    for (struct place *place = m->places; place < places_end(m); place++)
+        place_look(place);
 }
 
 static void on_signal(struct signals *s, int number)
@@ -176,8 +176,8 @@ static void on_rotation(struct loop_timer *timer)
 {
     struct master *m = LIST_ITEM(timer, struct master, rotation);
     tls_tickets_rotate(&m->tickets);
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        worker_send_tickets(w);
+    for (struct place *place = m->places; place < places_end(m); place++)
+        place_send_tickets(place);
     plan_rotation(m);
 }
 
@@ -199,7 +199,7 @@ static void on_log_retry(struct loop_timer *timer)
 
 static struct master *master_new(const struct master_config *config)
 {
-    struct master *m = mem_alloc(sizeof *m + (size_t)config->workers * sizeof m->workers[0]);
+    struct master *m = mem_alloc(sizeof *m + (size_t)config->workers * sizeof m->places[0]);
     m->config = config;
     loop_init(&m->loop);
     loop_timer_init(&m->deadline, on_deadline);
@@ -212,7 +212,7 @@ static struct master *master_new(const struct master_config *config)
     m->pairs = pairs_new(&m->loop, WORKER_PROCESSES * config->workers);
     m->scratch = scratch_open();
     for (int i = 0; i < config->workers; i++)
-        worker_init(&m->workers[i], m, i);
+        place_init(&m->places[i], m, i);
     signals_start(&m->signals, &m->loop, on_signal, on_stop);
     log_on_wait(on_log_waits, m);
     return m;
@@ -229,8 +229,8 @@ static void master_free(struct master *m)
 
 void master_forget(struct master *m)
 {
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        worker_forget(w);
+    for (struct place *place = m->places; place < places_end(m); place++)
+        place_forget(place);
     control_forget(m->control);
     sockets_forget(m->sockets);
     scratch_forget(m->scratch);
@@ -243,9 +243,9 @@ static int run(struct master *m)
     m->control = control_open(&m->loop, config->control_path, commands_run, m);
     if (!m->control && config->control_path)
         return 1;
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
+    for (struct place *place = m->places; place < places_end(m); place++)
         if (!m->stopping)
-            worker_start(w);
+            place_start(place);
     while (!all_over(m))
         loop_run(&m->loop);
     if (m->control)
@@ -262,8 +262,8 @@ int master_run(const struct master_config *config)
     int status = run(m);
     sockets_free(m->sockets);
     scratch_close(m->scratch);
-    for (struct worker *w = m->workers; w < workers_end(m); w++)
-        worker_deinit(w);
+    for (struct place *place = m->places; place < places_end(m); place++)
+        place_deinit(place);
     master_free(m);
     if (config->pid_file)
         pidfile_remove(config->pid_file);

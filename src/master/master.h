@@ -21,17 +21,6 @@
 
 struct worker_link;
 
-/*
- * What a worker's exit status tells the master. One that listens on nothing has run to its end,
- * with this status or one that the script chose (os.exit). One that listens, or is ended by a
- * signal, has died and is started again, unless it said before that its app does not load
- * (link_refused).
- */
-enum worker_exit {
-    WORKER_DONE = 0,   /* drained, or a script that ended well */
-    WORKER_FAILED = 1, /* the app raised while it was loaded */
-};
-
 struct master_config {
     int workers;              /* 1 and up */
     double drain;             /* seconds for draining at SIGTERM/SIGINT; default 10 */

@@ -4,7 +4,7 @@
  * src/master/ includes this.
  *
  *      master.c     the process: signals, stopping, the end        commands.c   status, stop
- *      workers.c    one worker's lives                             control.c    the control socket
+ *      place.c      a worker's place and its lives                 control.c    the control socket
  *      process.c    one process of it: fork, messages, death
  *      sockets.c    the listening sockets                          pidfile.c    the pid file
  *      heartbeat.c  ends a worker that is stuck                    pairs.c      lines of workers
@@ -37,7 +37,7 @@ enum life { LIFE_WAITING, LIFE_STARTING, LIFE_READY, LIFE_OVER };
 struct wire;
 
 struct process {
-    struct worker *worker;
+    struct place *place;
     int seat;                  /* see link_seat */
     pid_t pid;                 /* 0: there is none */
     struct loop_io io;         /* on the master's end of the link */
@@ -51,7 +51,8 @@ struct process {
 /* One that serves, and one that leaves. */
 enum { WORKER_PROCESSES = 2 };
 
-struct worker {
+/* A worker's place: one process after another holds it. */
+struct place {
     struct master *master;
     int number;
     enum life life;
@@ -82,11 +83,11 @@ struct master {
     bool announced; /* all have, and the log says so */
     bool stopping;
     int status;
-    struct worker workers[];
+    struct place places[];
 };
 
 /* process.c */
-void process_init(struct process *p, struct worker *w, int seat);
+void process_init(struct process *p, struct place *place, int seat);
 void process_deinit(struct process *p);
 /* Forks it. Returns 0, or -1 with errno. */
 int process_start(struct process *p);
@@ -98,33 +99,33 @@ void process_ended(struct process *p);
 /* Logs how it ended; `status` is waitpid's. */
 void process_log_end(const struct process *p, pid_t pid, int status);
 
-/* workers.c */
-void worker_init(struct worker *w, struct master *m, int number);
-void worker_deinit(struct worker *w);
-void worker_start(struct worker *w);
+/* place.c */
+void place_init(struct place *place, struct master *m, int number);
+void place_deinit(struct place *place);
+void place_start(struct place *place);
 /* What one of its processes has said. */
-void worker_heard(struct process *p, const struct wire *m);
+void place_heard(struct process *p, const struct wire *m);
 /* That process is gone, if it is one of its; `status` is waitpid's. */
-void worker_bury(struct worker *w, pid_t pid, int status);
+void place_bury(struct place *place, pid_t pid, int status);
 /* Asks it to drain; one that waits for its next life is over. */
-void worker_stop(struct worker *w);
+void place_stop(struct place *place);
 /* Has it read its certificates again. */
-void worker_renew(struct worker *w);
+void place_renew(struct place *place);
 /* Gives it the keys of session tickets. */
-void worker_send_tickets(struct worker *w);
+void place_send_tickets(struct place *place);
 /* Looks whether it is stuck. */
-void worker_look(struct worker *w);
+void place_look(struct place *place);
 /* Ends it without asking. */
-void worker_kill(struct worker *w);
+void place_kill(struct place *place);
 /* The process that is being replaced, or NULL. */
-struct process *worker_leaving(struct worker *w);
+struct process *place_leaving(struct place *place);
 /* It is over, and no process is left. */
-bool worker_gone(struct worker *w);
+bool place_gone(struct place *place);
 /* In a forked worker: closes the master's end of the links. */
-void worker_forget(struct worker *w);
+void place_forget(struct place *place);
 
 /* master.c: what happens to all when something happens to one. */
-void master_worker_changed(struct master *m);
+void master_place_changed(struct master *m);
 /* Stops in order. */
 void master_stop(struct master *m);
 /* Kills all; the program ends with status 1. */

@@ -13,12 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void process_init(struct process *p, struct worker *w, int seat)
+void process_init(struct process *p, struct place *place, int seat)
 {
-    const struct master *m = w->master;
-    *p = (struct process){.worker = w, .seat = seat, .watchdog = watchdog_new()};
+    const struct master *m = place->master;
+    *p = (struct process){.place = place, .seat = seat, .watchdog = watchdog_new()};
     p->io.ev.fd = -1;
-    heartbeat_init(&p->heart, &w->master->loop, w->number, m->config->handler_timeout);
+    heartbeat_init(&p->heart, &place->master->loop, place->number, m->config->handler_timeout);
 }
 
 void process_deinit(struct process *p)
@@ -51,9 +51,9 @@ static void read_link(struct process *p)
             break;
         if (fd >= 0)
             close(fd); /* a worker has none to give */
-        worker_heard(p, &m);
+        place_heard(p, &m);
     }
-    loop_io_watch(&p->worker->master->loop, &p->io, 0);
+    loop_io_watch(&p->place->master->loop, &p->io, 0);
 }
 
 static void on_link(struct loop_io *io, int events)
@@ -66,7 +66,7 @@ void process_close_link(struct process *p)
 {
     if (p->io.ev.fd < 0)
         return;
-    loop_io_watch(&p->worker->master->loop, &p->io, 0);
+    loop_io_watch(&p->place->master->loop, &p->io, 0);
     close(p->io.ev.fd);
     p->io.ev.fd = -1;
 }
@@ -89,7 +89,7 @@ static void own_signals(void)
 /* The forked process: becomes a worker and ends as one. Signals are blocked when it begins. */
 static _Noreturn void live(struct process *p, int fd)
 {
-    struct master *m = p->worker->master;
+    struct master *m = p->place->master;
     const struct master_config *config = m->config;
     struct worker_link *link = link_new(fd, p->seat, config->workers);
     link_set_watchdog(link, p->watchdog);
@@ -127,7 +127,7 @@ static pid_t fork_worker(struct process *p, const int pair[2])
 
 int process_start(struct process *p)
 {
-    struct master *m = p->worker->master;
+    struct master *m = p->place->master;
     int pair[2];
     watchdog_clear(p->watchdog);
     if (wire_pair(pair) < 0)
@@ -155,13 +155,13 @@ int process_start(struct process *p)
 
 void process_ended(struct process *p)
 {
-    struct master *m = p->worker->master;
+    struct master *m = p->place->master;
     read_link(p); /* its last words */
     pairs_worker_ended(m->pairs, p->seat);
     process_close_link(p);
     p->pid = 0;
     heartbeat_stop(&p->heart);
-    watchdog_log(p->watchdog, p->worker->number);
+    watchdog_log(p->watchdog, p->place->number);
 }
 
 void process_log_end(const struct process *p, pid_t pid, int status)
@@ -169,13 +169,13 @@ void process_log_end(const struct process *p, pid_t pid, int status)
     char number[16], id[16], how[32], lived[32];
     bool killed = WIFSIGNALED(status);
     const char *name = killed ? sigabbrev_np(WTERMSIG(status)) : NULL;
-    snprintf(number, sizeof number, "%d", p->worker->number);
+    snprintf(number, sizeof number, "%d", p->place->number);
     snprintf(id, sizeof id, "%d", (int)pid);
     if (name)
         snprintf(how, sizeof how, "SIG%s", name);
     else
         snprintf(how, sizeof how, "%d", killed ? WTERMSIG(status) : WEXITSTATUS(status));
-    snprintf(lived, sizeof lived, "%.1fs", loop_now(&p->worker->master->loop) - p->started);
+    snprintf(lived, sizeof lived, "%.1fs", loop_now(&p->place->master->loop) - p->started);
     struct log_field fields[] = {
         {.key = "worker", .value = number},
         {.key = "pid", .value = id},

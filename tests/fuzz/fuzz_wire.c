@@ -4,7 +4,7 @@
  * people's code. The input is steps, each a byte that says what and a byte that says who:
  *
  *      raw bytes, or a message of some kind, perhaps with a descriptor, to one end of a line: the
- *      worker's (link.c), or the master's, where a worker of it has said it (workers.c)
+ *      worker's (link.c), or the master's, where a worker of it has said it (place.c)
  *      the death of a worker's process; a new one in its place
  *
  * Beyond crashes: a message is taken when its size and its texts are right and dropped else; what
@@ -198,16 +198,16 @@ static void one_worker(struct input *in)
 
 /* --- The master's end ------------------------------------------------------------------------- */
 
-static void check_worker(struct worker *w)
+static void check_place(struct place *w)
 {
-    struct process *leaving = worker_leaving(w);
+    struct process *leaving = place_leaving(w);
     MUST(w->now == &w->processes[0] || w->now == &w->processes[1]);
     MUST(leaving != w->now && (!leaving || leaving->pid));
     MUST((w->life == LIFE_STARTING || w->life == LIFE_READY) == (w->now->pid != 0));
     MUST(loop_timer_active(&w->restart) == (w->life == LIFE_WAITING));
     for (int i = 0; i < WORKER_PROCESSES; i++)
         MUST((w->processes[i].pid != 0) == (w->processes[i].io.ev.fd >= 0));
-    MUST(worker_gone(w) == (w->life == LIFE_OVER && !w->now->pid && !leaving));
+    MUST(place_gone(w) == (w->life == LIFE_OVER && !w->now->pid && !leaving));
     MUST(w->life != LIFE_OVER || !sockets_worker_listens(m->sockets, w->number));
 }
 
@@ -216,8 +216,8 @@ static void on_nothing(struct loop_io *io, int events)
     (void)io, (void)events;
 }
 
-/* What worker_start does, but that no process is forked. */
-static void begin(struct worker *w)
+/* What place_start does, but that no process is forked. */
+static void begin(struct place *w)
 {
     int fds[2];
     MUST(wire_pair(fds) == 0);
@@ -241,7 +241,7 @@ static void hear(struct process *p)
     while (p->pid && wire_receive(p->io.ev.fd, &w, &fd, false) == 1) {
         if (fd >= 0)
             close(fd);
-        worker_heard(p, &w);
+        place_heard(p, &w);
     }
 }
 
@@ -259,7 +259,7 @@ static void end(struct process *p, unsigned how)
 {
     static const int statuses[] = {0, 1 << 8, 3 << 8, SIGKILL, SIGSEGV};
     int seat = p->seat;
-    worker_bury(p->worker, p->pid, statuses[how % 5]);
+    place_bury(p->place, p->pid, statuses[how % 5]);
     MUST(!p->pid);
     close(ends[seat]);
 }
@@ -267,7 +267,7 @@ static void end(struct process *p, unsigned how)
 static void master_step(struct input *in)
 {
     unsigned what = take(in), who = take(in);
-    struct worker *w = &m->workers[who % WORKERS];
+    struct place *w = &m->places[who % WORKERS];
     struct process *p = &w->processes[who / WORKERS % WORKER_PROCESSES];
     if (what % 8 == 0 && w->life == LIFE_WAITING) {
         begin(w);
@@ -281,33 +281,33 @@ static void master_step(struct input *in)
         forget_answers(ends[p->seat]);
     }
     for (int i = 0; i < WORKERS; i++)
-        check_worker(&m->workers[i]);
+        check_place(&m->places[i]);
 }
 
 static void master_begins(void)
 {
-    m = mem_alloc(sizeof *m + WORKERS * sizeof m->workers[0]);
+    m = mem_alloc(sizeof *m + WORKERS * sizeof m->places[0]);
     m->config = &config;
     loop_init(&m->loop);
     m->sockets = sockets_new(WORKERS);
     m->pairs = pairs_new(&m->loop, PROCESSES);
     for (int i = 0; i < WORKERS; i++)
-        worker_init(&m->workers[i], m, i);
+        place_init(&m->places[i], m, i);
     for (int i = 0; i < WORKERS; i++)
-        begin(&m->workers[i]);
+        begin(&m->places[i]);
 }
 
 static void master_ends(void)
 {
     m->stopping = true;
     for (int i = 0; i < WORKERS; i++) {
-        struct worker *w = &m->workers[i];
-        worker_stop(w);
+        struct place *w = &m->places[i];
+        place_stop(w);
         for (int k = 0; k < WORKER_PROCESSES; k++)
             if (w->processes[k].pid)
                 end(&w->processes[k], 0);
-        MUST(worker_gone(w));
-        worker_deinit(w);
+        MUST(place_gone(w));
+        place_deinit(w);
     }
     char text[64];
     MUST(!sockets_text(m->sockets, 0, text, sizeof text));
