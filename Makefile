@@ -63,8 +63,8 @@ LDFLAGS_ALL  = $(LD_$(VARIANT)) $(LDFLAGS)
 BIN      := $(if $(filter release,$(VARIANT)),$(BUILD)/neap,$(B)/neap)
 OBJS     := $(patsubst %.c,$(B)/%.o,$(wildcard src/*.c src/*/*.c src/*/*/*.c))
 LLOBJS   := $(patsubst /usr/share/llhttp/%.c,$(B)/llhttp/%.o,$(LLHTTP))
-# What unit tests and fuzzers link: everything below Lua and the command line.
-COREOBJS := $(filter-out $(B)/src/main.o $(B)/src/bind/% $(B)/src/cli/%,$(OBJS)) $(LLOBJS)
+# What unit tests and fuzzers link: everything below Lua, the worker and the command line.
+COREOBJS := $(filter-out $(addprefix $(B)/src/,main.o bind/% worker/% cli/%),$(OBJS)) $(LLOBJS)
 CORE     := $(B)/libcore.a
 UNITS    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*_test.c))
 FUZZERS  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))

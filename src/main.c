@@ -3,6 +3,7 @@
  * Neap's command line: the first word selects the command, each of which lives in src/cli/.
  * Exit status: 0 good, 1 the app's fault, 2 wrong usage.
  */
+#include "cli/check.h"
 #include "cli/control.h"
 #include "cli/help.h"
 #include "cli/options.h"

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MAX_WORKERS = 256 };
@@ -177,6 +178,22 @@ bool options_parse(struct options *o, enum options_for command, char **argv)
     }
     if (command != OPTIONS_CONTROL && !o->app) {
         fprintf(stderr, "neap: which app? Give a .lua file or a folder with init.lua\n");
+        return false;
+    }
+    return true;
+}
+
+bool options_app_exists(const char *path)
+{
+    struct stat st;
+    char entry[4200];
+    if (stat(path, &st) < 0) {
+        fprintf(stderr, "neap: there is no app at %s: no such file or folder\n", path);
+        return false;
+    }
+    snprintf(entry, sizeof entry, "%s/init.lua", path);
+    if (S_ISDIR(st.st_mode) && access(entry, F_OK) < 0) {
+        fprintf(stderr, "neap: there is no app at %s: the folder has no init.lua\n", path);
         return false;
     }
     return true;

@@ -35,4 +35,10 @@ enum options_for { OPTIONS_RUN, OPTIONS_CHECK, OPTIONS_CONTROL };
 /* Parses what follows the command's name. Returns false after printing what is wrong. */
 bool options_parse(struct options *o, enum options_for command, char **argv);
 
+/*
+ * Whether there is a file, or a folder with init.lua, of that name. A missing app is wrong usage,
+ * told before any process is started: returns false after printing it.
+ */
+bool options_app_exists(const char *path);
+
 #endif

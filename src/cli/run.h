@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* `neap run` and `neap check`. */
+/* `neap run`. */
 #ifndef NEAP_CLI_RUN_H
 #define NEAP_CLI_RUN_H
 
@@ -7,10 +7,5 @@
 
 /* Serves the app until it is stopped; returns the exit status. */
 int run_command(const struct options *o);
-
-/*
- * Loads the app without opening a port and prints what is wrong with it; returns the exit status.
- */
-int check_command(const struct options *o);
 
 #endif

@@ -3,9 +3,9 @@
  * The Lua state of one worker and what belongs to it. Everything in bind/ reaches it through the
  * first upvalue of its C functions, never through a global.
  *
- *      cli/run.c ─▶ lvm ─▶ server (hooks: lconn.c)      conn ─▶ lcaller ─▶ service instance
- *                    │                                            │
- *                    └─▶ tasks (ltask.c): every call into Lua is a coroutine that may wait
+ *      worker.c ─▶ lvm ─▶ server (hooks: lconn.c)      conn ─▶ lcaller ─▶ service instance
+ *                   │                                            │
+ *                   └─▶ tasks (ltask.c): every call into Lua is a coroutine that may wait
  */
 #ifndef NEAP_BIND_CORE_LVM_H
 #define NEAP_BIND_CORE_LVM_H

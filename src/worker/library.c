@@ -2,7 +2,7 @@
 /*
  * The program may be moved or installed anywhere together with its library: nothing is compiled in.
  */
-#include "cli/library.h"
+#include "worker/library.h"
 
 #include <limits.h>
 #include <stdio.h>

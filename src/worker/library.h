@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Where the Lua library is: beside the program, in the source tree as well as installed. */
-#ifndef NEAP_CLI_LIBRARY_H
-#define NEAP_CLI_LIBRARY_H
+#ifndef NEAP_WORKER_LIBRARY_H
+#define NEAP_WORKER_LIBRARY_H
 
 /*
  * The folder that holds neap/: <program's folder>/../lua (build/neap), …/../../lua
