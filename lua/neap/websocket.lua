@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- neap.websocket, the module that apps require: listeners, services, groups, close frames, errors.  The parts are in
--- neap/websocket/; the methods of a Caller are C's (neap/types.lua describes them).
+-- neap/websocket/; the methods of a Caller are C's (neap/types/caller.lua describes them).
 
 local bind = require "neap.websocket.bind"
 local closeframe = require "neap.websocket.closeframe"

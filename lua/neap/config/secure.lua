@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- The secureSocket settings of a listener.  Apps write them nested, as the documents that the names come from do; C
+-- The settings of a listener's secureSocket.  Apps write them nested, as the documents that the names come from do; C
 -- reads one flat table.  Files are looked for in the app's folder.
 --
 --      key = { certFile =, keyFile =, keyPassword = }                      PEM
@@ -8,21 +8,19 @@
 --      mutualSsl = { verifyClient = "REQUIRE", cert = "ca.pem" | { path =, password = } }
 
 local errors = require "neap.message.error"
+local make = require "neap.config.fields"
 local source = require "neap.message.source"
 local text = require "neap.message.text"
 
-local TICKET_LIFE = 86400 -- seconds: the master's keys of session tickets are good for a day
+local SESSION_SECONDS = 7200
+local MAX_SESSION_SECONDS = 86400 -- the master's keys of session tickets are good for a day
 
 local function isPath(v)
   return type(v) == "string" and v ~= "" and not v:find "%z"
 end
 
 local function resolve(path)
-  local folder = source.folder()
-  if path:sub(1, 1) == "/" or folder == "." then
-    return path
-  end
-  return (folder == "/" and "" or folder) .. "/" .. path
+  return path:sub(1, 1) == "/" and path or source.join(source.folder(), path)
 end
 
 local path = {
@@ -82,29 +80,24 @@ local function cipher(v)
   return nil, text.show(v) .. " is no name of a cipher suite"
 end
 
---- The fields of secureSocket, for settings.lua.
----@param make table those of settings.lua: boolean, choice, count, list, seconds
----@return table fields
-local function fields(make)
-  return {
-    key = {
-      fields = { certFile = path, keyFile = path, keyPassword = password, path = path, password = password },
+local fields = {
+  key = {
+    fields = { certFile = path, keyFile = path, keyPassword = password, path = path, password = password },
+  },
+  mutualSsl = {
+    fields = { verifyClient = make.choice("REQUIRE", "REQUIRE", "OPTIONAL"), cert = store },
+  },
+  protocol = {
+    fields = {
+      name = make.choice("TLS", "TLS"),
+      versions = make.list({ "TLSv1.2", "TLSv1.3" }, 'a list out of "TLSv1.2" and "TLSv1.3"', version),
     },
-    mutualSsl = {
-      fields = { verifyClient = make.choice("REQUIRE", "REQUIRE", "OPTIONAL"), cert = store },
-    },
-    protocol = {
-      fields = {
-        name = make.choice("TLS", "TLS"),
-        versions = make.list({ "TLSv1.2", "TLSv1.3" }, 'a list out of "TLSv1.2" and "TLSv1.3"', version),
-      },
-    },
-    ciphers = make.list({}, "a list of cipher suites, by their OpenSSL or IANA names", cipher),
-    shareSession = make.boolean(true),
-    handshakeTimeout = make.seconds(10, 0),
-    sessionTimeout = make.count(7200, 1, TICKET_LIFE),
-  }
-end
+  },
+  ciphers = make.list({}, "a list of cipher suites, by their OpenSSL or IANA names", cipher),
+  shareSession = make.boolean(true),
+  handshakeTimeout = make.seconds(10, 0),
+  sessionTimeout = make.count(SESSION_SECONDS, 1, MAX_SESSION_SECONDS),
+}
 
 local function pkcs12Problem(key)
   if key.certFile or key.keyFile then

@@ -1,224 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- Settings that apps write as tables: which keys there are, what each may be, and its default.  `complete` turns what
--- an app gave into a table that has every key, for C to read without further checks, and tells each unknown key and
--- each wrong value through error.fault, so `neap check` hears of all of them.
+-- Settings that apps write as tables, held against what listener.lua, route.lua and secure.lua say of them.  `check`
+-- turns what an app gave into a table that has every key with a default, for C to read without further checks.  It
+-- tells each unknown key and each wrong value through error.fault, so `neap check` hears of all of them.
 --
--- A field is { default =, expect = "what it must be", check = function(value) -> value or nil }.  A key whose feature
--- does not exist must not stand here: an unknown key is an error, and a key that is accepted but does nothing is worse.
--- A nested table is { fields = {} }; with `finish` it stays nil when it is not given, and is what finish makes of it.
--- C reads the settings that this file has filled in (src/bind/http/lconfig.c); the few that it knows by itself, such as
--- 100 header lines, cannot be set.
+-- A key whose feature does not exist must not stand there: an unknown key is an error, and a key that is accepted but
+-- does nothing is worse.  A nested table is { fields = {} }; with `finish` it stays nil when it is not given, and is
+-- what finish makes of it.
+--
+-- Every default is there, none in C (src/bind/http/lconfig.c): where a key may be absent, C takes it for 0, false or
+-- nothing, and so it is described.  What cannot be set, C knows by itself, such as the 100 header lines.
 
 local errors = require "neap.message.error"
-local origin = require "neap.http.origin"
-local secure = require "neap.config.secure"
+local listener = require "neap.config.listener"
+local route = require "neap.config.route"
 local text = require "neap.message.text"
 
-local MAX_SECONDS = 1e9
-local MAX_BYTES = 2 ^ 30 -- strings of LuaJIT end at 2^31, and an answer is somewhat longer than what it answers
-local MAX_COUNT = 2 ^ 31 - 1
-
-local function isNumber(v)
-  return type(v) == "number" and v == v and v ~= math.huge and v ~= -math.huge
-end
-
-local function isCount(v)
-  return isNumber(v) and v == math.floor(v)
-end
-
-local function boolean(default)
-  return {
-    default = default,
-    expect = "true or false",
-    check = function(v)
-      if type(v) == "boolean" then
-        return v
-      end
-    end,
-  }
-end
-
--- Seconds from `least` on; `forever` also admits -1.
-local function seconds(default, least, forever)
-  local expect = "a number of seconds, " .. (least == 0 and "0 or more" or "more than 0")
-  return {
-    default = default,
-    expect = forever and expect .. ", or -1 to wait for ever" or expect,
-    check = function(v)
-      if not isNumber(v) or v > MAX_SECONDS then
-        return nil
-      end
-      if (least == 0 and v >= 0) or v > 0 or (forever and v == -1) then
-        return v
-      end
-    end,
-  }
-end
-
-local function count(default, least, most)
-  return {
-    default = default,
-    expect = ("a whole number from %d to %d"):format(least, most),
-    check = function(v)
-      if isCount(v) and v >= least and v <= most then
-        return v
-      end
-    end,
-  }
-end
-
-local function choice(default, ...)
-  local known = { ... }
-  return {
-    default = default,
-    expect = '"' .. table.concat(known, '" or "') .. '"',
-    check = function(v)
-      for _, name in ipairs(known) do
-        if v == name then
-          return v
-        end
-      end
-    end,
-  }
-end
-
-local function line(default, expect)
-  return {
-    default = default,
-    expect = expect,
-    check = function(v)
-      if type(v) == "string" and #v <= 256 and text.isLine(v) then
-        return v
-      end
-    end,
-  }
-end
-
-local function headerValue(default)
-  return {
-    default = default,
-    expect = "the text of the header, without control characters",
-    check = function(v)
-      if type(v) == "string" and #v <= 256 and text.isFieldValue(v) then
-        return v
-      end
-    end,
-  }
-end
-
--- The name of a field of JSON messages.
-local function member(example)
-  return {
-    expect = ("the name of a field of the messages, such as %q"):format(example),
-    check = function(v)
-      if type(v) == "string" and v ~= "" and #v <= 256 and text.isLine(v) then
-        return v
-      end
-    end,
-  }
-end
-
--- An array of texts; each goes through `element`, which returns it (perhaps in another form) or nil and why not.
-local function list(default, expect, element)
-  return {
-    default = default,
-    expect = expect,
-    check = function(v)
-      if type(v) ~= "table" then
-        return nil
-      end
-      local out = {}
-      for key, item in pairs(v) do
-        local kept, why
-        if isCount(key) and key >= 1 and key <= #v then
-          kept, why = element(item)
-        end
-        if kept == nil then
-          return nil, why
-        end
-        out[key] = kept
-      end
-      return out
-    end,
-  }
-end
-
-local function subProtocol(v)
-  if text.isToken(v) then
-    return v
-  end
-  return nil, text.show(v) .. " is no sub-protocol name"
-end
-
--- Zero or less stands for the default, as in the documents that the names come from: no limit but the message's.
-local function frameSize()
-  return {
-    default = 0,
-    expect = ("a whole number of bytes up to %d (0 or less: the default)"):format(MAX_BYTES),
-    check = function(v)
-      if isCount(v) and v <= MAX_BYTES then
-        return math.max(v, 0)
-      end
-    end,
-  }
-end
-
 local schemas = {
-  listener = {
-    host = line("0.0.0.0", "an address or a host name"),
-    timeout = seconds(120, 0),
-    headerTimeout = seconds(10, 0),
-    maxConnections = count(0, 0, MAX_COUNT),
-    maxConnectionsPerAddress = count(0, 0, MAX_COUNT),
-    backlog = count(4096, 1, 65535),
-    server = headerValue(""),
-    webSocketCompressionEnabled = boolean(true),
-    compression = {
-      fields = {
-        level = count(nil, 1, 9),
-        memLevel = count(5, 1, 9),
-        windowBits = count(12, 9, 15),
-        serverNoContextTakeover = boolean(true),
-        clientNoContextTakeover = boolean(true),
-        threshold = count(256, 0, MAX_BYTES),
-      },
-    },
-    secureSocket = {
-      finish = secure.finish,
-      fields = secure.fields {
-        boolean = boolean,
-        choice = choice,
-        count = count,
-        list = list,
-        seconds = seconds,
-      },
-    },
-    requestLimits = {
-      fields = {
-        maxUriLength = count(4096, 1, 1048576),
-        maxHeaderSize = count(8192, 1, 1048576),
-      },
-    },
-  },
-  route = {
-    subProtocols = list({}, "a list of names such as { \"json\", \"xml\" }", subProtocol),
-    idleTimeout = seconds(0, 0),
-    maxFrameSize = frameSize(),
-    maxMessageSize = count(1048576, 1, MAX_BYTES),
-    maxFragments = count(1024, 1, MAX_COUNT),
-    messageTimeout = seconds(30, 0),
-    connectionClosureTimeout = seconds(60, 0, true),
-    pingInterval = seconds(30, 0),
-    pongTimeout = seconds(20, 0),
-    writeTimeout = seconds(30, 0),
-    maxBufferedBytes = count(1048576, 1, MAX_BYTES),
-    slowConsumer = choice("close", "close", "drop"),
-    dispatcherKey = member("event"),
-    dispatcherStreamId = member("id"),
-    validation = boolean(true),
-    allowedOrigins = list(nil, "a list of origins such as { \"https://example.com\" }", origin.pattern),
-  },
+  listener = listener.fields,
+  route = route.fields,
   service = {}, -- options of websocket.service
 }
 
@@ -228,35 +28,26 @@ local homes = {
   route = "the config of listener:attach",
 }
 
-local function namesOf(fields)
-  local names = {}
-  for name in pairs(fields) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
-end
-
 local function hint(key, fields)
   if type(key) ~= "string" then
     return "write it as name = value"
   end
-  local near = text.nearest(key, namesOf(fields))
+  local near = text.nearest(key, text.sortedKeys(fields))
   if near then
     return "did you mean " .. near .. "?"
   end
   for kind, home in pairs(homes) do
-    local other = schemas[kind] ~= fields and text.nearest(key, namesOf(schemas[kind]))
+    local other = schemas[kind] ~= fields and text.nearest(key, text.sortedKeys(schemas[kind]))
     if other then
       return ("%s belongs to %s"):format(other, home)
     end
   end
-  local names = namesOf(fields)
+  local names = text.sortedKeys(fields)
   return names[1] and "the keys are " .. table.concat(names, ", ") or "there are no keys to set"
 end
 
 local function shownKey(prefix, key)
-  if type(key) == "string" and key:find "^[%a_][%w_]*$" then
+  if text.isName(key) then
     return prefix .. key
   end
   return prefix .. "[" .. text.show(key) .. "]"
@@ -297,23 +88,10 @@ function complete(what, fields, given, prefix)
     end
   end
   local out = {}
-  for _, name in ipairs(namesOf(fields)) do
+  for _, name in ipairs(text.sortedKeys(fields)) do
     out[name] = completeField(what, prefix, name, fields[name], given[name])
   end
   return out
-end
-
--- What keys of a route mean together.
-local function checkRoute(what, route)
-  if route.dispatcherStreamId and not route.dispatcherKey then
-    errors.fault(what .. ": dispatcherStreamId is for messages that are dispatched: set dispatcherKey as well",
-      "dispatcherStreamId")
-  elseif route.dispatcherStreamId and route.dispatcherStreamId == route.dispatcherKey then
-    errors.fault(what .. ": dispatcherStreamId must be another field than dispatcherKey", "dispatcherStreamId")
-  else
-    return
-  end
-  route.dispatcherStreamId = nil
 end
 
 --- Checks settings and fills in what is missing. Mistakes go through error.fault.
@@ -328,7 +106,7 @@ local function check(kind, what, given)
   end
   local out = complete(what, schemas[kind], given, "")
   if kind == "route" then
-    checkRoute(what, out)
+    route.checkTogether(what, out)
   end
   return out
 end

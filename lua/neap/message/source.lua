@@ -136,9 +136,21 @@ local function enter(path)
   root = path
 end
 
+--- The path of something in a folder, no longer than it must be.
+---@param parent string
+---@param name string
+---@return string
+local function join(parent, name)
+  if parent == "." then
+    return name
+  end
+  return (parent == "/" and "" or parent) .. "/" .. name
+end
+
 return {
   enter = enter,
   folder = folder,
+  join = join,
   position = position,
   run = run,
   definition = definition,

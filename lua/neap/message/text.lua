@@ -82,6 +82,13 @@ local function show(v)
   return articles[type(v)] or tostring(v)
 end
 
+--- Whether a value is a text that Lua takes for a name.
+---@param s any
+---@return boolean
+local function isName(s)
+  return type(s) == "string" and s:find "^[%a_][%w_]*$" ~= nil
+end
+
 --- Whether text is a token (RFC 9110 §5.6.2): header names, sub-protocols.
 ---@param s any
 ---@return boolean
@@ -194,6 +201,7 @@ return {
   distance = distance,
   isFieldValue = isFieldValue,
   isLine = isLine,
+  isName = isName,
   isToken = isToken,
   isUtf8 = isUtf8,
   nearest = nearest,

@@ -5,6 +5,12 @@
 #include "base/mem.h"
 #include "bind/core/lfield.h"
 
+/* What cannot be set. */
+enum {
+    HEADER_LINES = 100, /* of one request, duplicates counted */
+    OUT_FRAME = 65536,  /* most payload of a frame of ours without maxFrameSize (0) */
+};
+
 static double smaller_timeout(double a, double b)
 {
     return a > 0 && (b <= 0 || a < b) ? a : b;
@@ -41,7 +47,7 @@ struct listener_config lconfig_listener(lua_State *L, int table)
     int limits = lua_gettop(L);
     config.http = (struct http_limits){.max_uri = lfield_count(L, limits, "maxUriLength"),
                                        .max_header = lfield_count(L, limits, "maxHeaderSize"),
-                                       .max_lines = 100};
+                                       .max_lines = HEADER_LINES};
     lua_pop(L, 1);
     lua_getfield(L, table, "secureSocket");
     if (lua_istable(L, -1))
@@ -67,9 +73,6 @@ static void read_subprotocols(lua_State *L, int table, struct route_config *conf
     }
     lua_pop(L, 1);
 }
-
-/* Without maxFrameSize (0) a frame may have what a message has, and ours are cut here. */
-enum { OUT_FRAME = 65536 };
 
 struct route_config lconfig_route(lua_State *L, int table)
 {

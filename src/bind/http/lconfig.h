@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Settings from Lua to C. The tables are complete and checked by lua/neap/config/: every key is
- * there, and there are no defaults here.
+ * Settings from Lua to C. The tables are complete and checked by lua/neap/config/, which has
+ * all defaults: a key that is not there is 0, false or nothing here. What cannot be set is in
+ * lconfig.c.
  */
 #ifndef NEAP_BIND_HTTP_LCONFIG_H
 #define NEAP_BIND_HTTP_LCONFIG_H

@@ -1,0 +1,25 @@
+-- SPDX-License-Identifier: MIT
+---@meta
+--
+-- Types for the language server (LuaLS) of what C implements: upgrade requests.  Never loaded.
+
+---@class websocket.Request
+---@field method string "GET"
+---@field path string as it came, without the query
+---@field query table<string, string> first value of each parameter, decoded
+---@field params table<string, string> what the path pattern captured, decoded
+---@field headers table<string, string> lower-case names; several lines joined with ", "
+---@field remoteAddress string
+---@field remotePort integer
+---@field isSecure boolean
+---@field clientCertificate? websocket.Certificate the client's, when it gave one; always a verified one
+---@field subProtocols string[] what the client offers, in its order
+
+---@class websocket.Certificate
+---@field subject string "CN=alice,O=Example"
+---@field issuer string
+---@field serial string hex digits
+---@field fingerprint string SHA-256, 64 hex digits
+---@field notBefore integer seconds since 1970
+---@field notAfter integer
+---@field names string[] alternative names: DNS names, addresses, mail addresses, URIs
