@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The limits: which there are for which kind of constraint, what each may be set to, what it asks of a value, and how a
--- message says so.  `read` takes an app's table of limits, tells each mistake in it through error.fault, sets together
--- that nothing could satisfy included, and returns the checks that remain.
+-- message says so.  `read` takes an app's table of limits, tells each mistake in it through error.fault, those that
+-- together.lua finds included, and returns the checks that remain.
 --
 -- A check is { source =, message = }: a Lua expression over `x` (the value; of arrays, the number of elements), which
 -- code.lua puts into the functions that it generates, and function(value) -> the text for a value that fails.
@@ -10,26 +10,22 @@
 
 local errors = require "neap.message.error"
 local measure = require "neap.constraint.measure"
+local numbers = require "neap.runtime.number"
 local patterns = require "neap.constraint.pattern"
 local text = require "neap.message.text"
+local together = require "neap.constraint.together"
 
-local LARGEST = 2 ^ 53
 local MAX_PATTERN = 1000 -- bytes
-local UNBOUNDED_TEXT = 1000 -- characters of a text whose pattern could take long, unless the app sets maxLength
-
-local function isNumber(v)
-  return type(v) == "number" and v == v and v ~= math.huge and v ~= -math.huge
-end
 
 local function numeric(v)
-  if not isNumber(v) then
+  if not numbers.isFinite(v) then
     return "must be a number"
   end
 end
 
 local function count(least, most)
   return function(v)
-    if not isNumber(v) or v < least or v > most or v ~= math.floor(v) then
+    if not numbers.isWhole(v, least, most) then
       return ("must be a whole number from %d to %.0f"):format(least, most)
     end
   end
@@ -77,7 +73,7 @@ end
 -- The table's own expressions for a length between two numbers, of a text and of an array.
 local function lengths(form, unit)
   local function length(name, words, bounds)
-    return { name, count(0, LARGEST), function(limit)
+    return { name, count(0, numbers.LARGEST), function(limit)
       return form:format(bounds(limit))
     end, words .. " " .. unit }
   end
@@ -190,128 +186,6 @@ local function accepted(kind, what, given)
   return kept
 end
 
--- Tells that limits exclude each other, and forgets the last of them.
-local function contradict(what, kept, names)
-  local said = {}
-  for _, name in ipairs(names) do
-    said[#said + 1] = ("%s = %s"):format(name, text.show(kept[name]))
-  end
-  local last = names[#names]
-  errors.fault(("%s: nothing can satisfy %s"):format(what, table.concat(said, " and ")), last)
-  kept[last] = nil
-end
-
-local function twice(what, kept, one, other)
-  if kept[one] and kept[other] then
-    errors.fault(("%s: %s and %s are set; write one of them"):format(what, one, other), other)
-    kept[other] = nil
-  end
-end
-
-local function near(x)
-  local whole = math.floor(x + 0.5)
-  return math.abs(x - whole) < 1e-6 and whole or x
-end
-
--- Whether a multiple of 1/scale lies between two bounds; far from 0 every number is one.
-local function holdsMultiple(low, lowOpen, high, highOpen, scale)
-  if math.max(math.abs(low), math.abs(high)) * scale > LARGEST then
-    return true
-  end
-  low, high = near(low * scale), near(high * scale)
-  local first, last = math.ceil(low), math.floor(high)
-  first = lowOpen and first == low and first + 1 or first
-  last = highOpen and last == high and last - 1 or last
-  return first <= last
-end
-
--- How far from 0 a number may be: the distance, and whether it is out of reach itself.
-local function reach(kind, kept)
-  local digits = kept.maxDigits or kept.maxIntegerDigits
-  if digits then
-    return 10 ^ digits, true
-  end
-  return kind == "int" and LARGEST or math.huge, false
-end
-
--- The upper end of a range: where it is, and whether it is out of reach itself.
-local function upperEnd(inclusive, exclusive, outer, outerOpen)
-  local limit = inclusive or exclusive
-  if limit == nil or limit >= outer then
-    return outer, outerOpen
-  end
-  return limit, exclusive ~= nil
-end
-
-local function negative(x)
-  return x and -x
-end
-
-local function isEmpty(kind, kept)
-  local outer, outerOpen = reach(kind, kept)
-  local high, highOpen = upperEnd(kept.maxValue, kept.maxValueExclusive, outer, outerOpen)
-  local low, lowOpen = upperEnd(negative(kept.minValue), negative(kept.minValueExclusive), outer, outerOpen)
-  low = -low
-  if low >= high then
-    return low > high or lowOpen or highOpen
-  end
-  local digits = kind == "int" and 0 or kept.maxFractionDigits
-  return digits ~= nil and not holdsMultiple(low, lowOpen, high, highOpen, 10 ^ digits)
-end
-
-local function checkBounds(kind, what, kept)
-  twice(what, kept, "minValue", "minValueExclusive")
-  twice(what, kept, "maxValue", "maxValueExclusive")
-  while isEmpty(kind, kept) do
-    local names = {}
-    for _, name in ipairs(namesOf(kind)) do
-      names[#names + 1] = kept[name] and name
-    end
-    contradict(what, kept, names)
-  end
-end
-
-local function checkLengths(_, what, kept)
-  twice(what, kept, "length", "minLength")
-  twice(what, kept, "length", "maxLength")
-  if kept.minLength and kept.maxLength and kept.minLength > kept.maxLength then
-    contradict(what, kept, { "minLength", "maxLength" })
-  end
-end
-
--- The pattern together with the lengths. It counts bytes, of which a character has up to four.
-local function checkPattern(what, kept)
-  local info = patterns.parse(kept.pattern)
-  local lower, upper = kept.length and "length" or "minLength", kept.length and "length" or "maxLength"
-  if info.most < (kept[lower] or 0) then
-    contradict(what, kept, { lower, "pattern" })
-  elseif kept[upper] and info.least > kept[upper] * 4 then
-    contradict(what, kept, { upper, "pattern" })
-  elseif info.endless > 1 and not kept[upper] then
-    kept.maxLength = math.max(UNBOUNDED_TEXT, kept[lower] or 0)
-  end
-end
-
-local function checkText(_, what, kept)
-  checkLengths(nil, what, kept)
-  if not kept.pattern then
-    return
-  end
-  local regex = patterns.looksLikeRegex(kept.pattern)
-  if regex then
-    errors.warn(("%s: pattern = %s looks like a regular expression; %s"):format(what, text.show(kept.pattern), regex))
-  end
-  checkPattern(what, kept)
-end
-
-local TOGETHER = {
-  int = checkBounds,
-  float = checkBounds,
-  number = checkBounds,
-  array = checkLengths,
-  string = checkText,
-}
-
 local function lengthOf(value)
   return type(value) == "string" and measure.codePoints(value) or measure.sequence(value)
 end
@@ -339,9 +213,7 @@ end
 ---@return { source: string, message: fun(value: any): string }[] checks
 local function read(kind, what, given)
   local kept = accepted(kind, what, given)
-  if TOGETHER[kind] then
-    TOGETHER[kind](kind, what, kept)
-  end
+  together.check(kind, what, kept, namesOf(kind))
   local checks = {}
   for _, limit in ipairs(LIMITS[kind]) do
     local name, _, source, words = unpack(limit)
