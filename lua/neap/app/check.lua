@@ -16,6 +16,7 @@
 
 local core = require "neap.core"
 local errors = require "neap.message.error"
+local files = require "neap.app.file"
 local loader = require "neap.app.loader"
 local protect = require "neap.runtime.protect"
 local source = require "neap.message.source"
@@ -71,17 +72,8 @@ local function split(version, text)
   return nil
 end
 
-local function readText(path)
-  local handle = io.open(path, "rb")
-  local content = handle and handle:read "*a"
-  if handle then
-    handle:close()
-  end
-  return content or ""
-end
-
 local function compile(report, version, path)
-  local chunk, why = loader.compile(path, version.env)
+  local chunk, why = files.compile(path, version.env)
   if chunk then
     return chunk
   end
@@ -102,7 +94,7 @@ local function scan(report, version, path)
   version.scanned[path] = true
   version.known[#version.known + 1] = path
   local chunk = compile(report, version, path)
-  for name in readText(path):gmatch "require%s*%(?%s*[\"']([%w_.-]+)[\"']" do
+  for name in (files.read(path) or ""):gmatch "require%s*%(?%s*[\"']([%w_.-]+)[\"']" do
     local module = loader.findModule(version, name)
     if module then
       scan(report, version, module)

@@ -7,120 +7,18 @@
 --      require "a.b"        a/b.lua, a/b/init.lua in the app's folder, else whatever Lua finds elsewhere
 --
 -- `require` for the app's modules is written in Lua and so may yield: a module may sleep or call out while it loads.  A
--- second task that wants the same module meanwhile waits for it.  Only source text is loaded; bytecode is refused, as
--- LuaJIT does not check it and a broken file could crash the worker.
+-- second task that wants the same module meanwhile waits for it.
 
 local core = require "neap.core"
 local errors = require "neap.message.error"
+local files = require "neap.app.file"
 local source = require "neap.message.source"
 local wait = require "neap.runtime.wait"
 
-local BOM = "\239\187\191"
 local globalRequire = require
 
-local function readFile(path)
-  local handle, why = io.open(path, "rb")
-  if not handle then
-    return nil, why
-  end
-  local content, problem = handle:read "*a"
-  handle:close()
-  if not content then
-    return nil, ("%s: %s"):format(path, problem or "cannot be read")
-  end
-  return content
-end
-
-local function isFile(path)
-  local handle = io.open(path, "rb")
-  if not handle then
-    return false
-  end
-  local _, why = handle:read(0) -- a folder opens but does not read; an empty file has no reason to fail
-  handle:close()
-  return why == nil
-end
-
-local function exists(path)
-  local handle, _, code = io.open(path, "rb")
-  if handle then
-    handle:close()
-    return true
-  end
-  return code ~= 2 and code ~= 20 -- ENOENT, ENOTDIR
-end
-
--- A first line that begins with # is for the shell. Its end of line stays, so that line numbers are right.
-local function stripped(content)
-  if content:sub(1, 3) == BOM then
-    content = content:sub(4)
-  end
-  if content:sub(1, 1) == "#" then
-    content = content:gsub("^[^\n]*", "")
-  end
-  return content
-end
-
--- Lua shortens long paths in the messages of its compiler.
-local function withFullPath(path, message)
-  local line, what = message:match "^[^\n]-:(%d+): (.*)$"
-  if not line then
-    return path .. ": " .. message
-  end
-  return ("%s:%s: %s"):format(path, line, what)
-end
-
---- Compiles a file of source text.
----@param path string
----@param env? table environment of the function
----@return function? chunk
----@return string? why begins with the path, and the line where there is one
-local function compile(path, env)
-  local content, why = readFile(path)
-  if not content then
-    return nil, why
-  end
-  content = stripped(content)
-  if content:sub(1, 1) == "\27" then
-    return nil, path .. ": is bytecode; only source text is loaded"
-  end
-  local chunk, problem = load(content, "@" .. path, "t", env)
-  if not chunk then
-    return nil, withFullPath(path, problem)
-  end
-  return chunk
-end
-
---- The entry file and the folder of an app.
----@param path string a file or a folder
----@return string? entry nil when there is no app
----@return string rootOrWhy
-local function locate(path)
-  if isFile(path) then
-    return path, path:match "^(.*)/[^/]*$" or "."
-  end
-  if not exists(path) then
-    return nil, path .. ": no such file or folder"
-  end
-  local root = path:match "^(.-)/*$"
-  root = root == "" and "/" or root
-  local entry = (root == "/" and "" or root) .. "/init.lua"
-  if isFile(entry) then
-    return entry, root
-  elseif exists(entry) then
-    return nil, entry .. ": cannot be read"
-  end
-  local handle, why = io.open(path, "rb")
-  if not handle then
-    return nil, why
-  end
-  handle:close()
-  return nil, path .. ": a folder without init.lua is no app"
-end
-
 local function candidates(version, name)
-  local prefix = version.root == "." and "" or version.root .. "/"
-  local path = prefix .. name:gsub("%.", "/")
+  local path = source.join(version.root, (name:gsub("%.", "/")))
   return { path .. ".lua", path .. "/init.lua" }
 end
 
@@ -133,7 +31,7 @@ local function findModule(version, name)
     return nil
   end
   for _, path in ipairs(candidates(version, name)) do
-    if exists(path) then
+    if files.exists(path) then
       return path
     end
   end
@@ -187,7 +85,7 @@ local function finish(version, name, entry)
 end
 
 local function run(version, name, path)
-  local chunk, why = compile(path, version.env)
+  local chunk, why = files.compile(path, version.env)
   if not chunk then
     error(why, 0)
   end
@@ -259,7 +157,7 @@ local function addCompilers(env)
     return loadfile(path, mode, own == nil and env or own)
   end
   function env.dofile(path)
-    local chunk, why = compile(path, env)
+    local chunk, why = files.compile(path, env)
     if not chunk then
       error(why, 0)
     end
@@ -296,7 +194,7 @@ end
 ---@param args? string[] what the app finds in `arg`
 ---@return table version
 local function open(path, args)
-  local entry, root = locate(path)
+  local entry, root = files.locate(path)
   if not entry then
     error(root, 0)
   end
@@ -316,7 +214,7 @@ end
 ---@return table version
 local function loadApp(path, args)
   local version = open(path, args)
-  local chunk, why = compile(version.entry, version.env)
+  local chunk, why = files.compile(version.entry, version.env)
   if not chunk then
     error(why, 0)
   end
@@ -325,9 +223,7 @@ local function loadApp(path, args)
 end
 
 return {
-  compile = compile,
   findModule = findModule,
   load = loadApp,
-  locate = locate,
   open = open,
 }
