@@ -7,20 +7,9 @@
 
 local core = require "neap.core"
 local errors = require "neap.message.error"
+local header = require "neap.http.header"
 local origin = require "neap.http.origin"
 local text = require "neap.message.text"
-
--- The server writes these itself; another value would break the answer's framing or the handshake (RFC 6455 §4.2.2).
-local OWN_HEADERS = {
-  connection = true,
-  ["content-length"] = true,
-  ["sec-websocket-accept"] = true,
-  ["sec-websocket-extensions"] = true,
-  ["sec-websocket-key"] = true,
-  ["sec-websocket-protocol"] = true,
-  ["transfer-encoding"] = true,
-  upgrade = true,
-}
 
 local function checkName(method, name)
   if type(name) ~= "string" then
@@ -185,26 +174,16 @@ end
 ---@return websocket.Request? request nil when the answer has been sent
 ---@return websocket.Error? err
 function methods:setResponseHeader(name, value)
-  if not text.isToken(name) then
-    errors.raise("request:setResponseHeader(name, value): " .. text.show(name)
-      .. ' is no header name; write one such as "Set-Cookie"')
+  local kept, wrong = header.check(name, value, 'one such as "Set-Cookie"')
+  if not kept then
+    errors.raise("request:setResponseHeader(name, value): " .. wrong)
   end
-  if OWN_HEADERS[name:lower()] then
-    errors.raise(("request:setResponseHeader(name, value): the server sets %s itself; leave it out"):format(name))
-  end
-  if type(value) == "number" then
-    value = tostring(value)
-  end
-  if type(value) ~= "string" or not text.isFieldValue(value) then
-    errors.raise(("request:setResponseHeader(name, value): the value of %s must be a string without control "
-      .. "characters, it is %s"):format(name, text.show(value)))
-  end
-  local ok, why = core.setResponseHeader(self, name, value)
+  local ok, why = core.setResponseHeader(self, name, kept)
   if not ok then
     return nil, errors.new("Error", why)
   end
   local added = addedHeaders(self)
-  added[#added + 1] = { name, value }
+  added[#added + 1] = { name, kept }
   return self
 end
 
@@ -238,5 +217,4 @@ return {
   addedHeaders = addedHeaders,
   index = index,
   methods = methods,
-  OWN_HEADERS = OWN_HEADERS,
 }

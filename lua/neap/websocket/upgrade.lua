@@ -12,6 +12,7 @@
 
 local core = require "neap.core"
 local errors = require "neap.message.error"
+local header = require "neap.http.header"
 local origin = require "neap.http.origin"
 local requests = require "neap.http.request"
 local service = require "neap.websocket.service"
@@ -22,18 +23,11 @@ local MAX_BODY = 1048576
 local FIELDS = { status = true, reason = true, headers = true, body = true }
 
 local function checkHeader(out, name, value)
-  if not text.isToken(name) then
-    errors.fault(('websocket.UpgradeError: %s is no header name; write headers = { ["Retry-After"] = "5" }')
-      :format(text.show(name)), "headers")
-  elseif requests.OWN_HEADERS[name:lower()] then
-    errors.fault(("websocket.UpgradeError: the server sets %s itself; leave it out"):format(name), name)
-  elseif type(value) == "number" then
-    out[#out + 1] = { name, tostring(value) }
-  elseif type(value) ~= "string" or not text.isFieldValue(value) then
-    errors.fault(("websocket.UpgradeError: the value of %s must be a string without control characters, it is %s")
-      :format(name, text.show(value)), name)
+  local kept, why, key = header.check(name, value, 'headers = { ["Retry-After"] = "5" }')
+  if kept then
+    out[#out + 1] = { name, kept }
   else
-    out[#out + 1] = { name, value }
+    errors.fault("websocket.UpgradeError: " .. why, key or "headers")
   end
 end
 
