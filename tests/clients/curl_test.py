@@ -11,7 +11,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from neaptest import Failed, Response, SECONDS, Server, Suite, accept_value, over  # noqa: E402
+from neaptest import Response, SECONDS, Server, Suite, accept_value, need, over  # noqa: E402
 
 suite = Suite("curl")
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -28,11 +28,6 @@ def server():
     if Shared.server is None:
         Shared.server = Server(os.path.join(HERE, "app.lua"), args=["0", *(over.shared().files if over.TLS else ())])
     return Shared.server
-
-
-def need(condition, what):
-    if not condition:
-        raise Failed(what)
 
 
 def curl(path, *options, headers=(), upgrade=False):
@@ -215,7 +210,7 @@ def _():
 
 suite.not_over("tls", {
     "http-1.0": "curl offers http/1.0 alone by ALPN then, which is refused before any HTTP",
-    "tls": "it is about a port without TLS; the reverse is in e2e/tls_hostile_test.py",
+    "tls": "it is about a port without TLS; the reverse is in e2e/tls/hostile_test.py",
 })
 
 

@@ -19,7 +19,7 @@ import websockets
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from neaptest import SLACK, Authority, Failed, Server, Suite  # noqa: E402
+from neaptest import SLACK, Authority, Failed, Server, Suite, need  # noqa: E402
 
 suite = Suite("clients over TLS")
 DEADLINE = 30 * max(1.0, SLACK / 2)
@@ -56,11 +56,6 @@ end)
 
 def server():
     return Server(lua=APP, args=())
-
-
-def need(condition, what):
-    if not condition:
-        raise Failed(what)
 
 
 @suite.case("websockets", "texts and bytes of all sizes, a close; nothing without the authority")

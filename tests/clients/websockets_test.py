@@ -20,7 +20,7 @@ from websockets.exceptions import (
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from neaptest import SECONDS, SLACK, Failed, Server, Suite, no_sanitizer_report, over  # noqa: E402
+from neaptest import SECONDS, SLACK, Failed, Server, Suite, need, no_sanitizer_report, over  # noqa: E402
 
 suite = Suite("websockets")
 DEADLINE = 20 * max(1.0, SLACK / 2)
@@ -39,11 +39,6 @@ def server():
             files = over.shared().files if over.TLS else ()
             Shared.server = Server(os.path.join(HERE, "app.lua"), args=["0", *files], options=["--drain", "2"])
     return Shared.server
-
-
-def need(condition, what):
-    if not condition:
-        raise Failed(what)
 
 
 def connect(path, **options):

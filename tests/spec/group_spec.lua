@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- Groups, stored connections and broadcasts in the real program, one worker, on the wire. What several workers do is in
--- tests/e2e/groups_test.py. The app is support/playapp.lua: clients send code.
+-- tests/e2e/groups. The app is support/playapp.lua: clients send code.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 local testing = require "neap.testing"

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- neap.shared in the real program, one worker: what comes back, what is refused, what expires, what is full, and what
--- lies on a disk.  What several workers do with one dictionary is in tests/e2e/shared_test.py.
+-- lies on a disk.  What several workers do with one dictionary is in tests/e2e/groups/shared_test.py.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
 local folder = require "appfolder"

@@ -2,7 +2,7 @@
 --
 -- neap.websocket.stream on a pretended scheduler and with a Caller of this file: what each kind of source gives, how
 -- failures are told, and how streams take turns.  That C starts and stops them is shown on the wire, by
--- tests/e2e/streams_test.py.
+-- tests/e2e/streams.
 
 local fakesched = dofile "tests/spec/support/fakesched.lua"
 

@@ -8,6 +8,7 @@
     Authority  certificates for TLS, made on the spot
     Suite      a table of cases, run in order, `N passed, N failed` at the end
     over       the same cases over TLS and compressed
+    behaviour  an app that notes every callback, and questions about its notes (imported by itself)
 
 This is not a WebSocket library: nothing is corrected or answered behind the test's back. What
 the *server* sends is checked strictly (RFC 6455 §5.1: unmasked, §5.2: minimal length, §5.5:
@@ -21,8 +22,12 @@ Environment:
 
 Only Debian's /usr/bin/python3 and its standard library are needed.
 """
+import sys
+
+sys.dont_write_bytecode = True        # nothing but build/ is ever written in the checkout
+
 from . import over  # noqa: F401
-from .basics import APPS, INSTRUMENTED, NEAP, ROOT, RUNTIME, SECONDS, SLACK, Failed, wait_until  # noqa: F401
+from .basics import APPS, INSTRUMENTED, NEAP, ROOT, RUNTIME, SECONDS, SLACK, Failed, need, wait_until  # noqa: F401
 from .certs import Authority, openssl  # noqa: F401
 from .client import Bystander, Raw  # noqa: F401
 from .process import (  # noqa: F401

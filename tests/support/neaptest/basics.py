@@ -26,6 +26,11 @@ class Failed(AssertionError):
     """The server did something else than the test expected."""
 
 
+def need(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
 def wait_until(fn, seconds=None, what=None):
     """Call fn until it returns something true, and return that. Fails after `seconds`."""
     seconds = SECONDS if seconds is None else seconds

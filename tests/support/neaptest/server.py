@@ -197,6 +197,11 @@ class Server:
         self.known.update(found)
         return found
 
+    def replaced(self, pids):
+        """Whether others than `pids` serve, alone: a successor starts before the old worker has gone."""
+        now = self.workers()
+        return bool(now) and not set(now) & set(pids)
+
     def rss(self, pid=None):
         return rss(pid if pid is not None else self.workers()[0])
 
