@@ -24,7 +24,7 @@ def files(*suffixes, under=""):
 
 def is_input(path):
     """Bytes for the fuzzers: not text, and nobody's style."""
-    return path.startswith("tests/fuzz/corpus/")
+    return path.startswith(("tests/fuzz/corpus/", "tests/fuzz/found/")) and not path.endswith("README.md")
 
 
 def text_files():
