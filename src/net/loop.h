@@ -39,8 +39,8 @@ void loop_init(struct loop *loop);
 void loop_deinit(struct loop *loop);
 
 /*
- * Runs until loop_stop, not at all when that was called before; the turn in which it is called
- * still ends.
+ * Runs until loop_stop, not at all when that was called before. The turn in which a job calls it
+ * still ends; when another callback does, what is deferred is left.
  */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
