@@ -6,7 +6,10 @@
 #include "cli/check.h"
 
 #include "base/log.h"
-#include "bind/core/lvm.h"
+#include "bind/core/lfinal.h"
+#include "bind/core/lguard.h"
+#include "bind/core/lload.h"
+#include "bind/lmodules.h"
 #include "line/scratch.h"
 #include "worker/library.h"
 
@@ -59,17 +62,18 @@ int check_command(const struct options *o)
     atexit(on_check_exit);
     struct loop loop;
     loop_init(&loop);
-    struct lvm *vm = lvm_new(&loop, library_path(), true);
-    vm->on_stuck = on_check_stuck;
-    lguard_start(vm, o->handler_timeout, o->memory_limit);
+    struct lvm *vm = lvm_new(&loop, library_path(), lmodules(), true);
+    struct lguard_config guard = {
+        .seconds = o->handler_timeout, .bytes = o->memory_limit, .on_stuck = on_check_stuck};
+    lguard_start(vm, &guard);
     struct scratch *scratch = scratch_open();
     vm->scratch = scratch ? scratch_path(scratch) : NULL;
     checking.vm = vm;
     checking.scratch = scratch;
-    int status = lvm_check(vm, o->app, o->args);
+    int status = lload_check(vm, o->app, o->args);
     checking.vm = NULL;
     fflush(stdout);
-    lvm_finish(vm, o->drain);
+    lfinal_finish(vm, o->drain);
     lvm_free(vm);
     scratch_close(scratch);
     loop_deinit(&loop);

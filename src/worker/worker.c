@@ -11,6 +11,11 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "bind/core/lfinal.h"
+#include "bind/core/lguard.h"
+#include "bind/core/lload.h"
+#include "bind/http/llistener.h"
+#include "bind/lmodules.h"
 #include "bus/mesh.h"
 #include "line/watchdog.h"
 #include "worker/worker_private.h"
@@ -83,16 +88,22 @@ static void on_breach(struct lvm *vm)
 
 static struct lvm *make_vm(struct worker *w)
 {
-    struct lvm *vm = lvm_new(&w->loop, w->config->lua_path, false);
+    struct lvm *vm = lvm_new(&w->loop, w->config->lua_path, lmodules(), false);
     vm->arg = w;
     vm->scratch = link_scratch(w->link);
-    vm->bind_socket = worker_bind_socket;
-    vm->unbind_socket = worker_unbind_socket;
     vm->on_loaded = worker_loaded;
     vm->on_idle = on_idle;
-    vm->on_stuck = on_stuck;
-    vm->on_breach = on_breach;
+    llistener_bind_with(vm, &(struct llistener_binder){worker_bind_socket, worker_unbind_socket});
     return vm;
+}
+
+static void watch_handlers(struct worker *w)
+{
+    struct lguard_config config = {.seconds = w->config->handler_timeout,
+                                   .bytes = w->config->memory_limit,
+                                   .on_stuck = on_stuck,
+                                   .on_breach = on_breach};
+    lguard_start(w->vm, &config);
 }
 
 int worker_run(struct worker_link *link, const struct worker_config *config)
@@ -106,11 +117,11 @@ int worker_run(struct worker_link *link, const struct worker_config *config)
     listen_to_all(w);
     w->vm = make_vm(w);
     worker_open_mesh(w);
-    lguard_start(w->vm, config->handler_timeout, config->memory_limit);
-    lvm_load(w->vm, config->app, config->args);
+    watch_handlers(w);
+    lload_app(w->vm, config->app, config->args);
     loop_run(&w->loop);
     int status = w->status;
-    lvm_finish(w->vm, worker_time_left(w));
+    lfinal_finish(w->vm, worker_time_left(w));
     w->loop.pulse->slow = true;
     lvm_free(w->vm); /* so that a leak checker sees what the Lua heap owned */
     if (w->mesh)

@@ -4,6 +4,7 @@
  * its listeners, but hears out those who came in just before.
  */
 #include "base/log.h"
+#include "bind/http/lserver.h"
 #include "worker/worker_private.h"
 
 #include <stdio.h>
@@ -21,8 +22,7 @@ void worker_finish(struct worker *w, int status)
 
 static void on_drained(struct server *s)
 {
-    struct lvm *vm = LIST_ITEM(s, struct lvm, server);
-    worker_finish(worker_of(vm), WORKER_DONE);
+    worker_finish(worker_of(lserver_vm(s)), WORKER_DONE);
 }
 
 /* Cuts off whoever is left; their onClose still runs. Handlers that wait even then are given up. */
@@ -32,7 +32,7 @@ static void on_deadline(struct loop_timer *timer)
     if (!w->cut_off) {
         w->cut_off = true;
         log_warn("connections were left after the drain time");
-        server_abort(&w->vm->server);
+        server_abort(lserver_of(w->vm));
         loop_timer_start(&w->loop, timer, LAST_WORDS_SECONDS);
         return;
     }
@@ -50,7 +50,7 @@ void worker_drain(struct worker *w, double seconds)
         worker_finish(w, WORKER_DONE);
         return;
     }
-    server_drain(&w->vm->server, on_drained);
+    server_drain(lserver_of(w->vm), on_drained);
     loop_timer_start(&w->loop, &w->deadline, seconds);
     w->until = loop_now(&w->loop) + seconds;
 }
@@ -78,7 +78,7 @@ void worker_succeeded(struct worker *w, double seconds)
 {
     if (w->draining)
         return;
-    server_hand_over(&w->vm->server);
+    server_hand_over(lserver_of(w->vm));
     w->drain_seconds = seconds;
     loop_timer_start(&w->loop, &w->arrivals, ARRIVAL_SECONDS);
 }

@@ -2,6 +2,7 @@
 /* The worker's side of the line to the master (link.h), on its loop. */
 #include "base/log.h"
 #include "bind/http/llistener.h"
+#include "bind/http/lserver.h"
 #include "bus/mesh.h"
 #include "server/group.h"
 #include "worker/worker_private.h"
@@ -9,7 +10,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-int worker_bind_socket(struct lvm *vm, const char *address, int backlog, struct lvm_socket *out)
+int worker_bind_socket(struct lvm *vm, const char *address, int backlog,
+                       struct llistener_socket *out)
 {
     struct worker *w = worker_of(vm);
     struct link_bind what = {
@@ -56,10 +58,10 @@ void worker_open_mesh(struct worker *w)
 {
     if (link_workers(w->link) == 1)
         return;
-    w->mesh = mesh_new(&w->loop, w->vm->server.read_buffer, (unsigned)link_seat(w->link));
+    w->mesh = mesh_new(&w->loop, lserver_of(w->vm)->read_buffer, (unsigned)link_seat(w->link));
     mesh_bus(w->mesh)->workers = (unsigned)link_workers(w->link);
     mesh_on_lost(w->mesh, on_lost_peer, w);
-    groups_use_bus(w->vm->server.groups, mesh_bus(w->mesh));
+    groups_use_bus(lserver_of(w->vm)->groups, mesh_bus(w->mesh));
 }
 
 static void read_link(struct worker *w)
@@ -72,7 +74,7 @@ static void read_link(struct worker *w)
         case LINK_SUCCEEDED: worker_succeeded(w, seconds); break;
         case LINK_PEER: add_peer(w); break;
         case LINK_CERTS: llistener_renew_certificates(w->vm); break;
-        case LINK_TICKETS: w->vm->server.tickets = *link_tickets(w->link); break;
+        case LINK_TICKETS: lserver_of(w->vm)->tickets = *link_tickets(w->link); break;
         case LINK_GONE:
             loop_io_watch(&w->loop, &w->link_io, 0);
             log_warn("the master process is gone; draining");
@@ -85,7 +87,7 @@ static void read_link(struct worker *w)
 void worker_loaded(struct lvm *vm, bool ok)
 {
     struct worker *w = worker_of(vm);
-    bool listens = !link_empty(&vm->listeners);
+    bool listens = llistener_any(vm);
     w->loop.pulse->slow = false;
     w->failed = !ok;
     if (ok) /* so that the first client finds the other workers */

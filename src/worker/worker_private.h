@@ -15,6 +15,7 @@
 #include "net/loop.h"
 #include "worker/worker.h"
 
+struct llistener_socket;
 struct mesh;
 
 struct worker {
@@ -48,7 +49,8 @@ void worker_line_init(struct worker *w);
 /* Has groups reach the other workers; nothing when there are none. */
 void worker_open_mesh(struct worker *w);
 /* The sockets of listeners, as the vm asks for them. */
-int worker_bind_socket(struct lvm *vm, const char *address, int backlog, struct lvm_socket *out);
+int worker_bind_socket(struct lvm *vm, const char *address, int backlog,
+                       struct llistener_socket *out);
 void worker_unbind_socket(struct lvm *vm, const char *address, int port);
 /* The app has loaded, or has not: tells the master. */
 void worker_loaded(struct lvm *vm, bool ok);

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "bind/core/lerror.h"
+#include "bind/core/lguard.h"
 
 #include <lauxlib.h>
 
@@ -163,7 +164,13 @@ static const struct luaL_Reg functions[] = {{"cancel", core_cancel},
                                             {"unshield", core_unshield},
                                             {NULL, NULL}};
 
-void lcancel_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
     lvm_register(vm, L, functions);
+}
+
+const struct lmodule *lcancel_module(void)
+{
+    static const struct lmodule module = {.name = "cancel", .open = module_open};
+    return &module;
 }

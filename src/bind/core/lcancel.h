@@ -22,11 +22,11 @@
 
 /*
  * Cancels a task. True when it waited and is woken, or had not begun and is dropped: then it may be
- * gone.
+ * gone. Nothing of it runs before this returns.
  */
 bool lcancel_task(struct ltask *t);
 
-/* Raises where waiting raises. NULL, which is not a task, never does. */
+/* Raises on L where waiting raises. NULL, which is not a task, never does. */
 void lcancel_raise(lua_State *L, const struct ltask *t);
 static inline void lcancel_check(lua_State *L, const struct ltask *t)
 {
@@ -35,18 +35,18 @@ static inline void lcancel_check(lua_State *L, const struct ltask *t)
 }
 
 /*
- * As ltask_wait, in a C function that apps call. Where no Lua function has called it (pcall has, or
- * it is the task's own) there is none to raise in: it returns `nil, err` then.
+ * As ltask_wait (it yields, and may raise), in a C function that apps call. Where no Lua function
+ * has called it (pcall has, or it is the task's own) there is none to raise in: it returns `nil,
+ * err` then.
  */
 int lcancel_wait(lua_State *L);
 
 /* For the guard's hook, in L, which is where the cancelled wait of the running task was: raises. */
 void lcancel_inject(lua_State *L, struct ltask *t);
 
-/* The task is over. */
+/* The task is over: frees what its cancelling needed. */
 void lcancel_over(struct ltask *t);
 
-/* Adds what Lua sees to the core table at the top of the stack. */
-void lcancel_open(struct lvm *vm, lua_State *L);
+const struct lmodule *lcancel_module(void);
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Fields of a table at the absolute index `table`, by their names. The stack is left as it was. */
+/*
+ * Fields of a table at the absolute index `table`, by their names. The stack is left as it was.
+ * None of these raises, as long as the table has no metamethods.
+ */
 #ifndef NEAP_BIND_CORE_LFIELD_H
 #define NEAP_BIND_CORE_LFIELD_H
 

@@ -7,13 +7,32 @@
 
 #include "base/log.h"
 #include "bind/core/ltask.h"
-#include "bind/core/lvm.h"
+#include "bind/core/ltell.h"
 
 #include <lauxlib.h>
 #include <time.h>
 
 /* A queue that grew beyond so many slots gives its memory back once it is empty. */
 enum { SLOTS_KEPT = 4096 };
+
+struct lfinal {
+    struct lvm *vm;
+    /* registry reference of an array: object, function, object, … */
+    int queue;
+    int first, last; /* what is queued: first + 1 … last */
+    /*
+     * registry reference of a table with weak keys: object → true, or its finalizer; false: queued
+     * because the worker ends
+     */
+    int living;
+    struct loop_job run;
+    double until; /* of lfinal_finish */
+};
+
+static struct lfinal *state_of(const struct lvm *vm)
+{
+    return vm->states[LFINAL_SLOT];
+}
 
 static double monotonic(void)
 {
@@ -31,7 +50,7 @@ static int call_now(lua_State *L, const struct lvm *vm)
     lua_pushvalue(L, 1);
     if (lua_pcall(L, 1, 0, 0) == 0)
         return 0;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->hooks[LVM_TELL]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ltell_hook(vm));
     lua_insert(L, -2);
     const char *text = lua_pcall(L, 1, 1, 0) == 0 ? lua_tostring(L, -1) : NULL;
     log_error("error in a finalizer: %s", text ? text : "it cannot be told");
@@ -63,7 +82,8 @@ static void forget(lua_State *L, const struct lfinal *f)
 /* While the state is closed: what was in `living` has had its turn. */
 static int on_closing(lua_State *L, const struct lvm *vm)
 {
-    if (is_living(L, &vm->final) || monotonic() >= vm->final.until)
+    const struct lfinal *f = state_of(vm);
+    if (is_living(L, f) || monotonic() >= f->until)
         return 0;
     return call_now(L, vm);
 }
@@ -71,7 +91,7 @@ static int on_closing(lua_State *L, const struct lvm *vm)
 /* Queues the object and the function at the top of L, which are popped. */
 static void queue(struct lvm *vm, lua_State *L)
 {
-    struct lfinal *f = &vm->final;
+    struct lfinal *f = state_of(vm);
     lua_rawgeti(L, LUA_REGISTRYINDEX, f->queue);
     lua_insert(L, -3);
     lua_rawseti(L, -3, f->last + 2);
@@ -86,9 +106,9 @@ static int on_collected(lua_State *L)
 {
     struct lvm *vm = lvm_of(L);
     lua_settop(L, 1);
-    if (vm->final.closing)
+    if (vm->closing)
         return on_closing(L, vm);
-    forget(L, &vm->final);
+    forget(L, state_of(vm));
     lua_pushvalue(L, lua_upvalueindex(2));
     queue(vm, L);
     return 0;
@@ -112,7 +132,7 @@ static void take(lua_State *L, int table, int index)
 
 static void run_next(struct lvm *vm)
 {
-    struct lfinal *f = &vm->final;
+    struct lfinal *f = state_of(vm);
     lua_State *L = vm->L;
     struct ltask *t = ltask_get(vm, "a finalizer");
     lua_rawgeti(L, LUA_REGISTRYINDEX, f->queue);
@@ -127,7 +147,7 @@ static void run_next(struct lvm *vm)
 
 static void renew(struct lvm *vm)
 {
-    struct lfinal *f = &vm->final;
+    struct lfinal *f = state_of(vm);
     if (f->last > SLOTS_KEPT) {
         lua_newtable(vm->L);
         lua_rawseti(vm->L, LUA_REGISTRYINDEX, f->queue);
@@ -138,8 +158,8 @@ static void renew(struct lvm *vm)
 /* What is queued meanwhile waits for the next turn. */
 static void on_run(struct loop_job *job)
 {
-    struct lvm *vm = LIST_ITEM(job, struct lvm, final.run);
-    struct lfinal *f = &vm->final;
+    struct lfinal *f = LIST_ITEM(job, struct lfinal, run);
+    struct lvm *vm = f->vm;
     int last = f->last;
     while (f->first < last)
         run_next(vm);
@@ -169,7 +189,7 @@ static bool push_function(lua_State *L)
 static int queue_living(lua_State *L)
 {
     struct lvm *vm = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->final.living);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(vm)->living);
     lua_pushnil(L);
     while (lua_next(L, 2)) {
         if (lua_toboolean(L, -1) && push_function(L)) {
@@ -187,7 +207,7 @@ static int queue_living(lua_State *L)
 
 void lfinal_finish(struct lvm *vm, double seconds)
 {
-    struct lfinal *f = &vm->final;
+    struct lfinal *f = state_of(vm);
     f->until = monotonic() + seconds;
     do {
         while (f->first < f->last && monotonic() < f->until)
@@ -195,7 +215,7 @@ void lfinal_finish(struct lvm *vm, double seconds)
         if (lua_cpcall(vm->L, queue_living, vm) != 0)
             lua_pop(vm->L, 1); /* a finalizer of C has raised: the rest is left to the collector */
     } while (f->first < f->last && monotonic() < f->until);
-    f->closing = true;
+    vm->closing = true;
     if (f->first < f->last)
         log_warn("there was no time left for %d finalizers", (f->last - f->first) / 2);
 }
@@ -216,18 +236,35 @@ static int core_finalizer(lua_State *L)
 
 static const struct luaL_Reg functions[] = {{"finalizer", core_finalizer}, {NULL, NULL}};
 
-void lfinal_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
-    loop_job_init(&vm->final.run, on_run);
+    struct lfinal *f = state_of(vm);
+    f->vm = vm;
+    loop_job_init(&f->run, on_run);
     lvm_register(vm, L, functions);
     lua_newtable(L);
-    vm->final.queue = luaL_ref(L, LUA_REGISTRYINDEX);
+    f->queue = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "k");
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
-    vm->final.living = luaL_ref(L, LUA_REGISTRYINDEX);
+    f->living = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_setfield(L, -2, "living");
+}
+
+static void module_close(struct lvm *vm)
+{
+    loop_undefer(&state_of(vm)->run);
+}
+
+const struct lmodule *lfinal_module(void)
+{
+    static const struct lmodule module = {.name = "final",
+                                          .slot = LFINAL_SLOT,
+                                          .size = sizeof(struct lfinal),
+                                          .open = module_open,
+                                          .close = module_close};
+    return &module;
 }

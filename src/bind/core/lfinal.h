@@ -16,32 +16,16 @@
 #ifndef NEAP_BIND_CORE_LFINAL_H
 #define NEAP_BIND_CORE_LFINAL_H
 
-#include "net/loop.h"
+#include "bind/core/lvm.h"
 
-#include <lua.h>
-#include <stdbool.h>
-
-struct lvm;
-
-struct lfinal {
-    /* registry reference of an array: object, function, object, … */
-    int queue;
-    int first, last; /* what is queued: first + 1 … last */
-    /* registry reference of a table with weak keys: object → true, or its finalizer; false: queued
-     * because the worker ends */
-    int living;
-    struct loop_job run;
-    double until; /* of lfinal_finish */
-    bool closing; /* it has been */
-};
-
-/* Adds `finalizer` and `living` to the core table at the top of the stack. */
-void lfinal_open(struct lvm *vm, lua_State *L);
+enum { LFINAL_SLOT = LMODULE_CORE + 5 };
 
 /*
- * Before the state is closed: runs what is queued and the finalizers of all that still lives, for
- * so many seconds at most.
+ * Before the state is closed, once nothing of the app is to run any more but its finalizers: runs
+ * what is queued and those of all that still lives, for so many seconds at most. Sets vm->closing.
  */
 void lfinal_finish(struct lvm *vm, double seconds);
+
+const struct lmodule *lfinal_module(void);
 
 #endif

@@ -17,8 +17,6 @@
 #include "base/quiet.h"
 #include "bind/core/lcancel.h"
 #include "bind/core/ltask.h"
-#include "bind/core/lvm.h"
-#include "server/conn.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -39,6 +37,8 @@ enum { TICKS = 10 };
 /* Seconds past the limit: from then on the library is no longer spared; the process ends. */
 #define INSIST 1.0
 #define STUCK 2.0
+/* A second breach of the heap's limit within so many seconds is one too many. */
+#define BREACH_AGAIN_SECONDS 60.0
 /* Its address is the key in the registry. */
 static char key;
 /* The one of this process, for the master's signal. */
@@ -55,7 +55,7 @@ static void set_timer(struct lguard *g, double seconds)
 /* The time between two ticks. */
 static double pace(const struct lguard *g)
 {
-    double seconds = g->limit / TICKS;
+    double seconds = g->config.seconds / TICKS;
     return seconds < 0.001 ? 0.001 : seconds;
 }
 
@@ -66,20 +66,71 @@ static bool loading(const struct lguard *g)
 
 static double limit_of(const struct lguard *g)
 {
-    return loading(g) || g->pulse->slow ? g->limit * PULSE_SLOW : g->limit;
+    return loading(g) || g->pulse->slow ? g->config.seconds * PULSE_SLOW : g->config.seconds;
 }
 
-double lguard_now(void)
+/* Processor time of this thread, in seconds. */
+static double processor_time(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-void lguard_excuse(struct lguard *g, double seconds)
+/* --- The heap --------------------------------------------------------------------------------- */
+
+/* A collection takes time that is not the run's. */
+static void collect(struct lguard *g, lua_State *L)
 {
-    g->since += seconds;
-    g->pulse->excused += seconds;
+    struct pulse *pulse = g->pulse;
+    bool slow = pulse->slow;
+    double before = processor_time();
+    pulse->slow = true;
+    lheap_collect(&g->heap, L);
+    double took = processor_time() - before;
+    g->since += took;
+    pulse->excused += took;
+    pulse->slow = slow;
+}
+
+static void on_collect(struct loop_job *job)
+{
+    struct lguard *g = LIST_ITEM(job, struct lguard, collect);
+    collect(g, g->vm->L);
+    if (g->again && g->config.on_breach)
+        g->config.on_breach(g->vm);
+    g->again = false;
+}
+
+/* In the allocator: see lheap.h. */
+static bool may_grow(struct lheap *h, bool large)
+{
+    struct lguard *g = LIST_ITEM(h, struct lguard, heap);
+    if (!g->inside) {
+        loop_defer(g->vm->loop, LOOP_FREE, &g->collect);
+    } else if (!h->collecting) {
+        if (large)
+            return false;
+        lguard_arm(g, LGUARD_MEMORY);
+    }
+    return true;
+}
+
+/* A handler was ended for its use of memory. */
+static void breached(struct lguard *g)
+{
+    double before = g->breached;
+    g->breached = loop_now(g->vm->loop);
+    loop_defer(g->vm->loop, LOOP_FREE, &g->collect);
+    if (before > 0 && g->breached - before < BREACH_AGAIN_SECONDS)
+        g->again = true;
+}
+
+/* For the hook: collects. True when too much is left even so. */
+static bool exceeded(struct lguard *g, lua_State *L)
+{
+    collect(g, L);
+    return lheap_is_full(&g->heap);
 }
 
 /* --- Raising ---------------------------------------------------------------------------------- */
@@ -120,7 +171,7 @@ static void stop_hook(struct lguard *g)
 {
     g->armed = false;
     lua_sethook(g->vm->L, g->app_hook, g->app_mask, g->app_count);
-    if (g->limit > 0)
+    if (g->config.seconds > 0)
         set_timer(g, pace(g));
 }
 
@@ -146,7 +197,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         raise_cancelled(g, L);
     if (g->why == LGUARD_CANCEL || spared(g, L, ar))
         return;
-    if ((g->why & LGUARD_MEMORY) && !g->raised && !lheap_exceeded(g->vm, L))
+    if ((g->why & LGUARD_MEMORY) && !g->raised && !exceeded(g, L))
         g->why &= ~LGUARD_MEMORY;
     if (!g->why) {
         stop_hook(g);
@@ -168,7 +219,7 @@ void lguard_arm(struct lguard *g, enum lguard_why why)
         g->app_mask = lua_gethookmask(L);
         g->app_count = lua_gethookcount(L);
         g->armed = true;
-        if (g->limit > 0)
+        if (g->config.seconds > 0)
             set_timer(g, AGAIN);
     }
     lua_sethook(L, NULL, 0, 0);
@@ -181,7 +232,7 @@ bool lguard_end(struct lguard *g)
 {
     bool raised = g->raised != 0;
     if (g->raised & LGUARD_MEMORY)
-        lheap_breached(g->vm);
+        breached(g);
     g->why = 0;
     g->insist = false;
     stop_hook(g);
@@ -197,7 +248,7 @@ static int settled(const struct lguard *g, struct ltask *t, int status)
         return status;
     }
     lua_State *L = g->vm->L;
-    if (status == 0 && (g->told || !t->conn))
+    if (status == 0 && (g->failed_inside || !t->conn))
         return 0; /* it has been told and logged, by the run inside or by neap.task */
     if (status != 0 && lua_type(L, -1) == LUA_TSTRING && strstr(lua_tostring(L, -1), " limit of "))
         return LUA_ERRRUN;
@@ -212,7 +263,7 @@ int lguard_settle(struct lguard *g, struct ltask *t, int status)
     if (g->raised)
         status = settled(g, t, status);
     else if (status == LUA_ERRMEM && g->heap.limit) {
-        lheap_breached(g->vm);
+        breached(g);
         lua_pop(g->vm->L, 1);
         lua_pushfstring(g->vm->L,
                         "not enough memory: a value would have taken the Lua heap far "
@@ -226,7 +277,7 @@ int lguard_settle(struct lguard *g, struct ltask *t, int status)
 void lguard_forget(struct lguard *g)
 {
     g->raised = 0;
-    g->told = false;
+    g->failed_inside = false;
 }
 
 /* --- Judging ---------------------------------------------------------------------------------- */
@@ -254,17 +305,17 @@ static void stuck(struct lguard *g)
     if (t) {
         report.handler = t->name;
         if (t->conn)
-            conn_id_text(t->conn, report.connection);
-        vm->on_stuck(vm, &report, false);
+            vm->conn_id(t->conn, report.connection);
+        g->config.on_stuck(vm, &report, false);
         find_line(t->co, report.where);
     }
-    vm->on_stuck(vm, &report, true);
+    g->config.on_stuck(vm, &report, true);
 }
 
 static void judge(struct lguard *g, double took)
 {
     double limit = limit_of(g);
-    if (took >= limit + STUCK && g->vm->on_stuck)
+    if (took >= limit + STUCK && g->config.on_stuck)
         stuck(g);
     if (!g->inside || took < limit)
         return;
@@ -280,7 +331,7 @@ static void on_tick(int number, siginfo_t *info, void *context)
         return;
     struct lguard *g = info->si_value.sival_ptr;
     int error = errno;
-    double now = lguard_now();
+    double now = processor_time();
     unsigned long seen = g->pulse->beats;
     if (seen == g->seen) {
         judge(g, now - g->since);
@@ -298,7 +349,7 @@ static void on_tick(int number, siginfo_t *info, void *context)
 static void on_told(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    if (info->si_code == SI_USER && info->si_pid == getppid() && watched->vm->on_stuck)
+    if (info->si_code == SI_USER && info->si_pid == getppid() && watched->config.on_stuck)
         stuck(watched);
     signal(number, SIG_DFL);
     raise(number);
@@ -347,37 +398,25 @@ static void start_timer(struct lguard *g)
     sigaction(SIGXCPU, &told, NULL);
 }
 
-void lguard_start(struct lvm *vm, double seconds, size_t bytes)
+void lguard_start(struct lvm *vm, const struct lguard_config *config)
 {
-    struct lguard *g = &vm->guard;
-    g->limit = seconds;
-    if (seconds > 0 || bytes)
+    struct lguard *g = lguard_of(vm);
+    bool timed = config->seconds > 0;
+    g->config = *config;
+    if (timed || config->bytes)
         take_profiler(g);
-    if (bytes)
-        lheap_start(vm, bytes);
-    if (seconds > 0)
+    if (config->bytes)
+        lheap_start(&g->heap, vm->L, config->bytes, may_grow);
+    if (timed)
         start_timer(g);
-    else if (bytes)
+    else if (config->bytes)
         quiet_signal(SIGPROF);
-}
-
-void lguard_stop(struct lvm *vm)
-{
-    struct lguard *g = &vm->guard;
-    if (g->limit > 0)
-        timer_delete(g->timer);
-    if (g->pull)
-        luaJIT_profile_stop(vm->L);
-    if (g->pull)
-        quiet_signal(SIGPROF);
-    signal(SIGXCPU, SIG_DFL);
-    lheap_stop(vm);
 }
 
 /* raising() → true while an error of the guard is on its way: no time for message handlers */
 static int core_raising(lua_State *L)
 {
-    const struct lguard *g = &lvm_of(L)->guard;
+    const struct lguard *g = lguard_of(lvm_of(L));
     lua_pushboolean(L, g->inside && g->raised);
     return 1;
 }
@@ -385,19 +424,47 @@ static int core_raising(lua_State *L)
 /* guarded() → true when it uses LuaJIT's profiler */
 static int core_guarded(lua_State *L)
 {
-    lua_pushboolean(L, lvm_of(L)->guard.pull != NULL);
+    lua_pushboolean(L, lguard_of(lvm_of(L))->pull != NULL);
     return 1;
 }
 
 static const struct luaL_Reg functions[] = {
     {"raising", core_raising}, {"guarded", core_guarded}, {NULL, NULL}};
 
-void lguard_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
-    vm->guard.vm = vm;
-    vm->guard.pulse = vm->loop->pulse;
+    struct lguard *g = lguard_of(vm);
+    g->vm = vm;
+    g->pulse = vm->loop->pulse;
+    snprintf(g->spare, sizeof g->spare, "@%s/neap/", vm->library);
+    loop_job_init(&g->collect, on_collect);
     lvm_register(vm, L, functions);
     lua_pushlightuserdata(L, &key);
-    lua_pushlightuserdata(L, &vm->guard);
+    lua_pushlightuserdata(L, g);
     lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* Ends watching, before the state is closed. */
+static void module_stop(struct lvm *vm)
+{
+    struct lguard *g = lguard_of(vm);
+    if (g->config.seconds > 0)
+        timer_delete(g->timer);
+    if (g->pull)
+        luaJIT_profile_stop(vm->L);
+    if (g->pull)
+        quiet_signal(SIGPROF);
+    signal(SIGXCPU, SIG_DFL);
+    loop_undefer(&g->collect);
+    lheap_stop(&g->heap, vm->L);
+}
+
+const struct lmodule *lguard_module(void)
+{
+    static const struct lmodule module = {.name = "guard",
+                                          .slot = LGUARD_SLOT,
+                                          .size = sizeof(struct lguard),
+                                          .open = module_open,
+                                          .stop = module_stop};
+    return &module;
 }

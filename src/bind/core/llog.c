@@ -4,8 +4,6 @@
 
 #include "base/log.h"
 #include "bind/core/ltask.h"
-#include "server/conn.h"
-#include "server/refusal.h"
 
 #include <lauxlib.h>
 
@@ -46,21 +44,13 @@ static int core_log(lua_State *L)
     const char *message = luaL_checklstring(L, 2, &len);
     struct log_field fields[FIELDS_MAX + 1];
     size_t count = read_fields(L, fields, FIELDS_MAX);
-    char id[CONN_ID_SIZE + 1];
+    char id[LVM_CONN_ID];
     if (vm->running && vm->running->conn) {
-        conn_id_text(vm->running->conn, id);
-        fields[count++] = (struct log_field){"connection", id, CONN_ID_SIZE};
+        vm->conn_id(vm->running->conn, id);
+        fields[count++] = (struct log_field){.key = "connection", .value = id};
     }
     log_bytes(level, fields, count, message, len);
     return 0;
-}
-
-/* mayLogRefusal(reason) → whether a line about that may be written: refusal.h */
-static int core_may_log_refusal(lua_State *L)
-{
-    const char *reason = luaL_checkstring(L, 1);
-    lua_pushboolean(L, refusal_may_log(&lvm_of(L)->server, reason));
-    return 1;
 }
 
 static int core_log_enabled(lua_State *L)
@@ -69,12 +59,16 @@ static int core_log_enabled(lua_State *L)
     return 1;
 }
 
-static const struct luaL_Reg functions[] = {{"log", core_log},
-                                            {"logEnabled", core_log_enabled},
-                                            {"mayLogRefusal", core_may_log_refusal},
-                                            {NULL, NULL}};
+static const struct luaL_Reg functions[] = {
+    {"log", core_log}, {"logEnabled", core_log_enabled}, {NULL, NULL}};
 
-void llog_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
     lvm_register(vm, L, functions);
+}
+
+const struct lmodule *llog_module(void)
+{
+    static const struct lmodule module = {.name = "log", .open = module_open};
+    return &module;
 }

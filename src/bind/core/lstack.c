@@ -5,13 +5,16 @@
  */
 #include "bind/core/lstack.h"
 
-#include "bind/core/lvm.h"
-
 #include <lauxlib.h>
 #include <stdint.h>
 #include <sys/resource.h>
 
 #define WANTED ((rlim_t)64 << 20)
+
+struct lstack {
+    uintptr_t base; /* where the C stack begins */
+    size_t room;    /* bytes for nested coroutines */
+};
 
 /* How much there may be: the limit, raised where that is permitted. */
 static rlim_t grow(void)
@@ -35,16 +38,24 @@ static uintptr_t here(void)
 /* deep() → true when so much is in use that no coroutine should be resumed inside others */
 static int core_deep(lua_State *L)
 {
-    const struct lvm *vm = lvm_of(L);
-    lua_pushboolean(L, vm->stack_base - here() > vm->stack_room);
+    const struct lstack *s = lvm_of(L)->states[LSTACK_SLOT];
+    lua_pushboolean(L, s->base - here() > s->room);
     return 1;
 }
 
 static const struct luaL_Reg functions[] = {{"deep", core_deep}, {NULL, NULL}};
 
-void lstack_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
-    vm->stack_base = here();
-    vm->stack_room = grow() / 2;
+    struct lstack *s = vm->states[LSTACK_SLOT];
+    s->base = here();
+    s->room = grow() / 2;
     lvm_register(vm, L, functions);
+}
+
+const struct lmodule *lstack_module(void)
+{
+    static const struct lmodule module = {
+        .name = "stack", .slot = LSTACK_SLOT, .size = sizeof(struct lstack), .open = module_open};
+    return &module;
 }

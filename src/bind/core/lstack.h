@@ -9,14 +9,14 @@
 #ifndef NEAP_BIND_CORE_LSTACK_H
 #define NEAP_BIND_CORE_LSTACK_H
 
-#include <lua.h>
+#include "bind/core/lvm.h"
 
-struct lvm;
+enum { LSTACK_SLOT = LMODULE_CORE + 6 };
 
 /*
- * Lets the stack of the process grow to what Lua may need, as far as the system permits it, and
- * adds deep() to the core. To be called from near the stack's beginning.
+ * Opened from near the stack's beginning: lets the stack of the process grow to what Lua may need,
+ * as far as the system permits it.
  */
-void lstack_open(struct lvm *vm, lua_State *L);
+const struct lmodule *lstack_module(void);
 
 #endif

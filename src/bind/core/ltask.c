@@ -8,10 +8,10 @@
  */
 #include "bind/core/ltask.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "bind/core/lcancel.h"
 #include "bind/core/lerror.h"
+#include "bind/core/lguard.h"
 
 #include <lauxlib.h>
 
@@ -20,6 +20,10 @@ enum { IDLE_MAX = 256, WAKE_ARGS = 2 };
 
 /* The address of this is what our yields carry. */
 static char marker;
+
+struct ltasks {
+    int metatable; /* registry reference: of handles */
+};
 
 struct handle {
     struct ltask *task; /* NULL once it is over */
@@ -120,7 +124,7 @@ static void ended(struct ltask *t, bool ok)
         lcancel_over(t);
     /* An app that got hold of the coroutine may have resumed it once more, and broken it so. */
     recycle(t, ok && lua_status(t->co) == 0);
-    if (--vm->tasks == 0 && link_empty(&vm->listeners))
+    if (--vm->tasks == 0 && vm->sources == 0)
         lvm_went(vm);
 }
 
@@ -129,7 +133,7 @@ static void raised(struct ltask *t)
 {
     lua_State *L = t->vm->L;
     if (!t->cancelled || !lerror_is(t->vm, L, -1, "Cancelled"))
-        lerror_log(t);
+        t->vm->log_raised(t);
     ended(t, false);
     lua_pop(L, 1);
 }
@@ -159,9 +163,10 @@ static struct ltask *enter(struct ltask *t)
     vm->running = t;
     if (outer)
         return outer;
-    lguard_enter(&vm->guard);
+    struct lguard *g = lguard_of(vm);
+    lguard_enter(g);
     if (t->overdue) {
-        lguard_arm(&vm->guard, t->overdue);
+        lguard_arm(g, t->overdue);
         t->overdue &= (uint8_t)~LGUARD_CANCEL;
     }
     return NULL;
@@ -176,14 +181,14 @@ static void take_error(struct ltask *t)
 
 static int leave(struct ltask *t, struct ltask *outer, int status)
 {
-    struct lvm *vm = t->vm;
-    vm->running = outer;
+    struct lguard *g = lguard_of(t->vm);
+    t->vm->running = outer;
     if (status > LUA_YIELD)
         take_error(t);
     if (outer)
-        lguard_inner(&vm->guard, status);
-    else if ((lguard_leave(&vm->guard) || status == LUA_ERRMEM))
-        return lguard_settle(&vm->guard, t, status);
+        lguard_inner(g, status);
+    else if ((lguard_leave(g) || status == LUA_ERRMEM))
+        return lguard_settle(g, t, status);
     return status;
 }
 
@@ -196,13 +201,14 @@ int ltask_call(struct ltask *t, int args, int results)
 int ltask_ask(struct ltask *t, int args, int results)
 {
     struct lvm *vm = t->vm;
+    struct lguard *g = lguard_of(vm);
     struct ltask *outer = enter(t);
     int status = lua_pcall(vm->L, args, results, 0);
     vm->running = outer;
     if (outer)
-        lguard_inner(&vm->guard, status);
-    else if (lguard_leave(&vm->guard))
-        lguard_forget(&vm->guard);
+        lguard_inner(g, status);
+    else if (lguard_leave(g))
+        lguard_forget(g);
     return status;
 }
 
@@ -324,9 +330,10 @@ static void push_handle(struct lvm *vm, lua_State *L, struct ltask *t)
         lua_rawgeti(L, LUA_REGISTRYINDEX, t->handle);
         return;
     }
+    const struct ltasks *s = vm->states[LTASK_SLOT];
     struct handle *h = lua_newuserdata(L, sizeof *h);
     h->task = t;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->task_meta);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->metatable);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
     t->handle = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -421,8 +428,9 @@ static const struct luaL_Reg functions[] = {
     {"unpark", core_unpark},     {NULL, NULL},
 };
 
-void ltask_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
+    struct ltasks *s = vm->states[LTASK_SLOT];
     link_init(&vm->ready);
     link_init(&vm->alive);
     loop_job_init(&vm->run_ready, on_run_ready);
@@ -434,10 +442,10 @@ void ltask_open(struct lvm *vm, lua_State *L)
     lua_pushvalue(L, -1);
     lua_setfield(L, -4, "taskMethods");
     lua_setfield(L, -2, "__index");
-    vm->task_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->metatable = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-void ltask_close(struct lvm *vm)
+static void module_stop(struct lvm *vm)
 {
     vm->idle = NULL;
     while (!link_empty(&vm->alive)) {
@@ -449,4 +457,20 @@ void ltask_close(struct lvm *vm)
         drop_handle(t); /* a finalizer may still ask it */
         free_task(t);
     }
+}
+
+static void module_close(struct lvm *vm)
+{
+    loop_undefer(&vm->run_ready);
+}
+
+const struct lmodule *ltask_module(void)
+{
+    static const struct lmodule module = {.name = "task",
+                                          .slot = LTASK_SLOT,
+                                          .size = sizeof(struct ltasks),
+                                          .open = module_open,
+                                          .stop = module_stop,
+                                          .close = module_close};
+    return &module;
 }

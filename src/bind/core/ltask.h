@@ -23,7 +23,7 @@
 
 #include "bind/core/lvm.h"
 
-struct conn;
+enum { LTASK_SLOT = LMODULE_CORE + 4 };
 
 enum ltask_state { LTASK_NEW, LTASK_READY, LTASK_RUNNING, LTASK_PARKED, LTASK_OVER };
 
@@ -65,24 +65,26 @@ struct ltask {
 };
 
 /*
- * A task from the pool, its stack empty. Push the function and its arguments on t->co, then
- * ltask_start.
+ * A task from the pool, its stack empty; `name` must outlive it. Push the function and its
+ * arguments on t->co, then hand it to one of ltask_start, ltask_run, ltask_defer and ltask_drop,
+ * which own it from then on. May raise on vm->L (no memory).
  */
 struct ltask *ltask_get(struct lvm *vm, const char *name);
 
 /*
- * Runs it until it ends or waits. True when it waits; else t->finish has been called and t must not
- * be used any more.
+ * Runs it until it ends or waits; the `args` arguments are at the top of t->co, on the function.
+ * True when it waits; else t->finish has been called and t must not be used any more. Never raises:
+ * what the app raises is logged.
  */
 bool ltask_start(struct ltask *t, int args);
 
 /* As ltask_start, to its end: it cannot wait. */
 void ltask_run(struct ltask *t, int args);
 
-/* In place of ltask_start: it shall not run after all. */
+/* In place of ltask_start: it is not to run after all. t->finish is not called. */
 void ltask_drop(struct ltask *t);
 
-/* As ltask_start, but later in this turn. */
+/* As ltask_start, but later in this turn. Never raises. */
 void ltask_defer(struct ltask *t, int args);
 
 /*
@@ -93,14 +95,14 @@ int ltask_call(struct ltask *t, int args, int results);
 
 /*
  * Calls a function of the library on behalf of a task that may have failed, as lua_pcall does, with
- * the values at the top of vm->L; it cannot wait. What the guard ends in it is told by its results,
- * or by the status.
+ * the values at the top of vm->L, where its results or its error are then; it cannot wait. What the
+ * guard ends in it is told by its results, or by the status.
  */
 int ltask_ask(struct ltask *t, int args, int results);
 
 /*
- * In a C function: `return ltask_wait(L)` suspends the running task; its results are what
- * ltask_wake passes.
+ * In a C function: `return ltask_wait(L)` suspends the running task (it yields); the function's
+ * results are what ltask_wake passes. Raises where waiting is impossible, and in a cancelled task.
  */
 int ltask_wait(lua_State *L);
 
@@ -120,10 +122,7 @@ bool ltask_wake(struct ltask *t, int args);
 /* The task behind Lua's handle at `index`, or NULL when it is over; raises for anything else. */
 struct ltask *ltask_of_handle(lua_State *L, int index);
 
-/* Adds the task functions to the core table at the top of the stack. */
-void ltask_open(struct lvm *vm, lua_State *L);
-
-/* Frees all tasks, also those that wait: nothing of them runs any more. */
-void ltask_close(struct lvm *vm);
+/* Stops first of all modules: frees all tasks, also those that wait. */
+const struct lmodule *ltask_module(void);
 
 #endif

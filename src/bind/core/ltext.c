@@ -25,7 +25,13 @@ static const struct luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
-void ltext_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
     lvm_register(vm, L, functions);
+}
+
+const struct lmodule *ltext_module(void)
+{
+    static const struct lmodule module = {.name = "text", .open = module_open};
+    return &module;
 }

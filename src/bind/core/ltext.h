@@ -8,10 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True when the text has none of CR, LF and NUL, which would make two lines of it in a log. */
+/* True when the text has no CR, LF or NUL, which would make two lines of it in a log. */
 bool ltext_is_line(const char *s, size_t len);
 
-/* Adds `isUtf8(s)` to the core table at the top of the stack. */
-void ltext_open(struct lvm *vm, lua_State *L);
+const struct lmodule *ltext_module(void);
 
 #endif

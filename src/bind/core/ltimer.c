@@ -10,10 +10,14 @@
 
 #include <lauxlib.h>
 
+struct ltimers {
+    struct link active;
+};
+
 static const char class_name[] = "neap.Timer";
 
 struct ltimer {
-    struct link link; /* in vm->ticking while it is active */
+    struct link link; /* in ltimers.active while it is so */
     struct lvm *vm;
     struct loop_timer timer;
     double every;
@@ -32,7 +36,7 @@ static void stop(struct ltimer *lt)
     luaL_unref(vm->L, LUA_REGISTRYINDEX, lt->function);
     luaL_unref(vm->L, LUA_REGISTRYINDEX, lt->anchor);
     lt->function = lt->anchor = LUA_NOREF;
-    vm->timers--;
+    vm->sources--;
     lvm_went(vm);
 }
 
@@ -67,6 +71,7 @@ static void on_time(struct loop_timer *timer)
 static int core_timer(lua_State *L)
 {
     struct lvm *vm = lvm_of(L);
+    struct ltimers *s = vm->states[LTIMER_SLOT];
     double seconds = luaL_checknumber(L, 1);
     double every = luaL_optnumber(L, 2, 0);
     luaL_argcheck(L, seconds >= 0, 1, "seconds must not be negative");
@@ -81,8 +86,8 @@ static int core_timer(lua_State *L)
     lt->function = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushvalue(L, -1);
     lt->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    vm->timers++;
-    list_append(&vm->ticking, &lt->link);
+    vm->sources++;
+    list_append(&s->active, &lt->link);
     loop_timer_start(vm->loop, &lt->timer, seconds);
     return 1;
 }
@@ -113,19 +118,32 @@ static const struct luaL_Reg functions[] = {{"timer", core_timer},
                                             {"time", core_time},
                                             {NULL, NULL}};
 
-void ltimer_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
-    link_init(&vm->ticking);
+    struct ltimers *s = vm->states[LTIMER_SLOT];
+    link_init(&s->active);
     lvm_register(vm, L, functions);
     luaL_newmetatable(L, class_name);
     lua_pop(L, 1);
 }
 
-void ltimer_close(struct lvm *vm)
+/* Their memory is the Lua state's, and the loop must not find them afterwards. */
+static void module_stop(struct lvm *vm)
 {
-    while (!link_empty(&vm->ticking)) {
-        struct ltimer *lt = LIST_ITEM(vm->ticking.next, struct ltimer, link);
+    struct ltimers *s = vm->states[LTIMER_SLOT];
+    while (!link_empty(&s->active)) {
+        struct ltimer *lt = LIST_ITEM(s->active.next, struct ltimer, link);
         loop_timer_stop(vm->loop, &lt->timer);
         list_remove(&lt->link);
     }
+}
+
+const struct lmodule *ltimer_module(void)
+{
+    static const struct lmodule module = {.name = "timer",
+                                          .slot = LTIMER_SLOT,
+                                          .size = sizeof(struct ltimers),
+                                          .open = module_open,
+                                          .stop = module_stop};
+    return &module;
 }

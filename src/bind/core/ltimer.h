@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
-/* Timers of lua/neap/task.lua: `core.timer`, `core.timerStop`, and the clocks. */
+/*
+ * Timers of lua/neap/task.lua: `core.timer`, `core.timerStop`, and the clocks. Called by Lua alone.
+ */
 #ifndef NEAP_BIND_CORE_LTIMER_H
 #define NEAP_BIND_CORE_LTIMER_H
 
 #include "bind/core/lvm.h"
 
-void ltimer_open(struct lvm *vm, lua_State *L);
+enum { LTIMER_SLOT = LMODULE_CORE + 7 };
 
-/*
- * Stops all timers, when the state ends: their memory is the state's, and the loop must not find
- * them afterwards.
- */
-void ltimer_close(struct lvm *vm);
+const struct lmodule *ltimer_module(void);
 
 #endif

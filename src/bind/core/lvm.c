@@ -8,22 +8,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "bind/core/lcancel.h"
-#include "bind/core/lerror.h"
-#include "bind/core/llog.h"
-#include "bind/core/lstack.h"
-#include "bind/core/ltask.h"
-#include "bind/core/ltext.h"
-#include "bind/core/ltimer.h"
-#include "bind/data/ljson.h"
-#include "bind/data/lshared.h"
-#include "bind/http/llistener.h"
-#include "bind/http/lrequest.h"
-#include "bind/ws/lcaller.h"
-#include "bind/ws/lconn.h"
-#include "bind/ws/lgroup.h"
-#include "bind/ws/lhandler.h"
-#include "bind/ws/lservice.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -39,7 +23,7 @@ void lvm_register(struct lvm *vm, lua_State *L, const struct luaL_Reg *functions
 static void on_idle_job(struct loop_job *job)
 {
     struct lvm *vm = LIST_ITEM(job, struct lvm, idle_job);
-    if (vm->tasks == 0 && vm->timers == 0 && link_empty(&vm->listeners) && vm->on_idle)
+    if (vm->tasks == 0 && vm->sources == 0 && vm->on_idle)
         vm->on_idle(vm);
 }
 
@@ -48,14 +32,20 @@ void lvm_went(struct lvm *vm)
     loop_defer(vm->loop, LOOP_FREE, &vm->idle_job);
 }
 
+/* --- Opening ---------------------------------------------------------------------------------- */
+
+static void die(const char *what)
+{
+    log_error("%s", what);
+    log_close(1);
+    exit(1);
+}
+
 /* The library stops the program when it cannot start: it is part of it. */
 static void must(lua_State *L, int status)
 {
-    if (status == 0)
-        return;
-    log_error("%s", lua_tostring(L, -1));
-    log_close(1);
-    exit(1);
+    if (status != 0)
+        die(lua_tostring(L, -1));
 }
 
 static void set_path(lua_State *L, const char *library)
@@ -73,44 +63,39 @@ static int preload_core(lua_State *L)
     return 1;
 }
 
-/* checked(): all has been told of the app, which ends the program itself */
-static int core_checked(lua_State *L)
+static void add_state(struct lvm *vm, const struct lmodule *m)
 {
-    lvm_of(L)->checked = true;
-    return 0;
+    char text[128];
+    if (m->size == 0)
+        return;
+    if (vm->states[m->slot]) {
+        snprintf(text, sizeof text, "slot %u is %s's, and another module has it", m->slot, m->name);
+        die(text);
+    }
+    vm->states[m->slot] = mem_alloc(m->size);
+}
+
+/* Each finds the core table at the top of the stack, whatever the one before has left there. */
+static void open_modules(struct lvm *vm, int core)
+{
+    for (const struct lmodule *const *m = vm->modules; *m; m++) {
+        add_state(vm, *m);
+        if ((*m)->open)
+            (*m)->open(vm, vm->L);
+        lua_settop(vm->L, core);
+    }
 }
 
 static void open_core(struct lvm *vm)
 {
-    static const struct luaL_Reg functions[] = {{"checked", core_checked}, {NULL, NULL}};
     lua_State *L = vm->L;
     lua_newtable(L);
     int core = lua_gettop(L);
-    luaL_newmetatable(L, "neap.Error");
-    lua_pushvalue(L, -1);
-    lua_setfield(L, core, "errorMetatable");
-    vm->error_meta = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
     lua_setfield(L, core, "hooks");
     lua_pushstring(L, vm->check ? "check" : "run");
     lua_setfield(L, core, "mode");
-    lvm_register(vm, L, functions);
-    ltask_open(vm, L);
-    lcancel_open(vm, L);
-    lguard_open(vm, L);
-    lfinal_open(vm, L);
-    lstack_open(vm, L);
-    ltimer_open(vm, L);
-    llog_open(vm, L);
-    ljson_open(L, core);
-    lshared_open(vm, L);
-    lservice_open(vm, L);
-    lcaller_open(vm, L);
-    lgroup_open(vm, L);
-    lhandler_open(vm, L);
-    lrequest_open(vm, L);
-    ltext_open(vm, L);
-    llistener_open(vm, L);
+    open_modules(vm, core);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
     lua_pushvalue(L, core);
@@ -126,24 +111,30 @@ static void require(lua_State *L, const char *module)
     must(L, lua_pcall(L, 1, 1, 0));
 }
 
+int lvm_take_hook(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 static void take_hooks(struct lvm *vm)
 {
-    static const char *const names[LVM_HOOKS] = {"upgrade", "convert", "requestIndex", "load",
-                                                 "check",   "stream",  "payload",      "tell"};
     lua_State *L = vm->L;
     require(L, "neap.core");
     lua_getfield(L, -1, "hooks");
-    for (int i = 0; i < LVM_HOOKS; i++) {
-        lua_getfield(L, -1, names[i]);
-        vm->hooks[i] = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
+    for (const struct lmodule *const *m = vm->modules; *m; m++)
+        if ((*m)->take)
+            (*m)->take(vm, L);
     lua_settop(L, 0);
 }
 
-struct lvm *lvm_new(struct loop *loop, const char *library, bool check)
+struct lvm *lvm_new(struct loop *loop, const char *library, const struct lmodule *const *modules,
+                    bool check)
 {
     struct lvm *vm = mem_alloc(sizeof *vm);
     vm->loop = loop;
+    vm->library = library;
+    vm->modules = modules;
     vm->check = check;
     vm->L = luaL_newstate();
     if (!vm->L) {
@@ -152,8 +143,6 @@ struct lvm *lvm_new(struct loop *loop, const char *library, bool check)
     }
     luaL_openlibs(vm->L);
     loop_job_init(&vm->idle_job, on_idle_job);
-    server_init(&vm->server, loop, lconn_hooks());
-    snprintf(vm->guard.spare, sizeof vm->guard.spare, "@%s/neap/", library);
     set_path(vm->L, library);
     open_core(vm);
     require(vm->L, "neap.runtime.main");
@@ -162,84 +151,36 @@ struct lvm *lvm_new(struct loop *loop, const char *library, bool check)
     return vm;
 }
 
-void lvm_finish(struct lvm *vm, double seconds)
-{
-    lfinal_finish(vm, seconds);
-}
+/* --- Closing ---------------------------------------------------------------------------------- */
 
 void lvm_check_open(const struct lvm *vm, lua_State *L)
 {
-    if (vm->final.closing)
+    if (vm->closing)
         luaL_error(L, "the worker has ended: nothing can be started any more");
 }
 
-/* What finalizers have deferred while the state was closed. */
-static void undefer_all(struct lvm *vm)
+/* From the end of the list. */
+static void close_modules(struct lvm *vm)
 {
-    loop_undefer(&vm->idle_job);
-    loop_undefer(&vm->run_ready);
-    loop_undefer(&vm->start_listeners);
-    loop_undefer(&vm->final.run);
+    size_t count = 0;
+    while (vm->modules[count])
+        count++;
+    while (count-- > 0) {
+        const struct lmodule *m = vm->modules[count];
+        if (m->close)
+            m->close(vm);
+        if (m->size)
+            mem_free(vm->states[m->slot]);
+    }
 }
 
 void lvm_free(struct lvm *vm)
 {
-    lguard_stop(vm);
-    llistener_close_all(vm);
-    ltask_close(vm);
-    ltimer_close(vm);
-    lgroup_close(vm);
+    for (const struct lmodule *const *m = vm->modules; *m; m++)
+        if ((*m)->stop)
+            (*m)->stop(vm);
     lua_close(vm->L);
-    undefer_all(vm);
-    lshared_close(vm);
-    lservice_close(vm);
-    server_deinit(&vm->server);
+    close_modules(vm);
+    loop_undefer(&vm->idle_job); /* what finalizers have deferred while the state was closed */
     mem_free(vm);
-}
-
-/* A task for hooks[hook](app, args). */
-static struct ltask *begin(struct lvm *vm, enum lvm_hook hook, const char *app, char *const *args)
-{
-    struct ltask *t = ltask_get(vm, "load");
-    t->loads = true;
-    lua_rawgeti(t->co, LUA_REGISTRYINDEX, vm->hooks[hook]);
-    lua_pushstring(t->co, app);
-    lua_newtable(t->co);
-    for (int i = 0; args[i]; i++) {
-        lua_pushstring(t->co, args[i]);
-        lua_rawseti(t->co, -2, i + 1);
-    }
-    return t;
-}
-
-static void load_finished(struct ltask *t, bool ok)
-{
-    struct lvm *vm = t->vm;
-    vm->loaded = ok;
-    if (ok)
-        llistener_start_all(vm);
-    vm->on_loaded(vm, ok);
-}
-
-void lvm_load(struct lvm *vm, const char *app, char *const *args)
-{
-    struct ltask *t = begin(vm, LVM_LOAD, app, args);
-    t->finish = load_finished;
-    ltask_start(t, 2);
-}
-
-static void check_finished(struct ltask *t, bool ok)
-{
-    t->vm->checked = true;
-    t->vm->check_status = ok ? (int)lua_tointeger(t->co, 1) : 1;
-    loop_stop(t->vm->loop);
-}
-
-int lvm_check(struct lvm *vm, const char *app, char *const *args)
-{
-    struct ltask *t = begin(vm, LVM_CHECK, app, args);
-    t->finish = check_finished;
-    if (ltask_start(t, 2))
-        loop_run(vm->loop);
-    return vm->check_status;
 }

@@ -157,3 +157,15 @@ void ljson_open(lua_State *L, int core_index)
     lua_setfield(L, -2, "jsonNull");
     lua_pop(L, 1);
 }
+
+static void module_open(struct lvm *vm, lua_State *L)
+{
+    (void)vm;
+    ljson_open(L, lua_gettop(L));
+}
+
+const struct lmodule *ljson_module(void)
+{
+    static const struct lmodule module = {.name = "json", .open = module_open};
+    return &module;
+}

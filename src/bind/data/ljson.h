@@ -11,12 +11,14 @@
 #ifndef NEAP_BIND_DATA_LJSON_H
 #define NEAP_BIND_DATA_LJSON_H
 
-#include <lua.h>
+#include "bind/core/lmodule.h"
 
 /*
  * Adds the fields above to the table at `core_index`; leaves the stack as it was. Nothing of ours
  * is held outside the Lua heap, so there is nothing to close. May raise (no memory).
  */
 void ljson_open(lua_State *L, int core_index);
+
+const struct lmodule *ljson_module(void);
 
 #endif

@@ -32,8 +32,12 @@
 
 enum { STRING_COPIED = 512 };
 
+struct lshared {
+    struct link dicts;
+};
+
 struct ldict {
-    struct link link; /* in vm->dicts */
+    struct link link; /* in lshared.dicts */
     struct lvm *vm;
     struct store *store;
     struct store_queue *queue; /* on disk only */
@@ -351,7 +355,8 @@ static int shared_delete(lua_State *L)
 /* Who has that file open already; NULL: nobody. */
 static const struct ldict *holder_of(struct lvm *vm, const char *path)
 {
-    for (struct link *l = vm->dicts.next; l != &vm->dicts; l = l->next) {
+    const struct lshared *s = vm->states[LSHARED_SLOT];
+    for (struct link *l = s->dicts.next; l != &s->dicts; l = l->next) {
         const struct ldict *d = LIST_ITEM(l, struct ldict, link);
         if (store_is(d->store, path))
             return d;
@@ -374,6 +379,7 @@ static bool choose_path(lua_State *L, struct lvm *vm, struct store_config *confi
 static int shared_open(lua_State *L)
 {
     struct lvm *vm = lvm_of(L);
+    struct lshared *s = vm->states[LSHARED_SLOT];
     struct store_config config = {.size = (size_t)luaL_checknumber(L, 3)};
     const char *name = luaL_checkstring(L, 1);
     char error[256] = "there is no place for files in memory: neither /dev/shm nor TMPDIR is one";
@@ -397,7 +403,7 @@ static int shared_open(lua_State *L)
     d->vm = vm;
     if (config.disk)
         d->queue = store_queue_new(d->store, vm->loop);
-    list_append(&vm->dicts, &d->link);
+    list_append(&s->dicts, &d->link);
     *handle = d;
     luaL_getmetatable(L, CLASS);
     lua_setmetatable(L, -2);
@@ -411,10 +417,11 @@ static const luaL_Reg functions[] = {
     {"sharedTtl", shared_ttl},       {NULL, NULL},
 };
 
-void lshared_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
+    struct lshared *s = vm->states[LSHARED_SLOT];
     int core = lua_gettop(L);
-    link_init(&vm->dicts);
+    link_init(&s->dicts);
     luaL_newmetatable(L, CLASS);
     lua_pop(L, 1);
     lua_pushlightuserdata(L, vm);
@@ -435,8 +442,20 @@ static void dict_free(struct ldict *d)
     mem_free(d);
 }
 
-void lshared_close(struct lvm *vm)
+/* Nobody can use them any more. */
+static void module_close(struct lvm *vm)
 {
-    while (!link_empty(&vm->dicts))
-        dict_free(LIST_ITEM(vm->dicts.next, struct ldict, link));
+    struct lshared *s = vm->states[LSHARED_SLOT];
+    while (!link_empty(&s->dicts))
+        dict_free(LIST_ITEM(s->dicts.next, struct ldict, link));
+}
+
+const struct lmodule *lshared_module(void)
+{
+    static const struct lmodule module = {.name = "shared",
+                                          .slot = LSHARED_SLOT,
+                                          .size = sizeof(struct lshared),
+                                          .open = module_open,
+                                          .close = module_close};
+    return &module;
 }

@@ -17,10 +17,9 @@
 
 #include "bind/core/lvm.h"
 
-/* Adds the functions above to the core table at the top of the stack. */
-void lshared_open(struct lvm *vm, lua_State *L);
+enum { LSHARED_SLOT = LMODULE_DATA };
 
-/* Closes all dictionaries, once the state has been closed and nobody can use them any more. */
-void lshared_close(struct lvm *vm);
+/* To be opened after ljson. */
+const struct lmodule *lshared_module(void);
 
 #endif

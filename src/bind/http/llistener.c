@@ -12,8 +12,8 @@
 #include "bind/core/lfield.h"
 #include "bind/core/ltask.h"
 #include "bind/http/lconfig.h"
+#include "bind/http/lserver.h"
 #include "bind/http/ltls.h"
-#include "server/conn.h"
 #include "server/group.h"
 
 #include <inttypes.h>
@@ -24,8 +24,15 @@
 
 static const char class_name[] = "neap.Listener";
 
+struct llisteners {
+    struct lvm *vm;
+    struct link open;
+    struct loop_job start; /* those that were made after the app has loaded */
+    struct llistener_binder binder;
+};
+
 struct llistener {
-    struct link link; /* in vm->listeners */
+    struct link link; /* in llisteners.open */
     struct lvm *vm;
     struct endpoint *endpoint; /* NULL once it is stopped */
     struct loop_timer limit;   /* of gracefulStop */
@@ -36,6 +43,21 @@ struct llistener {
     int secure; /* registry reference of the secureSocket settings, or LUA_NOREF */
     bool stopping;
 };
+
+static struct llisteners *state_of(const struct lvm *vm)
+{
+    return vm->states[LLISTENER_SLOT];
+}
+
+void llistener_bind_with(struct lvm *vm, const struct llistener_binder *binder)
+{
+    state_of(vm)->binder = *binder;
+}
+
+bool llistener_any(const struct lvm *vm)
+{
+    return !link_empty(&state_of(vm)->open);
+}
 
 struct lroute {
     struct lvm *vm;
@@ -154,9 +176,11 @@ static int listener_start_method(lua_State *L)
     return 0;
 }
 
-void llistener_start_all(struct lvm *vm)
+/* Begins to accept on all listeners that have not begun yet. */
+static void start_all(struct lvm *vm)
 {
-    for (struct link *l = vm->listeners.next; l != &vm->listeners; l = l->next) {
+    struct link *open = &state_of(vm)->open;
+    for (struct link *l = open->next; l != open; l = l->next) {
         struct llistener *ll = LIST_ITEM(l, struct llistener, link);
         endpoint_start(ll->endpoint);
     }
@@ -164,9 +188,9 @@ void llistener_start_all(struct lvm *vm)
 
 static void on_start_all(struct loop_job *job)
 {
-    struct lvm *vm = LIST_ITEM(job, struct lvm, start_listeners);
+    struct lvm *vm = LIST_ITEM(job, struct llisteners, start)->vm;
     if (vm->loaded)
-        llistener_start_all(vm);
+        start_all(vm);
 }
 
 /* The last connection has gone: forget the endpoint, wake who waits. */
@@ -186,6 +210,7 @@ static void release(struct llistener *ll)
     ll->endpoint = NULL;
     luaL_unref(vm->L, LUA_REGISTRYINDEX, ll->secure);
     luaL_unref(vm->L, LUA_REGISTRYINDEX, ll->anchor);
+    vm->sources--;
     lvm_went(vm);
 }
 
@@ -202,8 +227,9 @@ static void on_limit(struct loop_timer *timer)
 
 static void begin_stop(struct llistener *ll)
 {
-    if (ll->vm->unbind_socket && !ll->endpoint->draining)
-        ll->vm->unbind_socket(ll->vm, ll->address, ll->port);
+    const struct llistener_binder *binder = &state_of(ll->vm)->binder;
+    if (binder->unbind && !ll->endpoint->draining)
+        binder->unbind(ll->vm, ll->address, ll->port);
     if (!ll->stopping)
         endpoint_drain(ll->endpoint, &(struct endpoint_drain){.told = on_drained, .arg = ll});
     ll->stopping = true;
@@ -281,7 +307,8 @@ static void renew(struct llistener *ll)
 
 void llistener_renew_certificates(struct lvm *vm)
 {
-    for (struct link *l = vm->listeners.next; l != &vm->listeners; l = l->next) {
+    struct link *open = &state_of(vm)->open;
+    for (struct link *l = open->next; l != open; l = l->next) {
         struct llistener *ll = LIST_ITEM(l, struct llistener, link);
         if (ll->secure != LUA_NOREF && !ll->endpoint->draining)
             renew(ll);
@@ -324,18 +351,20 @@ static struct llistener *push_new(struct lvm *vm, lua_State *L, const char *addr
 static int core_listen(lua_State *L)
 {
     struct lvm *vm = lvm_of(L);
+    struct llisteners *s = state_of(vm);
     const char *address = luaL_checkstring(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
     lvm_check_open(vm, L);
     lua_settop(L, 2);
     lua_getfield(L, 2, "secureSocket");
-    struct lvm_socket socket = {.secure = lua_istable(L, 3), .fd = -1, .port = port_asked(address)};
+    struct llistener_socket socket = {
+        .secure = lua_istable(L, 3), .fd = -1, .port = port_asked(address)};
     char error[TLS_ERROR_SIZE];
     struct tls_context *tls = socket.secure ? ltls_context(vm, L, 3, error) : NULL;
     if (socket.secure && !tls)
         return bind_failed(vm, L, error);
-    if (!vm->check &&
-        vm->bind_socket(vm, address, (int)lfield_number(L, 2, "backlog"), &socket) < 0) {
+    if (s->binder.bind &&
+        s->binder.bind(vm, address, (int)lfield_number(L, 2, "backlog"), &socket) < 0) {
         tls_context_unref(tls);
         return bind_failed(vm, L, socket.error);
     }
@@ -346,11 +375,12 @@ static int core_listen(lua_State *L)
         lua_pushvalue(L, 3);
         ll->secure = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    ll->endpoint = endpoint_new(&vm->server, socket.fd, &config);
-    list_append(&vm->listeners, &ll->link);
+    ll->endpoint = endpoint_new(lserver_of(vm), socket.fd, &config);
+    list_append(&s->open, &ll->link);
+    vm->sources++;
     lua_pushvalue(L, -1);
     ll->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    loop_defer(vm->loop, LOOP_RUN, &vm->start_listeners);
+    loop_defer(vm->loop, LOOP_RUN, &s->start);
     return 1;
 }
 
@@ -379,10 +409,12 @@ static const struct luaL_Reg methods[] = {
 
 static const struct luaL_Reg metamethods[] = {{"__gc", listener_gc}, {NULL, NULL}};
 
-void llistener_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
-    link_init(&vm->listeners);
-    loop_job_init(&vm->start_listeners, on_start_all);
+    struct llisteners *s = state_of(vm);
+    s->vm = vm;
+    link_init(&s->open);
+    loop_job_init(&s->start, on_start_all);
     lvm_register(vm, L, functions);
     luaL_newmetatable(L, class_name);
     lvm_register(vm, L, metamethods);
@@ -392,12 +424,30 @@ void llistener_open(struct lvm *vm, lua_State *L)
     lua_pop(L, 1);
 }
 
-void llistener_close_all(struct lvm *vm)
+static void module_stop(struct lvm *vm)
 {
-    while (!link_empty(&vm->listeners)) {
-        struct llistener *ll = LIST_ITEM(vm->listeners.next, struct llistener, link);
+    struct link *open = &state_of(vm)->open;
+    while (!link_empty(open)) {
+        struct llistener *ll = LIST_ITEM(open->next, struct llistener, link);
         list_remove(&ll->link);
         endpoint_unref(ll->endpoint);
         ll->endpoint = NULL;
     }
+}
+
+static void module_close(struct lvm *vm)
+{
+    loop_undefer(&state_of(vm)->start);
+}
+
+const struct lmodule *llistener_module(void)
+{
+    static const struct lmodule module = {.name = "listener",
+                                          .slot = LLISTENER_SLOT,
+                                          .size = sizeof(struct llisteners),
+                                          .open = module_open,
+                                          .loaded = start_all,
+                                          .stop = module_stop,
+                                          .close = module_close};
+    return &module;
 }

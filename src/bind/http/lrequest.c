@@ -11,6 +11,17 @@
 
 static const char class_name[] = "neap.Request";
 
+/* Registry references. */
+struct lrequests {
+    int metatable;
+    int index; /* the hook `requestIndex` */
+};
+
+static struct lrequests *state_of(const struct lvm *vm)
+{
+    return vm->states[LREQUEST_SLOT];
+}
+
 /* The request at argument 1; raises in a finalizer that comes after the request's own. */
 static struct lrequest *check(lua_State *L)
 {
@@ -30,7 +41,7 @@ struct lrequest *lrequest_new(struct lvm *vm, lua_State *L, struct conn *c)
         .secure = c->stream.tls != NULL,
         .cert = tls_peer_cert(&c->stream),
     };
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->request_meta);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(vm)->metatable);
     lua_setmetatable(L, -2);
     return r;
 }
@@ -62,7 +73,7 @@ static int request_gc(lua_State *L)
 static int request_index(lua_State *L)
 {
     lua_settop(L, 2);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, lvm_of(L)->hooks[LVM_REQUEST_INDEX]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(lvm_of(L))->index);
     lua_insert(L, 1);
     lua_call(L, 2, 1);
     return 1;
@@ -252,10 +263,25 @@ static const struct luaL_Reg functions[] = {
 static const struct luaL_Reg metamethods[] = {
     {"__index", request_index}, {"__gc", request_gc}, {NULL, NULL}};
 
-void lrequest_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
     lvm_register(vm, L, functions);
     luaL_newmetatable(L, class_name);
     lvm_register(vm, L, metamethods);
-    vm->request_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+    state_of(vm)->metatable = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void module_take(struct lvm *vm, lua_State *L)
+{
+    state_of(vm)->index = lvm_take_hook(L, "requestIndex");
+}
+
+const struct lmodule *lrequest_module(void)
+{
+    static const struct lmodule module = {.name = "request",
+                                          .slot = LREQUEST_SLOT,
+                                          .size = sizeof(struct lrequests),
+                                          .open = module_open,
+                                          .take = module_take};
+    return &module;
 }

@@ -7,8 +7,9 @@
 #ifndef NEAP_BIND_HTTP_LREQUEST_H
 #define NEAP_BIND_HTTP_LREQUEST_H
 
-#include "bind/core/lvm.h"
-#include "server/conn.h"
+#include "bind/http/lserver.h"
+
+enum { LREQUEST_SLOT = LMODULE_HTTP + 2 };
 
 struct lrequest {
     struct http_head *head;
@@ -21,10 +22,9 @@ struct lrequest {
     size_t line_count;
 };
 
-/* Pushes a new request object for the connection. */
+/* Pushes a new request object for the connection, which Lua owns. May raise (no memory). */
 struct lrequest *lrequest_new(struct lvm *vm, lua_State *L, struct conn *c);
 
-/* Makes the metatable and adds the request functions to the core table at the top of the stack. */
-void lrequest_open(struct lvm *vm, lua_State *L);
+const struct lmodule *lrequest_module(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include "bind/http/ltls.h"
 
 #include "bind/core/lfield.h"
+#include "bind/http/lserver.h"
 
 #include <lauxlib.h>
 #include <string.h>
@@ -49,7 +50,7 @@ struct tls_context *ltls_context(struct lvm *vm, lua_State *L, int table,
         .share_session = lfield_flag(L, table, "shareSession"),
     };
     read_ciphers(L, table, &config);
-    struct tls_context *c = tls_context_new(&config, &vm->server.tickets, error);
+    struct tls_context *c = tls_context_new(&config, &lserver_of(vm)->tickets, error);
     lua_settop(L, top);
     return c;
 }

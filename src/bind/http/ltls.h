@@ -7,13 +7,13 @@
 #include "net/tls.h"
 
 /*
- * A context of the settings at `table`, which lua/neap/config/secure.lua has completed. Reads all
- * files. NULL with `error` filled.
+ * A context of the settings at `table`, which lua/neap/config/secure.lua has completed; the caller
+ * owns the reference. Reads all files. NULL with `error` filled. May raise (no memory).
  */
 struct tls_context *ltls_context(struct lvm *vm, lua_State *L, int table,
                                  char error[TLS_ERROR_SIZE]);
 
-/* Pushes what request.clientCertificate is: a table, or nil for NULL. */
+/* Pushes what request.clientCertificate is: a table, or nil for NULL. May raise (no memory). */
 void ltls_push_certificate(lua_State *L, const struct tls_cert *cert);
 
 #endif

@@ -5,12 +5,15 @@
  */
 #include "bind/ws/lcaller.h"
 
+#include "base/err.h"
 #include "bind/core/lerror.h"
 #include "bind/core/ltask.h"
+#include "bind/http/llistener.h"
+#include "bind/ws/lcaller_private.h"
 #include "bind/ws/lservice.h"
-#include "bind/ws/lstream.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service,
                             int self)
@@ -19,7 +22,8 @@ struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct
     *lc = (struct lcaller){.conn = c, .service = lservice_ref(service), .error = LUA_NOREF};
     link_init(&lc->writers);
     link_init(&lc->streams);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->caller_meta);
+    lua_rawgeti(L, LUA_REGISTRYINDEX,
+                ((const struct lcallers *)vm->states[LCALLER_SLOT])->metatable);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, self);
     lua_setfenv(L, -2);
@@ -28,9 +32,39 @@ struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct
     return lc;
 }
 
+struct group_key lcaller_service_group(const struct lcaller *lc)
+{
+    const char *name = lc->service->name;
+    struct http_str group = llistener_route_group(lc->conn->route);
+    if (name)
+        group = (struct http_str){name, strlen(name)};
+    return (struct group_key){GROUP_SERVICE, group.s, group.len};
+}
+
 struct lcaller *lcaller_check(lua_State *L, int index)
 {
     return luaL_checkudata(L, index, "neap.Caller");
+}
+
+struct lcaller *lcaller_self(lua_State *L)
+{
+    struct lcaller *lc = lua_touserdata(L, 1);
+    if (lc && lua_getmetatable(L, 1)) {
+        bool ours = lua_rawequal(L, -1, lua_upvalueindex(2));
+        lua_pop(L, 1);
+        if (ours)
+            return lc;
+    }
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L,
+                                  "Caller expected, got %s (write caller:method(…), with a colon)",
+                                  luaL_typename(L, 1)));
+    return NULL;
+}
+
+int lcaller_gone(lua_State *L)
+{
+    return lerror_return(lvm_of(L), L, ERR_CLOSED);
 }
 
 void lcaller_push_both(lua_State *L, const struct lcaller *lc)
@@ -60,7 +94,7 @@ static int push_outcome(struct lvm *vm, lua_State *L, const struct lcaller *lc, 
     return 2;
 }
 
-void lcaller_wake(struct lvm *vm, struct lcaller *lc)
+void lcaller_wake(struct lcaller *lc)
 {
     struct link waiting;
     list_move(&waiting, &lc->writers);
@@ -70,11 +104,13 @@ void lcaller_wake(struct lvm *vm, struct lcaller *lc)
         if (t->waits_for != LCALLER_WAITS_WRITE && !lc->conn->over)
             list_append(&lc->writers, &t->waiting);
         else
-            ltask_wake(t, push_outcome(vm, vm->L, lc, t->waits_for));
+            ltask_wake(t, push_outcome(t->vm, t->vm->L, lc, t->waits_for));
     }
-    if (!conn_writable(lc->conn) || lc->conn->hung_up)
-        lstream_stop_all(lc);
-    lc->conn->writers_wait = !link_empty(&lc->writers) || !link_empty(&lc->streams);
+}
+
+bool lcaller_is_waited_for(const struct lcaller *lc)
+{
+    return !link_empty(&lc->writers) || !link_empty(&lc->streams);
 }
 
 void lcaller_handler_ended(struct lcaller *lc)
@@ -93,10 +129,11 @@ void lcaller_handler_ended(struct lcaller *lc)
 
 void lcaller_detach(struct lvm *vm, struct lcaller *lc)
 {
+    const struct lcallers *s = vm->states[LCALLER_SLOT];
     lua_State *L = vm->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, lc->anchor);
     if (lc->has_attributes) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, vm->attributes);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->attributes);
         lua_pushvalue(L, -2);
         lua_pushnil(L);
         lua_rawset(L, -3);

@@ -3,34 +3,12 @@
  * The Caller's methods that tell about its connection or keep something with it, and the metatable
  * in which all methods are. Those that send and close are in lcaller_send.c.
  */
+#include "bind/ws/lcaller_methods.h"
+
+#include "bind/http/lrequest.h"
 #include "bind/ws/lcaller_private.h"
 
-#include "base/err.h"
-#include "bind/core/lerror.h"
-#include "bind/http/lrequest.h"
-
 #include <lauxlib.h>
-
-struct lcaller *lcaller_self(lua_State *L)
-{
-    struct lcaller *lc = lua_touserdata(L, 1);
-    if (lc && lua_getmetatable(L, 1)) {
-        bool ours = lua_rawequal(L, -1, lua_upvalueindex(2));
-        lua_pop(L, 1);
-        if (ours)
-            return lc;
-    }
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L,
-                                  "Caller expected, got %s (write caller:method(…), with a colon)",
-                                  luaL_typename(L, 1)));
-    return NULL;
-}
-
-int lcaller_gone(lua_State *L)
-{
-    return lerror_return(lvm_of(L), L, ERR_CLOSED);
-}
 
 /* The connection behind argument 1, or NULL when it is gone: then `return lcaller_gone(L)`. */
 static struct conn *check_conn(lua_State *L)
@@ -206,33 +184,44 @@ static const struct luaL_Reg metamethods[] = {{"__tostring", caller_tostring}, {
 static const struct luaL_Reg functions[] = {{"isCaller", core_is_caller}, {NULL, NULL}};
 
 /*
- * Registers with three upvalues: vm, metatable (at `meta`), attributes of all callers (at
+ * Registers with three upvalues: vm, metatable (at `metatable`), attributes of all callers (at
  * `attributes`).
  */
-static void add(struct lvm *vm, lua_State *L, const struct luaL_Reg *list, int meta, int attributes)
+static void add(struct lvm *vm, lua_State *L, const struct luaL_Reg *list, int metatable,
+                int attributes)
 {
     lua_pushlightuserdata(L, vm);
-    lua_pushvalue(L, meta);
+    lua_pushvalue(L, metatable);
     lua_pushvalue(L, attributes);
     luaL_setfuncs(L, list, 3);
 }
 
-void lcaller_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
+    struct lcallers *s = vm->states[LCALLER_SLOT];
     int core = lua_gettop(L);
     luaL_newmetatable(L, "neap.Caller");
-    int meta = lua_gettop(L);
+    int metatable = lua_gettop(L);
     lua_newtable(L);
     int attributes = lua_gettop(L);
-    lua_pushvalue(L, meta);
-    add(vm, L, metamethods, meta, attributes);
+    lua_pushvalue(L, metatable);
+    add(vm, L, metamethods, metatable, attributes);
     lua_newtable(L);
-    add(vm, L, methods, meta, attributes);
-    add(vm, L, lcaller_sending(), meta, attributes);
-    lua_setfield(L, meta, "__index");
+    add(vm, L, methods, metatable, attributes);
+    add(vm, L, lcaller_sending(), metatable, attributes);
+    lua_setfield(L, metatable, "__index");
     lua_pushvalue(L, core);
-    add(vm, L, functions, meta, attributes);
+    add(vm, L, functions, metatable, attributes);
     lua_settop(L, attributes);
-    vm->attributes = luaL_ref(L, LUA_REGISTRYINDEX);
-    vm->caller_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->attributes = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->metatable = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+const struct lmodule *lcaller_methods_module(void)
+{
+    static const struct lmodule module = {.name = "caller",
+                                          .slot = LCALLER_SLOT,
+                                          .size = sizeof(struct lcallers),
+                                          .open = module_open};
+    return &module;
 }

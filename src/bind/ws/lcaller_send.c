@@ -13,12 +13,10 @@
 #include "bind/core/lerror.h"
 #include "bind/core/ltask.h"
 #include "bind/core/ltext.h"
-#include "bind/ws/lconn.h"
 #include "bind/ws/lgroup.h"
-#include "bind/ws/lresult.h"
+#include "bind/ws/lmessage.h"
+#include "bind/ws/lservice.h"
 #include "proto/ws/utf8.h"
-
-#include <string.h>
 
 #define MAX_TIMEOUT 1e9
 
@@ -66,13 +64,6 @@ static int result(lua_State *L, struct conn *c, int err)
     return err == 0 ? sent(L, c) : lerror_return(lvm_of(L), L, err);
 }
 
-static int invalid_text(lua_State *L)
-{
-    lua_pushnil(L);
-    lerror_push(lvm_of(L), L, "Error", "text is not valid UTF-8: use writeBinaryMessage for bytes");
-    return 2;
-}
-
 /* What a push to one client came to: the Caller, or nil and an error. */
 static int pushed(lua_State *L, struct conn *c, int err)
 {
@@ -100,68 +91,75 @@ static const struct way writing = {gone_in_wait, conn_send, result};
 static const struct way pushing = {lcaller_gone, conn_push, pushed};
 
 /* Raises in a cancelled task where the way may wait, whether it would have to or not. */
-static inline void check_cancelled(lua_State *L, const struct conn *c, const struct way *way)
+static inline void check_cancelled(lua_State *L, const struct lcaller *lc, const struct way *way)
 {
     if (way == &writing)
-        lcancel_check(L, lvm_of_conn(c)->running);
+        lcancel_check(L, lc->service->vm->running);
 }
 
-static int send_text(lua_State *L, const struct way *way)
+static inline int send_message(lua_State *L, struct conn *c, const struct way *way,
+                               const struct lmessage *m)
 {
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *text = luaL_checklstring(L, 2, &len);
-    if (!c)
-        return way->gone(L);
-    check_cancelled(L, c, way);
-    if (!utf8_valid((const uint8_t *)text, len))
-        return invalid_text(L);
-    return way->outcome(L, c, way->send(c, WS_TEXT, text, len));
+    if (!lmessage_is_sendable(m))
+        return lmessage_return_invalid(L, lvm_of(L), "use writeBinaryMessage for bytes");
+    return way->outcome(L, c, way->send(c, lmessage_type(m), m->bytes, m->len));
 }
 
-static int send_binary(lua_State *L, const struct way *way)
+static inline int send_string(lua_State *L, const struct way *way, enum lmessage_kind kind)
 {
-    struct conn *c = check_conn(L);
-    size_t len;
-    const char *bytes = luaL_checklstring(L, 2, &len);
-    if (!c)
+    const struct lcaller *lc = lcaller_self(L);
+    struct lmessage m = lmessage_check(L, 2, kind);
+    if (!lc->conn)
         return way->gone(L);
-    check_cancelled(L, c, way);
-    return way->outcome(L, c, way->send(c, WS_BINARY, bytes, len));
+    check_cancelled(L, lc, way);
+    return send_message(L, lc->conn, way, &m);
 }
 
 static int caller_write_text(lua_State *L)
 {
-    return send_text(L, &writing);
+    return send_string(L, &writing, LMESSAGE_TEXT);
 }
 
 static int caller_write_binary(lua_State *L)
 {
-    return send_binary(L, &writing);
+    return send_string(L, &writing, LMESSAGE_BINARY);
 }
 
 static int caller_push_text(lua_State *L)
 {
-    return send_text(L, &pushing);
+    return send_string(L, &pushing, LMESSAGE_TEXT);
 }
 
 static int caller_push_binary(lua_State *L)
 {
-    return send_binary(L, &pushing);
+    return send_string(L, &pushing, LMESSAGE_BINARY);
 }
 
-/* Closes with what hooks.convert made of a close frame: reason, "close", status are at the top. */
-static int close_by_value(lua_State *L, struct conn *c)
+/* --- Values ----------------------------------------------------------------------------------- */
+
+/* The value at 2 is written: what the conversion said is at 3, 4, 5. */
+static struct lmessage convert(lua_State *L)
 {
-    size_t len;
-    const char *reason = lua_tolstring(L, -3, &len);
-    double status = lua_tonumber(L, -1);
-    int err = conn_close(c, (unsigned)status, reason ? reason : "", reason ? len : 0,
-                         c->route->config.close_timeout);
-    if (err < 0)
-        return lerror_return(lvm_of(L), L, err);
-    lua_settop(L, 1);
-    return 1;
+    lua_settop(L, 2);
+    lmessage_push_convert(lvm_of(L), L, 2, false);
+    lua_call(L, LMESSAGE_ARGS, LMESSAGE_RESULTS);
+    return lmessage_read(L, 3);
+}
+
+/* The same for a value that a push carries: no close frame, no stream, and never nothing. */
+static struct lmessage convert_payload(lua_State *L)
+{
+    lua_settop(L, 2);
+    lmessage_push_payload(lvm_of(L), L, 2);
+    lua_call(L, LMESSAGE_ARGS, LMESSAGE_RESULTS);
+    return lmessage_read(L, 3);
+}
+
+/* Returns nil and the error at 4, for a value that cannot be sent. */
+static int refuse(lua_State *L)
+{
+    lua_settop(L, 4);
+    return 2;
 }
 
 /* It would have to wait for the stream's end: who wants that can say so in a loop. */
@@ -174,45 +172,17 @@ static int refuse_stream(lua_State *L)
     return 2;
 }
 
-/* A message of the value at 2, by hooks.convert or hooks.payload, whose results are above it. */
-struct message {
-    enum ws_type type;
-    const char *bytes;
-    size_t len;
-};
-
-/* Has a value at 2 converted by `hook`: bytes or nil, kind or error, status are at 3, 4, 5. */
-static void convert(lua_State *L, enum lvm_hook hook)
+/* The Caller itself. */
+static int itself(lua_State *L)
 {
-    luaL_checkany(L, 2);
-    lua_settop(L, 2);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, lvm_of(L)->hooks[hook]);
-    lua_pushvalue(L, 2);
-    lua_pushboolean(L, false);
-    lua_call(L, 2, 3);
+    lua_settop(L, 1);
+    return 1;
 }
 
-/* The message at 3, of the kind at 4. */
-static struct message message_at(lua_State *L)
+static int close_by_value(lua_State *L, struct conn *c, const struct lmessage *m)
 {
-    struct message m = {.type =
-                            strcmp(luaL_checkstring(L, 4), "binary") == 0 ? WS_BINARY : WS_TEXT};
-    m.bytes = luaL_checklstring(L, 3, &m.len);
-    return m;
-}
-
-static bool sendable(const struct message *m)
-{
-    return m->type == WS_BINARY || utf8_valid((const uint8_t *)m->bytes, m->len);
-}
-
-/* The message at 3, of the kind at 4. */
-static int send_converted(lua_State *L, struct conn *c, const struct way *way)
-{
-    struct message m = message_at(L);
-    if (!sendable(&m))
-        return invalid_text(L);
-    return way->outcome(L, c, way->send(c, m.type, m.bytes, m.len));
+    int err = lmessage_close(c, m);
+    return err < 0 ? lerror_return(lvm_of(L), L, err) : itself(L);
 }
 
 static int caller_write(lua_State *L)
@@ -223,24 +193,16 @@ static int caller_write(lua_State *L)
     luaL_checkany(L, 2);
     if (!c)
         return lcaller_gone(L);
-    convert(L, LVM_CONVERT);
-    if (lua_isnil(L, 3) && lua_isnil(L, 4)) {
-        lua_settop(L, 1);
-        return 1;
+    struct lmessage m = convert(L);
+    switch (m.kind) {
+    case LMESSAGE_NOTHING: return itself(L);
+    case LMESSAGE_REFUSED: return refuse(L);
+    case LMESSAGE_CLOSE: return close_by_value(L, c, &m);
+    case LMESSAGE_STREAM: return refuse_stream(L);
+    default: return send_message(L, c, &writing, &m);
     }
-    if (lua_isnil(L, 3)) {
-        lua_settop(L, 4);
-        return 2;
-    }
-    const char *kind = luaL_checkstring(L, 4);
-    if (strcmp(kind, "close") == 0)
-        return close_by_value(L, c);
-    if (strcmp(kind, "stream") == 0)
-        return refuse_stream(L);
-    return send_converted(L, c, &writing);
 }
 
-/* A value that a push carries: no close frame, no stream, and never nothing (hooks.payload). */
 static int caller_push(lua_State *L)
 {
     struct conn *c = check_conn(L);
@@ -249,43 +211,33 @@ static int caller_push(lua_State *L)
     luaL_checkany(L, 2);
     if (!c)
         return lcaller_gone(L);
-    convert(L, LVM_PAYLOAD);
-    if (lua_isnil(L, 3)) {
-        lua_settop(L, 4);
-        return 2;
-    }
-    return send_converted(L, c, &pushing);
+    struct lmessage m = convert_payload(L);
+    return m.kind == LMESSAGE_REFUSED ? refuse(L) : send_message(L, c, &pushing, &m);
 }
 
 /* --- To all clients of the service ------------------------------------------------------------ */
 
-static int broadcast(lua_State *L, const struct lcaller *lc, const struct message *m)
+static int broadcast(lua_State *L, const struct lcaller *lc, const struct lmessage *m)
 {
-    struct group_push push = {
-        .key = lconn_service(lc->conn),
-        .type = m->type,
-        .bytes = (const uint8_t *)m->bytes,
-        .len = m->len,
-    };
+    struct lgroup_push push = {.key = lcaller_service_group(lc), .message = *m};
     return lgroup_push(L, lvm_of(L), &push);
 }
 
-static int broadcast_string(lua_State *L, enum ws_type type)
+static int broadcast_string(lua_State *L, enum lmessage_kind kind)
 {
     const struct lcaller *lc = lcaller_self(L);
-    struct message m = {.type = type};
-    m.bytes = luaL_checklstring(L, 2, &m.len);
+    struct lmessage m = lmessage_check(L, 2, kind);
     return lc->conn ? broadcast(L, lc, &m) : lcaller_gone(L);
 }
 
 static int caller_broadcast_text(lua_State *L)
 {
-    return broadcast_string(L, WS_TEXT);
+    return broadcast_string(L, LMESSAGE_TEXT);
 }
 
 static int caller_broadcast_binary(lua_State *L)
 {
-    return broadcast_string(L, WS_BINARY);
+    return broadcast_string(L, LMESSAGE_BINARY);
 }
 
 static int caller_broadcast(lua_State *L)
@@ -294,13 +246,8 @@ static int caller_broadcast(lua_State *L)
     luaL_checkany(L, 2);
     if (!lc->conn)
         return lcaller_gone(L);
-    convert(L, LVM_PAYLOAD);
-    if (lua_isnil(L, 3)) {
-        lua_settop(L, 4);
-        return 2;
-    }
-    struct message m = message_at(L);
-    return broadcast(L, lc, &m);
+    struct lmessage m = convert_payload(L);
+    return m.kind == LMESSAGE_REFUSED ? refuse(L) : broadcast(L, lc, &m);
 }
 
 /* --- Control frames --------------------------------------------------------------------------- */

@@ -18,12 +18,17 @@
 #include "bind/core/ltask.h"
 #include "bind/http/llistener.h"
 #include "bind/http/lrequest.h"
+#include "bind/http/lserver.h"
 #include "bind/ws/lcaller.h"
 #include "bind/ws/lresult.h"
 #include "bind/ws/lservice.h"
+#include "bind/ws/lstream.h"
 
 #include <lauxlib.h>
-#include <string.h>
+
+struct lconns {
+    int upgrade; /* registry reference: the hook of this name */
+};
 
 /* --- Callbacks -------------------------------------------------------------------------------- */
 
@@ -42,7 +47,7 @@ static struct ltask *begin(struct conn *c, enum lservice_callback what)
     int callback = lc->service->callbacks[what];
     if (callback == LUA_NOREF)
         return NULL;
-    struct ltask *t = ltask_get(lvm_of_conn(c), lservice_callback_name(what));
+    struct ltask *t = ltask_get(lc->service->vm, lservice_callback_name(what));
     t->conn = c;
     t->what = (uint8_t)what;
     t->binary = false;
@@ -110,7 +115,7 @@ static bool on_error(struct conn *c)
     if (lc->error != LUA_NOREF)
         lua_rawgeti(t->co, LUA_REGISTRYINDEX, lc->error);
     else
-        lerror_push(lvm_of_conn(c), t->co, lerror_kind(c->ws.error), "%s", why(c));
+        lerror_push(t->vm, t->co, lerror_kind(c->ws.error), "%s", why(c));
     return ltask_start(t, 3);
 }
 
@@ -126,31 +131,26 @@ static bool on_close(struct conn *c, unsigned code, const char *reason, size_t l
 
 static void on_drain(struct conn *c)
 {
-    lcaller_wake(lvm_of_conn(c), c->user);
+    struct lcaller *lc = c->user;
+    lcaller_wake(lc);
+    if (!conn_writable(c) || c->hung_up)
+        lstream_stop_all(lc);
+    c->writers_wait = lcaller_is_waited_for(lc);
 }
 
 static void on_free(struct conn *c)
 {
     if (c->user)
-        lcaller_detach(lvm_of_conn(c), c->user);
+        lcaller_detach(lserver_vm_of_conn(c), c->user);
 }
 
 /* --- The upgrade ------------------------------------------------------------------------------ */
 
-struct group_key lconn_service(const struct conn *c)
-{
-    const char *name = ((const struct lcaller *)c->user)->service->name;
-    struct http_str group = llistener_route_group(c->route);
-    if (name)
-        group = (struct http_str){name, strlen(name)};
-    return (struct group_key){GROUP_SERVICE, group.s, group.len};
-}
-
 /* hooks.upgrade returned service, self: 101. */
 static void accept(struct ltask *t, struct lservice *service, struct lrequest *r)
 {
-    lcaller_new(t->vm, t->co, t->conn, service, 2);
-    struct group_key group = lconn_service(t->conn);
+    const struct lcaller *lc = lcaller_new(t->vm, t->co, t->conn, service, 2);
+    struct group_key group = lcaller_service_group(lc);
     struct conn_accept how = {
         .lines = r->lines,
         .line_count = r->line_count,
@@ -226,11 +226,12 @@ static void upgrade_finished(struct ltask *t, bool ok)
 
 static void on_upgrade(struct conn *c)
 {
-    struct lvm *vm = lvm_of_conn(c);
+    struct lvm *vm = lserver_vm_of_conn(c);
+    const struct lconns *s = vm->states[LCONN_SLOT];
     struct ltask *t = ltask_get(vm, "upgrade");
     t->conn = c;
     t->finish = upgrade_finished;
-    lua_rawgeti(t->co, LUA_REGISTRYINDEX, vm->hooks[LVM_UPGRADE]);
+    lua_rawgeti(t->co, LUA_REGISTRYINDEX, s->upgrade);
     llistener_push_route(t->co, c->route);
     lrequest_new(vm, t->co, c)->answering = true;
     lua_pushvalue(t->co, -1);
@@ -238,7 +239,7 @@ static void on_upgrade(struct conn *c)
     ltask_start(t, 2);
 }
 
-const struct server_hooks *lconn_hooks(void)
+static void module_open(struct lvm *vm, lua_State *L)
 {
     static const struct server_hooks hooks = {
         .on_upgrade = on_upgrade,
@@ -250,5 +251,22 @@ const struct server_hooks *lconn_hooks(void)
         .on_drain = on_drain,
         .on_free = on_free,
     };
-    return &hooks;
+    (void)L;
+    lserver_of(vm)->hooks = &hooks;
+}
+
+static void module_take(struct lvm *vm, lua_State *L)
+{
+    struct lconns *s = vm->states[LCONN_SLOT];
+    s->upgrade = lvm_take_hook(L, "upgrade");
+}
+
+const struct lmodule *lconn_module(void)
+{
+    static const struct lmodule module = {.name = "conn",
+                                          .slot = LCONN_SLOT,
+                                          .size = sizeof(struct lconns),
+                                          .open = module_open,
+                                          .take = module_take};
+    return &module;
 }

@@ -6,15 +6,10 @@
 #define NEAP_BIND_WS_LCONN_H
 
 #include "bind/core/lvm.h"
-#include "server/group.h"
 
-/* The hooks to be given to server_init of vm->server. */
-const struct server_hooks *lconn_hooks(void);
+enum { LCONN_SLOT = LMODULE_WS + 5 };
 
-/*
- * The group that all clients of the connection's service are in, over all workers: named as the
- * service, or after the route where that has no name. The connection must have a Caller.
- */
-struct group_key lconn_service(const struct conn *c);
+/* Gives the server of bind/http/lserver.h its hooks, and so is opened after it. */
+const struct lmodule *lconn_module(void);
 
 #endif

@@ -19,11 +19,26 @@
 #include "base/mem.h"
 #include "bind/core/lerror.h"
 #include "bind/core/ltask.h"
+#include "bind/http/lserver.h"
 #include "bind/ws/lcaller.h"
-#include "proto/ws/utf8.h"
 
 #include <lauxlib.h>
 #include <string.h>
+
+struct lgroups {
+    int metatable; /* registry reference: of PushResults */
+    struct link questions;
+};
+
+static struct lgroups *state_of(const struct lvm *vm)
+{
+    return vm->states[LGROUP_SLOT];
+}
+
+static struct groups *groups_of(lua_State *L)
+{
+    return lserver_of(lvm_of(L))->groups;
+}
 
 /* --- Results of pushes ------------------------------------------------------------------------ */
 
@@ -42,7 +57,7 @@ bool lgroup_is_result(const struct lvm *vm, lua_State *L, int index)
 {
     if (!lua_touserdata(L, index) || !lua_getmetatable(L, index))
         return false;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->pushed_meta);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(vm)->metatable);
     bool is = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return is;
@@ -82,26 +97,25 @@ static int core_is_result(lua_State *L)
 
 /* --- Pushing ---------------------------------------------------------------------------------- */
 
-static int invalid_text(lua_State *L, struct lvm *vm)
-{
-    lua_pushnil(L);
-    lerror_push(vm, L, "Error", "text is not valid UTF-8: push it as binary");
-    return 2;
-}
-
 /*
  * The result's memory is there before anything is sent: a push that raises for lack of it has not
  * happened.
  */
-int lgroup_push(lua_State *L, struct lvm *vm, const struct group_push *push)
+int lgroup_push(lua_State *L, struct lvm *vm, const struct lgroup_push *push)
 {
-    if (push->type == WS_TEXT && !utf8_valid(push->bytes, push->len))
-        return invalid_text(L, vm);
+    const struct lmessage *m = &push->message;
+    struct group_push how = {.key = push->key,
+                             .type = lmessage_type(m),
+                             .bytes = (const uint8_t *)m->bytes,
+                             .len = m->len,
+                             .except = push->except};
+    if (!lmessage_is_sendable(m))
+        return lmessage_return_invalid(L, vm, "push it as binary");
     struct group_pushed *r = lua_newuserdata(L, sizeof *r);
     *r = (struct group_pushed){0};
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->pushed_meta);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(vm)->metatable);
     lua_setmetatable(L, -2);
-    group_push(vm->server.groups, push, r);
+    group_push(lserver_of(vm)->groups, &how, r);
     return 1;
 }
 
@@ -122,11 +136,8 @@ static struct group_key check_key(lua_State *L, enum group_kind kind, int index)
 
 static int core_push(lua_State *L)
 {
-    struct group_push push = {
-        .key = check_key(L, check_kind(L, 1), 2),
-        .type = lua_toboolean(L, 4) ? WS_BINARY : WS_TEXT,
-    };
-    push.bytes = (const uint8_t *)luaL_checklstring(L, 3, &push.len);
+    struct lgroup_push push = {.key = check_key(L, check_kind(L, 1), 2)};
+    push.message = lmessage_check(L, 3, lua_toboolean(L, 4) ? LMESSAGE_BINARY : LMESSAGE_TEXT);
     if (!lua_isnoneornil(L, 5))
         push.except = lcaller_check(L, 5)->conn; /* who is gone is in no group */
     int results = lgroup_push(L, lvm_of(L), &push);
@@ -152,7 +163,7 @@ static int core_join(lua_State *L)
 {
     struct group_key key = check_key(L, check_kind(L, 1), 2);
     struct conn *c = lcaller_check(L, 3)->conn;
-    int err = c ? group_join(lvm_of(L)->server.groups, &key, c) : ERR_CLOSED;
+    int err = c ? group_join(groups_of(L), &key, c) : ERR_CLOSED;
     if (err < 0)
         return cannot_join(L, err);
     lua_pushboolean(L, true);
@@ -163,35 +174,35 @@ static int core_leave(lua_State *L)
 {
     struct group_key key = check_key(L, GROUP_JOINED, 1);
     struct conn *c = lcaller_check(L, 2)->conn;
-    lua_pushboolean(L, c && group_leave(lvm_of(L)->server.groups, &key, c));
+    lua_pushboolean(L, c && group_leave(groups_of(L), &key, c));
     return 1;
 }
 
 static int core_dissolve(lua_State *L)
 {
     struct group_key key = check_key(L, check_kind(L, 1), 2);
-    lua_pushboolean(L, group_dissolve(lvm_of(L)->server.groups, &key));
+    lua_pushboolean(L, group_dissolve(groups_of(L), &key));
     return 1;
 }
 
 /* --- Questions -------------------------------------------------------------------------------- */
 
 /* A question that a task waits for. */
-struct asking {
+struct question {
     struct group_ask ask;
-    struct link link; /* in vm->asking */
+    struct link link; /* in lgroups.questions */
     struct lvm *vm;
     struct link task; /* of the task, by its `waiting`; empty when it was cancelled */
     bool asked;       /* group_ask has returned */
-    bool told;
+    bool answered;
     int err;
 };
 
-static void asking_free(struct asking *a)
+static void question_free(struct question *q)
 {
-    group_ask_end(&a->ask);
-    list_remove(&a->link);
-    mem_free(a);
+    group_ask_end(&q->ask);
+    list_remove(&q->link);
+    mem_free(q);
 }
 
 static void push_ids(lua_State *L, const struct buf *ids)
@@ -204,45 +215,45 @@ static void push_ids(lua_State *L, const struct buf *ids)
     }
 }
 
-static int push_answer(lua_State *L, const struct asking *a)
+static int push_answer(lua_State *L, const struct question *q)
 {
-    if (a->err < 0 && a->err != ERR_IO)
-        return lerror_return(a->vm, L, a->err);
-    if (a->err < 0) {
+    if (q->err < 0 && q->err != ERR_IO)
+        return lerror_return(q->vm, L, q->err);
+    if (q->err < 0) {
         lua_pushnil(L);
-        lerror_push(a->vm, L, "Timeout", "not all workers have told their members within %d s",
+        lerror_push(q->vm, L, "Timeout", "not all workers have told their members within %d s",
                     (int)GROUP_ASK_SECONDS);
         return 2;
     }
-    if (a->ask.want_ids)
-        push_ids(L, &a->ask.ids);
+    if (q->ask.want_ids)
+        push_ids(L, &q->ask.ids);
     else
-        lua_pushnumber(L, (lua_Number)a->ask.count);
+        lua_pushnumber(L, (lua_Number)q->ask.count);
     return 1;
 }
 
 static void on_told(struct group_ask *ask, int err)
 {
-    struct asking *a = LIST_ITEM(ask, struct asking, ask);
-    a->told = true;
-    a->err = err;
-    if (!a->asked)
+    struct question *q = LIST_ITEM(ask, struct question, ask);
+    q->answered = true;
+    q->err = err;
+    if (!q->asked)
         return; /* inside group_ask: who has asked looks */
-    if (!link_empty(&a->task)) {
-        struct ltask *t = LIST_ITEM(a->task.next, struct ltask, waiting);
-        ltask_wake(t, push_answer(a->vm->L, a));
+    if (!link_empty(&q->task)) {
+        struct ltask *t = LIST_ITEM(q->task.next, struct ltask, waiting);
+        ltask_wake(t, push_answer(q->vm->L, q));
     }
-    asking_free(a);
+    question_free(q);
 }
 
-static struct asking *asking_new(struct lvm *vm, const struct group_key *key, bool want_ids)
+static struct question *question_new(struct lvm *vm, const struct group_key *key, bool want_ids)
 {
-    struct asking *a = mem_alloc(sizeof *a);
-    a->vm = vm;
-    a->ask = (struct group_ask){.key = *key, .want_ids = want_ids, .told = on_told};
-    link_init(&a->task);
-    list_append(&vm->asking, &a->link);
-    return a;
+    struct question *q = mem_alloc(sizeof *q);
+    q->vm = vm;
+    q->ask = (struct group_ask){.key = *key, .want_ids = want_ids, .told = on_told};
+    link_init(&q->task);
+    list_append(&state_of(vm)->questions, &q->link);
+    return q;
 }
 
 /*
@@ -255,22 +266,16 @@ static int core_ask(lua_State *L)
     struct group_key key = check_key(L, GROUP_JOINED, 1);
     if (!ltask_can_wait(L))
         return ltask_wait(L);
-    struct asking *a = asking_new(vm, &key, lua_toboolean(L, 2));
-    int err = group_ask(vm->server.groups, &a->ask);
-    a->asked = true;
-    if (err == 0 && !a->told) {
-        list_append(&a->task, &vm->running->waiting);
+    struct question *q = question_new(vm, &key, lua_toboolean(L, 2));
+    int err = group_ask(groups_of(L), &q->ask);
+    q->asked = true;
+    if (err == 0 && !q->answered) {
+        list_append(&q->task, &vm->running->waiting);
         return ltask_wait(L);
     }
-    int results = err < 0 ? lerror_return(vm, L, err) : push_answer(L, a);
-    asking_free(a);
+    int results = err < 0 ? lerror_return(vm, L, err) : push_answer(L, q);
+    question_free(q);
     return results;
-}
-
-void lgroup_close(struct lvm *vm)
-{
-    while (!link_empty(&vm->asking))
-        asking_free(LIST_ITEM(vm->asking.next, struct asking, link));
 }
 
 static const struct luaL_Reg functions[] = {
@@ -283,14 +288,32 @@ static const struct luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
-void lgroup_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
-    link_init(&vm->asking);
+    link_init(&state_of(vm)->questions);
     lvm_register(vm, L, functions);
     luaL_newmetatable(L, "neap.PushResult");
     lua_pushcfunction(L, result_index);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, result_tostring);
     lua_setfield(L, -2, "__tostring");
-    vm->pushed_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+    state_of(vm)->metatable = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* Who asked is gone: the tasks have been freed. */
+static void module_stop(struct lvm *vm)
+{
+    struct link *questions = &state_of(vm)->questions;
+    while (!link_empty(questions))
+        question_free(LIST_ITEM(questions->next, struct question, link));
+}
+
+const struct lmodule *lgroup_module(void)
+{
+    static const struct lmodule module = {.name = "group",
+                                          .slot = LGROUP_SLOT,
+                                          .size = sizeof(struct lgroups),
+                                          .open = module_open,
+                                          .stop = module_stop};
+    return &module;
 }

@@ -7,22 +7,28 @@
 #ifndef NEAP_BIND_WS_LGROUP_H
 #define NEAP_BIND_WS_LGROUP_H
 
-#include "bind/core/lvm.h"
+#include "bind/ws/lmessage.h"
 #include "server/group.h"
+
+enum { LGROUP_SLOT = LMODULE_WS + 3 };
+
+/* A message, text or binary, and who gets it: all members but one (NULL: all). */
+struct lgroup_push {
+    struct group_key key;
+    struct lmessage message;
+    const struct conn *except;
+};
 
 /*
  * Pushes a message to a group, and on the stack what became of it: a PushResult; or nil and an
- * error for text that is no UTF-8. Returns how many values that is. Does not yield.
+ * error for text that is not UTF-8. Returns how many values that is. Does not yield. Raises for
+ * lack of memory, before anything is sent.
  */
-int lgroup_push(lua_State *L, struct lvm *vm, const struct group_push *push);
+int lgroup_push(lua_State *L, struct lvm *vm, const struct lgroup_push *push);
 
-/* Whether the value at `index` is a PushResult. */
+/* Whether the value at `index` is a PushResult. Does not raise. */
 bool lgroup_is_result(const struct lvm *vm, lua_State *L, int index);
 
-/* Adds the group functions to the core table at the top of the stack. */
-void lgroup_open(struct lvm *vm, lua_State *L);
-
-/* Forgets the questions that have not been answered. */
-void lgroup_close(struct lvm *vm);
+const struct lmodule *lgroup_module(void);
 
 #endif

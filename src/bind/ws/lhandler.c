@@ -19,6 +19,7 @@
 
 #include "bind/core/ltask.h"
 #include "bind/ws/lcaller.h"
+#include "bind/ws/lfail.h"
 #include "bind/ws/lresult.h"
 #include "bind/ws/lservice.h"
 
@@ -94,7 +95,7 @@ static int core_fail(lua_State *L)
     luaL_checktype(L, 4, LUA_TTABLE);
     luaL_argcheck(L, status > 0 && ws_code_valid((unsigned)status), 2, "no close code");
     lua_settop(L, 4);
-    lua_pushboolean(L, c && lresult_fail(L, c, (unsigned)status, reason));
+    lua_pushboolean(L, c && lfail_session(L, c, (unsigned)status, reason));
     return 1;
 }
 
@@ -159,10 +160,16 @@ static const struct luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
-void lhandler_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
     lua_pushlightuserdata(L, &names);
     lua_newtable(L);
     lua_rawset(L, LUA_REGISTRYINDEX);
     lvm_register(vm, L, functions);
+}
+
+const struct lmodule *lhandler_module(void)
+{
+    static const struct lmodule module = {.name = "handler", .open = module_open};
+    return &module;
 }

@@ -5,10 +5,6 @@
 
 #include "bind/core/lvm.h"
 
-/*
- * Adds `start`, `startNow`, `fail`, `handlers` and `awaitHandler` to the core table at the top of
- * the stack.
- */
-void lhandler_open(struct lvm *vm, lua_State *L);
+const struct lmodule *lhandler_module(void);
 
 #endif

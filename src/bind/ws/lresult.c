@@ -18,50 +18,19 @@
 #include "base/log.h"
 #include "bind/core/lerror.h"
 #include "bind/core/ltask.h"
-#include "bind/core/ltext.h"
-#include "bind/ws/lcaller.h"
+#include "bind/core/ltell.h"
+#include "bind/ws/lfail.h"
 #include "bind/ws/lgroup.h"
+#include "bind/ws/lmessage.h"
 #include "bind/ws/lservice.h"
 #include "bind/ws/lstream.h"
-#include "proto/ws/utf8.h"
+#include "server/conn.h"
 
-#include <lauxlib.h>
 #include <stdio.h>
-#include <string.h>
-
-static const struct http_str generic = {"internal error", sizeof "internal error" - 1};
-
-bool lresult_fail(lua_State *L, struct conn *c, unsigned code, struct http_str reason)
-{
-    if (c->over || c->state != CONN_OPEN) {
-        lua_pop(L, 1);
-        return false;
-    }
-    if (!ltext_is_line(reason.s, reason.len))
-        reason = generic;
-    char text[124];
-    size_t len = utf8_cut((const uint8_t *)reason.s, reason.len, sizeof text - 1);
-    while (!utf8_valid((const uint8_t *)reason.s, len))
-        len--;
-    memcpy(text, reason.s, len);
-    text[len] = '\0';
-    struct lcaller *lc = c->user;
-    luaL_unref(L, LUA_REGISTRYINDEX, lc->error);
-    lc->error = luaL_ref(L, LUA_REGISTRYINDEX);
-    conn_fail(c, ERR_HANDLER, code, text);
-    return true;
-}
-
-void lresult_raised(struct ltask *t, struct http_str reason)
-{
-    lua_pushvalue(t->vm->L, -1);
-    lerror_take_object(t);
-    lresult_fail(t->vm->L, t->conn, WS_INTERNAL_ERROR, reason);
-}
 
 static void fail(struct ltask *t)
 {
-    lresult_raised(t, generic);
+    lfail_raised(t, lfail_reason());
 }
 
 /* One line about the connection: "onMessage", `what`, `text`. */
@@ -69,7 +38,7 @@ static void log_line(enum log_level level, const struct ltask *t, const char *wh
                      struct http_str text)
 {
     lua_State *L = t->vm->L;
-    lerror_line(level, t, lua_pushfstring(L, "%s %s", t->name, what), text);
+    ltell_line(level, t, lua_pushfstring(L, "%s %s", t->name, what), text);
     lua_pop(L, 1);
 }
 
@@ -83,17 +52,18 @@ static bool tells_gone(const struct lvm *vm)
 /* The error that a handler returned is at the top of vm->L. */
 static void tell_returned(struct ltask *t)
 {
-    struct lerror_told told;
+    struct ltell said;
     bool writable = conn_writable(t->conn);
     if (!writable && tells_gone(t->vm))
         return;
-    lerror_tell(t, &told);
-    log_line(LOG_WARN, t, "returned an error: ", told.log);
+    ltell_begin(t, &said);
+    log_line(LOG_WARN, t, "returned an error: ", said.log);
     if (writable) {
-        lerror_push_told(t, &told);
-        lresult_fail(t->vm->L, t->conn, WS_INTERNAL_ERROR, told.public.s ? told.public : generic);
+        ltell_push_object(t, &said);
+        lfail_session(t->vm->L, t->conn, WS_INTERNAL_ERROR,
+                      said.public.s ? said.public : lfail_reason());
     }
-    lerror_told_end(t, &told);
+    ltell_end(t, &said);
 }
 
 /*
@@ -116,34 +86,36 @@ static void returned_error(struct ltask *t, int index)
  */
 static void fail_saying(struct ltask *t, const char *what)
 {
-    struct lerror_told told;
-    lerror_tell(t, &told);
-    log_line(LOG_ERROR, t, what, told.message);
-    lerror_told_end(t, &told);
+    struct ltell said;
+    ltell_begin(t, &said);
+    log_line(LOG_ERROR, t, what, said.message);
+    ltell_end(t, &said);
     fail(t);
     lua_pop(t->vm->L, 1);
 }
 
-static void send_string(struct ltask *t, int index, bool binary)
+static void send_message(struct ltask *t, const struct lmessage *m)
 {
-    size_t len;
-    const char *bytes = lua_tolstring(t->co, index, &len);
-    struct conn *c = t->conn;
-    if (!binary && !utf8_valid((const uint8_t *)bytes, len)) {
+    if (!lmessage_is_sendable(m)) {
         lua_pushliteral(t->vm->L, "returned text that is not valid UTF-8: return "
                                   "websocket.bytes(…) for bytes");
         fail_saying(t, "");
-    } else if (conn_send(c, binary ? WS_BINARY : WS_TEXT, bytes, len) == ERR_NOMEM) {
+    } else if (conn_send(t->conn, lmessage_type(m), m->bytes, m->len) == ERR_NOMEM) {
         lua_pushstring(t->vm->L, err_text(ERR_NOMEM));
         fail_saying(t, "cannot send what it returned: ");
     }
 }
 
-/* What hooks.convert has refused. Its reason names the app's fields: not for the client. */
+static void send_string(struct ltask *t)
+{
+    struct lmessage m = {.kind = t->binary ? LMESSAGE_BINARY : LMESSAGE_TEXT};
+    m.bytes = lua_tolstring(t->co, 1, &m.len);
+    send_message(t, &m);
+}
+
+/* What cannot be sent, for the reason at 3, which names the app's fields: not for the client. */
 static void refused(struct ltask *t)
 {
-    if (lua_isnil(t->co, 3))
-        return; /* a value that sends nothing */
     if (lerror_is(t->vm, t->co, 1, NULL)) {
         returned_error(t, 3);
         return;
@@ -153,36 +125,26 @@ static void refused(struct ltask *t)
     fail_saying(t, "returned what cannot be sent: ");
 }
 
-/*
- * Any value but a string goes through hooks.convert: bytes and their kind, a close frame, nothing,
- * or an error.
- */
+/* Any value but a string: what it is on the wire is at 2, 3, 4. */
 static void send_converted(struct ltask *t)
 {
     lua_State *co = t->co;
-    struct conn *c = t->conn;
     lua_settop(co, 1);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, lvm_of_conn(c)->hooks[LVM_CONVERT]);
-    lua_pushvalue(co, 1);
-    lua_pushboolean(co, t->binary);
-    if (ltask_call(t, 2, 3) != 0) {
-        lerror_log(t);
+    lmessage_push_convert(t->vm, co, 1, t->binary);
+    if (ltask_call(t, LMESSAGE_ARGS, LMESSAGE_RESULTS) != 0) {
+        ltell_raised(t);
         fail(t);
         lua_pop(t->vm->L, 1);
         return;
     }
-    const char *kind = lua_isnil(co, 2) ? NULL : lua_tostring(co, 3);
-    size_t len = 0;
-    const char *bytes = lua_tolstring(co, 2, &len);
-    if (!kind)
-        refused(t);
-    else if (strcmp(kind, "stream") == 0)
-        lstream_start(t, 2);
-    else if (strcmp(kind, "close") == 0)
-        conn_close(c, (unsigned)lua_tonumber(co, 4), bytes ? bytes : "", len,
-                   c->route->config.close_timeout);
-    else
-        send_string(t, 2, strcmp(kind, "binary") == 0);
+    struct lmessage m = lmessage_read(co, 2);
+    switch (m.kind) {
+    case LMESSAGE_NOTHING: break;
+    case LMESSAGE_REFUSED: refused(t); break;
+    case LMESSAGE_STREAM: lstream_start(t, 2); break;
+    case LMESSAGE_CLOSE: lmessage_close(t->conn, &m); break;
+    default: send_message(t, &m);
+    }
 }
 
 /* A string that onPing returns is the pong's data, as much as a pong can carry (RFC 6455 §5.5). */
@@ -210,7 +172,7 @@ static void send_values(struct ltask *t)
         if (t->what == LSERVICE_PING)
             send_pong(t);
         else if (conn_writable(t->conn))
-            send_string(t, 1, t->binary);
+            send_string(t);
         return;
     default: /* `return websocket.pushTextToGroup(…)` is harmless, and frequent */
         if (conn_writable(t->conn) && !lgroup_is_result(t->vm, co, 1))

@@ -9,6 +9,10 @@
 
 #include <lauxlib.h>
 
+struct lservices {
+    struct link all;
+};
+
 static const char *const names[LSERVICE_CALLBACKS] = {
     "onOpen", "onMessage",     "onTextMessage", "onBinaryMessage", "onPing",
     "onPong", "onIdleTimeout", "onClose",       "onError",
@@ -59,6 +63,7 @@ static int service_gc(lua_State *L)
 /* service(name | nil, callbacks) */
 static int core_service(lua_State *L)
 {
+    struct lservices *all = lvm_of(L)->states[LSERVICE_SLOT];
     const char *name = luaL_optstring(L, 1, NULL);
     luaL_checktype(L, 2, LUA_TTABLE);
     struct lservice **slot = lua_newuserdata(L, sizeof *slot);
@@ -68,7 +73,7 @@ static int core_service(lua_State *L)
     struct lservice *s = *slot = mem_alloc(sizeof *s);
     s->refs = 1;
     s->vm = lvm_of(L);
-    list_append(&s->vm->services, &s->link);
+    list_append(&all->all, &s->link);
     s->name = name ? mem_strdup(name) : NULL;
     for (int i = 0; i < LSERVICE_CALLBACKS; i++)
         s->callbacks[i] = LUA_NOREF;
@@ -94,9 +99,10 @@ static const struct luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
-void lservice_open(struct lvm *vm, lua_State *L)
+static void module_open(struct lvm *vm, lua_State *L)
 {
-    link_init(&vm->services);
+    struct lservices *s = vm->states[LSERVICE_SLOT];
+    link_init(&s->all);
     lvm_register(vm, L, functions);
     luaL_newmetatable(L, "neap.Service");
     lua_pushcfunction(L, service_gc);
@@ -104,8 +110,20 @@ void lservice_open(struct lvm *vm, lua_State *L)
     lua_pop(L, 1);
 }
 
-void lservice_close(struct lvm *vm)
+/* Those that are left: LuaJIT does not call a finalizer that found no room on the stack. */
+static void module_close(struct lvm *vm)
 {
-    while (!link_empty(&vm->services))
-        service_free(LIST_ITEM(vm->services.next, struct lservice, link));
+    struct lservices *s = vm->states[LSERVICE_SLOT];
+    while (!link_empty(&s->all))
+        service_free(LIST_ITEM(s->all.next, struct lservice, link));
+}
+
+const struct lmodule *lservice_module(void)
+{
+    static const struct lmodule module = {.name = "service",
+                                          .slot = LSERVICE_SLOT,
+                                          .size = sizeof(struct lservices),
+                                          .open = module_open,
+                                          .close = module_close};
+    return &module;
 }

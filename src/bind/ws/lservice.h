@@ -9,6 +9,8 @@
 
 #include "bind/core/lvm.h"
 
+enum { LSERVICE_SLOT = LMODULE_WS + 1 };
+
 enum lservice_callback {
     LSERVICE_OPEN,
     LSERVICE_MESSAGE,
@@ -23,29 +25,23 @@ enum lservice_callback {
 };
 
 struct lservice {
-    struct link link; /* in vm->services */
+    struct link link; /* in lservices.all */
     uint32_t refs;
     struct lvm *vm;
     char *name;                        /* or NULL: a plain table */
     int callbacks[LSERVICE_CALLBACKS]; /* registry references, LUA_NOREF where there is none */
 };
 
+/* One more user, who gives it up by lservice_unref; with the last one it goes. Neither raises. */
 struct lservice *lservice_ref(struct lservice *s);
 void lservice_unref(struct lservice *s);
 
-/* The service userdata at `index`, or NULL when it is none. */
+/* The service userdata at `index`, which has it; NULL when it is none. Does not raise. */
 struct lservice *lservice_test(lua_State *L, int index);
 
 /* The name of a callback ("onOpen"), static. */
 const char *lservice_callback_name(enum lservice_callback callback);
 
-/* Adds `service` and `isService` to the core table at the top of the stack. */
-void lservice_open(struct lvm *vm, lua_State *L);
-
-/*
- * Frees those that are left when the state has been closed: LuaJIT does not call a finalizer that
- * found no room on the stack.
- */
-void lservice_close(struct lvm *vm);
+const struct lmodule *lservice_module(void);
 
 #endif

@@ -17,18 +17,22 @@
 #include "bind/core/lcancel.h"
 #include "bind/core/ltask.h"
 #include "bind/ws/lcaller.h"
-#include "bind/ws/lresult.h"
+#include "bind/ws/lfail.h"
 
 #include <lauxlib.h>
 
 enum { STREAMS_MAX = 32 };
+
+struct lstreams {
+    int hook; /* registry reference: of the hook `stream` */
+};
 
 static void stream_finished(struct ltask *t, bool ok)
 {
     static const char reason[] = "streaming failed";
     struct lcaller *lc = t->conn->user;
     if (!ok)
-        lresult_raised(t, (struct http_str){reason, sizeof reason - 1});
+        lfail_raised(t, (struct http_str){reason, sizeof reason - 1});
     list_remove(&t->kin);
     lc->stream_count--;
     if (lc->held && lc->stream_count < STREAMS_MAX) {
@@ -52,10 +56,11 @@ void lstream_start(struct ltask *from, int source)
 {
     struct lcaller *lc = from->conn->user;
     struct lvm *vm = from->vm;
+    const struct lstreams *s = vm->states[LSTREAM_SLOT];
     if (lc->conn->hung_up)
         return; /* its messages are handled still, but it does not listen */
     struct ltask *t = ltask_get(vm, "stream");
-    lua_rawgeti(t->co, LUA_REGISTRYINDEX, vm->hooks[LVM_STREAM]);
+    lua_rawgeti(t->co, LUA_REGISTRYINDEX, s->hook);
     lua_rawgeti(t->co, LUA_REGISTRYINDEX, lc->anchor);
     lua_pushvalue(from->co, source);
     lua_xmove(from->co, t->co, 1);
@@ -84,4 +89,19 @@ void lstream_stop_all(struct lcaller *lc)
         return;
     lc->held = false;
     conn_release(lc->conn);
+}
+
+static void module_take(struct lvm *vm, lua_State *L)
+{
+    struct lstreams *s = vm->states[LSTREAM_SLOT];
+    s->hook = lvm_take_hook(L, "stream");
+}
+
+const struct lmodule *lstream_module(void)
+{
+    static const struct lmodule module = {.name = "stream",
+                                          .slot = LSTREAM_SLOT,
+                                          .size = sizeof(struct lstreams),
+                                          .take = module_take};
+    return &module;
 }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+/* Ending sessions: see lfail.h. */
+#include "bind/ws/lfail.h"
+
+#include "base/err.h"
+#include "bind/core/ltask.h"
+#include "bind/core/ltell.h"
+#include "bind/core/ltext.h"
+#include "bind/ws/lcaller.h"
+#include "proto/ws/utf8.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+struct http_str lfail_reason(void)
+{
+    static const char text[] = "internal error";
+    return (struct http_str){text, sizeof text - 1};
+}
+
+bool lfail_session(lua_State *L, struct conn *c, unsigned code, struct http_str reason)
+{
+    if (c->over || c->state != CONN_OPEN) {
+        lua_pop(L, 1);
+        return false;
+    }
+    if (!ltext_is_line(reason.s, reason.len))
+        reason = lfail_reason();
+    char text[124];
+    size_t len = utf8_cut((const uint8_t *)reason.s, reason.len, sizeof text - 1);
+    while (!utf8_valid((const uint8_t *)reason.s, len))
+        len--;
+    memcpy(text, reason.s, len);
+    text[len] = '\0';
+    struct lcaller *lc = c->user;
+    luaL_unref(L, LUA_REGISTRYINDEX, lc->error);
+    lc->error = luaL_ref(L, LUA_REGISTRYINDEX);
+    conn_fail(c, ERR_HANDLER, code, text);
+    return true;
+}
+
+void lfail_raised(struct ltask *t, struct http_str reason)
+{
+    lua_pushvalue(t->vm->L, -1);
+    ltell_take_object(t);
+    lfail_session(t->vm->L, t->conn, WS_INTERNAL_ERROR, reason);
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+/* An error ends a session: close frame, onError with the error object, onClose. */
+#ifndef NEAP_BIND_WS_LFAIL_H
+#define NEAP_BIND_WS_LFAIL_H
+
+#include "bind/core/lvm.h"
+#include "proto/http/http.h"
+
+/* The reason that tells a client nothing: "internal error". */
+struct http_str lfail_reason(void);
+
+/*
+ * Ends the session: close frame with `code` and `reason` (as much of it as is UTF-8 of at most 123
+ * bytes), then onError with the error object at the top of L, which is popped, then onClose. False
+ * when the session was over already.
+ */
+bool lfail_session(lua_State *L, struct conn *c, unsigned code, struct http_str reason);
+
+/*
+ * The same, with 1011, for the error value at the top of vm->L, which stays there: any value, of
+ * which an error object is made where it is none.
+ */
+void lfail_raised(struct ltask *t, struct http_str reason);
+
+#endif
