@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- neap.json: JSON (RFC 8259) for apps. The work is done in C (src/bind/ljson*.c); this file checks
+-- neap.json: JSON (RFC 8259) for apps. The work is done in C (src/bind/data/ljson*.c); this file checks
 -- arguments and makes error objects. What is decided where the RFC leaves a choice, and what comes
 -- back exactly, is in docs/api/json.md.
 
@@ -9,7 +9,7 @@ local errors = require "neap.message.error"
 local text = require "neap.message.text"
 
 local jsonDecode, jsonEncode = core.jsonDecode, core.jsonEncode
-local array_metatable = core.jsonArray
+local arrayMeta = core.jsonArray
 
 --- Reads one JSON text. Objects become tables, arrays become tables that remember that they are
 --- arrays, `null` becomes `json.null`. Does not yield.
@@ -49,11 +49,11 @@ local function array(t)
   elseif type(t) ~= "table" then
     errors.raise("json.array(t): t must be a table, it is " .. text.show(t))
   end
-  local metatable = getmetatable(t)
-  if metatable ~= nil and metatable ~= array_metatable then
+  local meta = getmetatable(t)
+  if meta ~= nil and meta ~= arrayMeta then
     errors.raise "json.array(t): t has a metatable already; give a table of its own"
   end
-  return setmetatable(t, array_metatable)
+  return setmetatable(t, arrayMeta)
 end
 
 return {

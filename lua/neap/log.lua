@@ -16,7 +16,7 @@ end
 -- has each key once.
 local reserved = { time = true, level = true, message = true, worker = true, connection = true }
 
-local function field_name(key)
+local function fieldName(key)
   local name = text(key):gsub("[^%w_.-]", "_")
   if name == "" or reserved[name] then
     name = name .. "_"
@@ -24,13 +24,13 @@ local function field_name(key)
   return name
 end
 
-local function by_name(a, b)
+local function byName(a, b)
   return a[1] < b[1]
 end
 
 -- Keys in order, so that equal calls give equal lines. rawly: a metatable of the app's must not get
 -- a say.
-local function field_list(fields)
+local function fieldList(fields)
   if fields == nil then
     return nil
   end
@@ -39,15 +39,15 @@ local function field_list(fields)
   end
   local list = {}
   for key, value in next, fields do
-    list[#list + 1] = { field_name(key), text(value) }
+    list[#list + 1] = { fieldName(key), text(value) }
   end
-  table.sort(list, by_name)
+  table.sort(list, byName)
   return list
 end
 
 local function write(level, message, fields)
   if core.logEnabled(level) then
-    core.log(level, text(message), field_list(fields))
+    core.log(level, text(message), fieldList(fields))
   end
 end
 
@@ -76,13 +76,13 @@ end
 --- Logs a failure. Does not yield, never raises.
 ---@param message any
 ---@param fields? table<string, any> written as key=value, in the order of the keys
-local function log_error(message, fields)
+local function logError(message, fields)
   write("error", message, fields)
 end
 
 return {
   debug = debug,
-  error = log_error,
+  error = logError,
   info = info,
   warn = warn,
 }

@@ -7,16 +7,16 @@
 
 local core = require "neap.core"
 local errors = require "neap.message.error"
+local numbers = require "neap.runtime.number"
 local text = require "neap.message.text"
 local wait = require "neap.runtime.wait"
 
 local sharedGet, sharedSet, sharedIncr = core.sharedGet, core.sharedSet, core.sharedIncr
 local sharedDelete, sharedKeys, sharedTtl = core.sharedDelete, core.sharedKeys, core.sharedTtl
 
-local KEY_MAX = 500
-local MAX_SECONDS = 1e9
-local KEYS_LIMIT, KEYS_MOST = 1000, 1000000
-local SIZE, SIZE_MIN, SIZE_MAX = 64 * 2 ^ 20, 2 ^ 20, 2 ^ 36
+local MAX_KEY = 500 -- bytes
+local KEYS, MAX_KEYS = 1000, 1000000 -- that one call lists
+local SIZE, MIN_SIZE, MAX_SIZE = 64 * 2 ^ 20, 2 ^ 20, 2 ^ 36 -- bytes
 
 ---@class neap.SharedOptions
 ---@field persist? string path of a file that outlives the server; in memory when left out
@@ -30,9 +30,9 @@ end
 
 local meta -- of dictionaries
 
-local function checkDict(dict, call)
-  if type(dict) ~= "table" or getmetatable(dict) ~= meta then
-    mistake(call, "call it with a colon on what shared.dict returned")
+local function checkSelf(dict, call)
+  if getmetatable(dict) ~= meta then
+    errors.wrongSelf("dict:" .. call, "shared.dict")
   end
 end
 
@@ -43,21 +43,17 @@ local function failure(message)
 end
 
 local function checkKey(dict, call, key)
-  checkDict(dict, call)
+  checkSelf(dict, call)
   if type(key) ~= "string" then
     local hint = type(key) == "number" and "; write tostring(key)" or ""
     mistake(call, ("key must be a string, it is %s%s"):format(text.show(key), hint))
-  elseif #key == 0 or #key > KEY_MAX then
-    mistake(call, ("a key has 1 to %d bytes, this one has %d"):format(KEY_MAX, #key))
+  elseif #key == 0 or #key > MAX_KEY then
+    mistake(call, ("a key has 1 to %d bytes, this one has %d"):format(MAX_KEY, #key))
   end
 end
 
-local function isNumber(v)
-  return type(v) == "number" and v - v == 0 -- neither nan nor inf
-end
-
 local function checkTtl(call, ttl)
-  if not (isNumber(ttl) and ttl > 0 and ttl <= MAX_SECONDS) then
+  if not (numbers.isSeconds(ttl) and ttl > 0) then
     mistake(call, ("ttl must be a number of seconds, more than 0; it is %s"):format(text.show(ttl)))
   end
   return ttl
@@ -123,9 +119,9 @@ end
 function methods:incr(key, n, initial)
   checkKey(self, "incr(key, n, initial)", key)
   n, initial = n == nil and 1 or n, initial == nil and 0 or initial
-  if not isNumber(n) then
+  if not numbers.isFinite(n) then
     mistake("incr(key, n, initial)", "n must be a number, it is " .. text.show(n))
-  elseif not isNumber(initial) then
+  elseif not numbers.isFinite(initial) then
     mistake("incr(key, n, initial)", "initial must be a number, it is " .. text.show(initial))
   end
   local sum, message = sharedIncr(self.handle, key, n, initial)
@@ -154,12 +150,12 @@ end
 ---@return string[]? keys
 ---@return boolean|websocket.Error more true when there may be more than these
 function methods:keys(prefix, limit)
-  checkDict(self, "keys(prefix, limit)")
-  prefix, limit = prefix == nil and "" or prefix, limit == nil and KEYS_LIMIT or limit
+  checkSelf(self, "keys(prefix, limit)")
+  prefix, limit = prefix == nil and "" or prefix, limit == nil and KEYS or limit
   if type(prefix) ~= "string" then
     mistake("keys(prefix, limit)", "prefix must be a string, it is " .. text.show(prefix))
-  elseif not (isNumber(limit) and limit >= 1 and limit <= KEYS_MOST and limit % 1 == 0) then
-    mistake("keys(prefix, limit)", ("limit must be a whole number from 1 to %d, it is %s"):format(KEYS_MOST,
+  elseif not numbers.isWhole(limit, 1, MAX_KEYS) then
+    mistake("keys(prefix, limit)", ("limit must be a whole number from 1 to %d, it is %s"):format(MAX_KEYS,
       text.show(limit)))
   end
   local keys, more = sharedKeys(self.handle, prefix, limit)
@@ -195,8 +191,8 @@ local OPTIONS = {
     return type(v) == "string" and v ~= "" and not v:find "%z", "the path of a file"
   end,
   maxSize = function(v)
-    return isNumber(v) and v % 1 == 0 and v >= SIZE_MIN and v <= SIZE_MAX,
-      ("a whole number of bytes from %.0f (1 MiB) to %.0f (64 GiB)"):format(SIZE_MIN, SIZE_MAX)
+    return numbers.isWhole(v, MIN_SIZE, MAX_SIZE),
+      ("a whole number of bytes from %.0f (1 MiB) to %.0f (64 GiB)"):format(MIN_SIZE, MAX_SIZE)
   end,
 }
 

@@ -10,14 +10,13 @@
 local core = require "neap.core"
 local channel = require "neap.runtime.channel"
 local errors = require "neap.message.error"
+local numbers = require "neap.runtime.number"
 local protect = require "neap.runtime.protect"
 local tell = require "neap.message.tell"
 local text = require "neap.message.text"
 local wait = require "neap.runtime.wait"
 
 local xpcall = protect.rawXpcall
-
-local MAX_SECONDS = 1e9
 
 -- One record for each task that was started here, by handle:
 --     started, ended       whether it ran at all; how it ended: "returned" | "failed" | "cancelled"
@@ -34,17 +33,17 @@ core.taskMethods = Task
 
 ---@class neap.Timer
 local Timer = {}
-local timer_metatable = { __index = Timer, __name = "neap.Timer" }
+local timerMeta = { __index = Timer, __name = "neap.Timer" }
 
-local function check_function(fn, name)
+local function checkFunction(fn, call)
   if type(fn) ~= "function" then
-    errors.raise(name .. ": fn must be a function, it is " .. text.show(fn))
+    errors.raise(call .. ": fn must be a function, it is " .. text.show(fn))
   end
 end
 
-local function check_seconds(seconds, name)
-  if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= MAX_SECONDS) then
-    errors.raise(name .. ": seconds must be a number from 0 to 1e9, it is " .. text.show(seconds))
+local function checkSeconds(seconds, call)
+  if not numbers.isSeconds(seconds) then
+    errors.raise(call .. ": seconds must be a number from 0 to 1e9, it is " .. text.show(seconds))
   end
 end
 
@@ -63,7 +62,7 @@ end
 
 -- The traceback ends where the library begins: at the xpcall in `run`. What the value says of itself is asked later:
 -- here an endless __tostring could not be ended.
-local function on_error(value)
+local function onError(value)
   local trace = debug.traceback("", 2)
   return { value = value, trace = trace:match "^(.*)\n\t%[C%]: in function 'xpcall'" or trace }
 end
@@ -74,7 +73,7 @@ local function settle(record, good, ...)
     return finish(record, "returned", ...)
   end
   local failure = ...
-  if type(failure) ~= "table" then -- on_error could not be called, or failed itself
+  if type(failure) ~= "table" then -- onError could not be called, or failed itself
     failure = { value = failure, trace = "" }
   end
   if core.isCancelled() and errors.isError(failure.value, "Cancelled") then
@@ -89,7 +88,7 @@ end
 
 local function run(record, fn, ...)
   record.started = true
-  settle(record, xpcall(fn, on_error, ...))
+  settle(record, xpcall(fn, onError, ...))
 end
 
 local function start(record, fn, ...)
@@ -138,15 +137,15 @@ local function await(record)
   return ended, err
 end
 
-local function own_record(handle, name)
-  return records[handle] or errors.raise(name .. ": call it with a colon on what task.spawn returned")
+local function checkSelf(handle, call)
+  return records[handle] or errors.wrongSelf(call, "task.spawn")
 end
 
 --- Ends the task: one that has not started never starts; else the wait that it is in raises an error
 --- of kind "Cancelled", and so does every later call that may wait. Does not yield.
 ---@return boolean effect false when the task is over already
 function Task:cancel()
-  local record = own_record(self, "task:cancel")
+  local record = checkSelf(self, "task:cancel")
   if record.ended then
     return false
   end
@@ -160,7 +159,7 @@ end
 --- Waits for the end of the task. Yields.
 ---@return any ... what its function returned; or nil and an error: what it raised, or one of kind "Cancelled"
 function Task:join()
-  local record = own_record(self, "task:join")
+  local record = checkSelf(self, "task:join")
   if self == core.current() then
     errors.raise "task:join: a task cannot wait for itself; another one may join it"
   end
@@ -178,7 +177,7 @@ end
 ---@param ... any arguments for it
 ---@return neap.Task handle with :cancel() and :join()
 local function spawn(fn, ...)
-  check_function(fn, "task.spawn(fn, ...)")
+  checkFunction(fn, "task.spawn(fn, ...)")
   return start({}, fn, ...)
 end
 
@@ -186,7 +185,7 @@ end
 ---@param seconds number
 ---@return true slept
 local function sleep(seconds)
-  check_seconds(seconds, "task.sleep(seconds)")
+  checkSeconds(seconds, "task.sleep(seconds)")
   return wait.sleep(seconds)
 end
 
@@ -201,9 +200,9 @@ end
 ---@param fn fun()
 ---@return neap.Timer handle with :cancel()
 local function after(seconds, fn)
-  check_seconds(seconds, "task.after(seconds, fn)")
-  check_function(fn, "task.after(seconds, fn)")
-  return setmetatable({ timer = core.timer(seconds, 0, fn) }, timer_metatable)
+  checkSeconds(seconds, "task.after(seconds, fn)")
+  checkFunction(fn, "task.after(seconds, fn)")
+  return setmetatable({ timer = core.timer(seconds, 0, fn) }, timerMeta)
 end
 
 --- Calls a function again and again, each time in a task of its own, the first time after
@@ -212,12 +211,12 @@ end
 ---@param fn fun()
 ---@return neap.Timer handle with :cancel()
 local function every(seconds, fn)
-  check_seconds(seconds, "task.every(seconds, fn)")
+  checkSeconds(seconds, "task.every(seconds, fn)")
   if seconds == 0 then
     errors.raise "task.every(seconds, fn): seconds must be more than 0, it is 0"
   end
-  check_function(fn, "task.every(seconds, fn)")
-  return setmetatable({ timer = core.timer(seconds, seconds, fn) }, timer_metatable)
+  checkFunction(fn, "task.every(seconds, fn)")
+  return setmetatable({ timer = core.timer(seconds, seconds, fn) }, timerMeta)
 end
 
 -- The time is up: cancels the task. One that waited is given up at once, whatever it does then. One that has been
@@ -244,8 +243,8 @@ end
 ---@param ... any arguments for it
 ---@return any ... its results; or nil and an error of kind "Timeout"
 local function timeout(seconds, fn, ...)
-  check_seconds(seconds, "task.timeout(seconds, fn, ...)")
-  check_function(fn, "task.timeout(seconds, fn, ...)")
+  checkSeconds(seconds, "task.timeout(seconds, fn, ...)")
+  checkFunction(fn, "task.timeout(seconds, fn, ...)")
   wait.enter()
   wait.check()
   local record = { quiet = true }
@@ -283,7 +282,7 @@ end
 ---@param ... any arguments for it
 ---@return any ... its results
 local function shield(fn, ...)
-  check_function(fn, "task.shield(fn, ...)")
+  checkFunction(fn, "task.shield(fn, ...)")
   core.shield()
   return unshield(pcall(fn, ...))
 end

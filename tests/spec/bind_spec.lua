@@ -4,7 +4,6 @@
 package.path = "tests/spec/support/?.lua;" .. package.path
 local fake = require "fakecore"
 local fakeconn = require "fakeconn"
-local bind = require "neap.websocket.bind"
 local constraint = require "neap.constraint"
 local errors = require "neap.message.error"
 local json = require "neap.json"
@@ -151,12 +150,6 @@ describe("a message that does not fit", function()
     local failed = failure(constraint.record { [long] = constraint.int {} }, '{}')
     assert.is_true(#failed.reason <= 123 and #failed.reason > 0)
     assert.is_true(fake.core.isUtf8(failed.reason))
-    assert.equal("ab", bind._test.cut("abc", 2))
-    assert.equal("abc", bind._test.cut("abc", 3))
-    assert.equal("a", bind._test.cut("aéb", 2))
-    assert.equal("aé", bind._test.cut("aéb", 3))
-    assert.equal("", bind._test.cut("\240\159\146\169", 3))
-    assert.equal("x", bind._test.cut("x\240\159\146\169", 4))
   end)
 
   it("passes when validation is off and only a limit is broken", function()

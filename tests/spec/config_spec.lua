@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- neap.config.settings and neap.message.text: defaults, types and ranges, unknown keys, suggestions.
+-- neap.config.settings: defaults, types and ranges, unknown keys, suggestions. neap.message.text and
+-- neap.runtime.number.
 
 package.path = "tests/spec/support/?.lua;" .. package.path
-require "fakecore"
+local fake = require "fakecore"
 local config = require "neap.config.settings"
 local errors = require "neap.message.error"
+local numbers = require "neap.runtime.number"
 local text = require "neap.message.text"
 
 local function message(kind, given)
@@ -232,7 +234,22 @@ describe("words", function()
     assert.equal("", text.trim "")
   end)
 
-  it("are tokens, lines, UTF-8 or not", function()
+  it("are cut between characters", function()
+    assert.equal("ab", text.cut("abc", 2))
+    assert.equal("abc", text.cut("abc", 3))
+    assert.equal("a", text.cut("aéb", 2))
+    assert.equal("aé", text.cut("aéb", 3))
+    assert.equal("", text.cut("\240\159\146\169", 3))
+    assert.equal("x", text.cut("x\240\159\146\169", 4))
+  end)
+
+  it("are names, tokens, lines, UTF-8 or not", function()
+    for _, good in ipairs { "a", "_", "onMessage", "x1" } do
+      assert.is_true(text.isName(good))
+    end
+    for _, bad in ipairs { "", "1x", "a-b", "a b", "é", 1, false } do
+      assert.is_false(text.isName(bad))
+    end
     assert.is_true(text.isToken "X-Request_Id.1")
     for _, bad in ipairs { "", "a b", "a:b", "a\r", "é", "a,b", "(" } do
       assert.is_false(text.isToken(bad))
@@ -242,11 +259,39 @@ describe("words", function()
       assert.is_false(text.isLine(bad))
     end
     for _, good in ipairs { "", "abc", "é", "€", "💩", "\239\191\191", "\244\143\191\191", "\0" } do
-      assert.is_true(text.isUtf8(good))
+      assert.is_true(fake.core.isUtf8(good))
     end
     for _, bad in ipairs { "\128", "\192\128", "\237\160\128", "\224\159\191", "\240\143\191\191", "\244\144\128\128",
       "\245\128\128\128", "\195", "a\226\130", "\226\40\161", "\255" } do
-      assert.is_false(text.isUtf8(bad))
+      assert.is_false(fake.core.isUtf8(bad))
+    end
+  end)
+end)
+
+describe("numbers", function()
+  local nan, inf = 0 / 0, math.huge
+
+  it("are finite or not", function()
+    for _, good in ipairs { 0, -1.5, 2 ^ 60 } do
+      assert.is_true(numbers.isFinite(good))
+    end
+    for _, bad in ipairs { nan, inf, -inf, "1", false } do
+      assert.is_false(numbers.isFinite(bad))
+    end
+  end)
+
+  it("are whole and within bounds or not", function()
+    assert.is_true(numbers.isWhole(1, 1, 3) and numbers.isWhole(3, 1, 3) and numbers.isWhole(-4, -inf, inf))
+    for _, bad in ipairs { 0, 4, 1.5, nan, inf, -inf, "2" } do
+      assert.is_false(numbers.isWhole(bad, 1, 3))
+    end
+    assert.is_false(numbers.isWhole(inf, -inf, inf) or numbers.isWhole(nan, -inf, inf))
+  end)
+
+  it("are seconds or not", function()
+    assert.is_true(numbers.isSeconds(0) and numbers.isSeconds(0.5) and numbers.isSeconds(1e9))
+    for _, bad in ipairs { -1, -0.001, 1e9 + 1, nan, inf, "5" } do
+      assert.is_false(numbers.isSeconds(bad))
     end
   end)
 end)

@@ -102,6 +102,12 @@ describe("mistakes", function()
     assert.equal(7, source.lineOfKey("no such file", 7, "second"))
   end)
 
+  it("joins a folder and a name", function()
+    assert.equal("a.pem", source.join(".", "a.pem"))
+    assert.equal("/a.pem", source.join("/", "a.pem"))
+    assert.equal("app/a.pem", source.join("app", "a.pem"))
+  end)
+
   it("do not search past the end of the call", function()
     local at = line() + 1
     local a = tostring(1)

@@ -91,21 +91,16 @@ local function sequence(t)
   return getmetatable(t) == ARRAY and #t or countKeys(t)
 end
 
-local function escape(c)
-  return (c:gsub(".", function(b)
-    return format("\\%03d", b:byte())
-  end))
+local function escape(characters)
+  return (characters:gsub(".", text.escape))
 end
 
--- Up to `most` bytes of a text, no character cut in two.
+--- Up to `most` bytes of a text, no character cut in two; it shows that there is more.
+---@param s string
+---@param most integer
+---@return string
 local function cut(s, most)
-  if #s <= most then
-    return s
-  end
-  while most > 0 and byte(s, most + 1) >= 0x80 and byte(s, most + 1) < 0xC0 do
-    most = most - 1
-  end
-  return s:sub(1, most) .. "..."
+  return #s <= most and s or text.cut(s, most) .. "..."
 end
 
 --- A text in quotes: short, on one line, without control characters (C0, C1, bidirectional and line separators), valid
@@ -114,7 +109,7 @@ end
 ---@return string
 local function quote(s)
   local short = cut(s, SHOWN):gsub('[%c"\\]', escape)
-  if not text.isUtf8(short) then
+  if not core.isUtf8(short) then
     short = short:gsub("[\128-\255]", escape)
   end
   short = short:gsub("\194[\128-\159]", escape)
@@ -148,7 +143,7 @@ end
 ---@param name string
 ---@return string
 local function step(name)
-  if #name <= SHOWN and name:find "^[%a_][%w_]*$" then
+  if #name <= SHOWN and text.isName(name) then
     return "." .. name
   end
   return "[" .. quote(name) .. "]"

@@ -85,6 +85,13 @@ local function raise(message)
   error(prefixed(file, line, message), 0)
 end
 
+--- Raises the mistake of calling a method with a dot, or on something else.
+---@param call string the method, such as `channel:send`
+---@param maker string what returns what it can be called on
+local function wrongSelf(call, maker)
+  raise(("%s: call it with a colon on what %s returned"):format(call, maker))
+end
+
 --- Raises a mistake, or hands it to `neap check` and returns.
 ---@param message string
 ---@param where? function|string a function: where it is defined; a text: the line near the call that sets this key
@@ -166,6 +173,7 @@ return {
   fault = fault,
   raise = raise,
   warn = warn,
+  wrongSelf = wrongSelf,
   note = note,
   isNoted = isNoted,
   collect = collect,

@@ -59,7 +59,7 @@ end
 
 local function named(key)
   if type(key) == "string" then
-    return key:find "^[%a_][%w_]*$" and #key <= 60 and key or ("[%s]"):format(text.quote(key))
+    return text.isName(key) and #key <= 60 and key or ("[%s]"):format(text.quote(key))
   end
   return ("[%s]"):format(text.show(key))
 end
@@ -111,8 +111,8 @@ end
 
 -- What its __tostring says, or nil; where that fails, why.
 local function textOf(value)
-  local metatable = getmetatable(value)
-  if type(value) ~= "cdata" and not (metatable and rawget(metatable, "__tostring") ~= nil) then
+  local meta = getmetatable(value)
+  if type(value) ~= "cdata" and not (meta and rawget(meta, "__tostring") ~= nil) then
     return nil
   end
   local good, result = attempt(tostring, value)

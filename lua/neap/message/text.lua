@@ -52,16 +52,34 @@ local function nearest(word, names, within)
   return found, least
 end
 
+--- A byte as a message shows it when it cannot stand there itself: \010.
+---@param c string
+---@return string
 local function escape(c)
   return ("\\%03d"):format(c:byte())
+end
+
+--- The longest beginning of at most so many bytes that does not cut a character in two.
+---@param s string
+---@param most integer
+---@return string
+local function cut(s, most)
+  if #s <= most then
+    return s
+  end
+  local last = most
+  while last > 0 and s:byte(last + 1) >= 0x80 and s:byte(last + 1) < 0xC0 do
+    last = last - 1
+  end
+  return s:sub(1, last)
 end
 
 --- Text in quotes, on one line, cut when long.
 ---@param s string
 ---@return string
 local function quote(s)
-  local cut = #s > 60 and s:sub(1, 57) .. "..." or s
-  return '"' .. cut:gsub('[%c"\\]', escape) .. '"'
+  local short = #s > 60 and s:sub(1, 57) .. "..." or s
+  return '"' .. short:gsub('[%c"\\]', escape) .. '"'
 end
 
 local articles = {
@@ -110,54 +128,6 @@ local function isLine(s)
   return not s:find "[%z\r\n]"
 end
 
--- The first continuation byte after these leads is bounded further: no overlong forms, no surrogates, nothing past
--- U+10FFFF (RFC 3629 §4).
-local SECOND = { [0xE0] = { 0xA0, 0xBF }, [0xED] = { 0x80, 0x9F }, [0xF0] = { 0x90, 0xBF }, [0xF4] = { 0x80, 0x8F } }
-
-local function sequenceLength(lead)
-  if lead < 0x80 then
-    return 1
-  elseif lead >= 0xC2 and lead <= 0xDF then
-    return 2
-  elseif lead >= 0xE0 and lead <= 0xEF then
-    return 3
-  elseif lead >= 0xF0 and lead <= 0xF4 then
-    return 4
-  end
-  return nil
-end
-
-local function isSequence(s, at, length)
-  local low, high = 0x80, 0xBF
-  local bounds = SECOND[s:byte(at)]
-  if bounds then
-    low, high = bounds[1], bounds[2]
-  end
-  for i = at + 1, at + length - 1 do
-    local byte = s:byte(i)
-    if not byte or byte < low or byte > high then
-      return false
-    end
-    low, high = 0x80, 0xBF
-  end
-  return true
-end
-
---- Whether text is valid UTF-8. For short texts; messages are checked in C.
----@param s string
----@return boolean
-local function isUtf8(s)
-  local at = 1
-  while at <= #s do
-    local length = sequenceLength(s:byte(at))
-    if not length or not isSequence(s, at, length) then
-      return false
-    end
-    at = at + length
-  end
-  return true
-end
-
 local function isBlank(byte)
   return byte == 32 or byte == 9
 end
@@ -198,12 +168,13 @@ local function sortedKeys(t)
 end
 
 return {
+  cut = cut,
   distance = distance,
+  escape = escape,
   isFieldValue = isFieldValue,
   isLine = isLine,
   isName = isName,
   isToken = isToken,
-  isUtf8 = isUtf8,
   nearest = nearest,
   quote = quote,
   show = show,

@@ -13,12 +13,13 @@
 
 local core = require "neap.core"
 local errors = require "neap.message.error"
+local numbers = require "neap.runtime.number"
 local text = require "neap.message.text"
 local wait = require "neap.runtime.wait"
 
 ---@class neap.Channel
 local Channel = {}
-local metatable = { __index = Channel, __name = "neap.Channel" }
+local meta = { __index = Channel, __name = "neap.Channel" }
 
 local function ring()
   local head = {}
@@ -41,7 +42,7 @@ end
 
 -- Wakes the first task of the ring that still waits; returns its entry. One that was cancelled a
 -- moment ago has not had its turn to get out: core.wake tells.
-local function wake_first(head, ...)
+local function wakeFirst(head, ...)
   while head.next ~= head do
     local entry = head.next
     unlink(entry)
@@ -57,7 +58,7 @@ local function closed()
 end
 
 -- Queues the running task and waits; returns what it was woken with.
-local function stand_in(head, value)
+local function standIn(head, value)
   wait.check()
   local entry = { task = core.current(), value = value }
   append(head, entry)
@@ -68,21 +69,21 @@ local function stand_in(head, value)
   return wait.passed(good, result)
 end
 
-local function own(channel, name)
-  if type(channel) ~= "table" or getmetatable(channel) ~= metatable then
-    errors.raise(name .. ": call it with a colon on what task.channel returned")
+local function checkSelf(channel, call)
+  if getmetatable(channel) ~= meta then
+    errors.wrongSelf(call, "task.channel")
   end
 end
 
-local function check_value(value, name)
+local function checkValue(value, call)
   if value == nil then
-    errors.raise(name .. ": nil cannot be sent, it is what receive returns at the end")
+    errors.raise(call .. ": nil cannot be sent, it is what receive returns at the end")
   end
 end
 
 -- Hands a value over at once: true, or false when nobody waits for it and there is no room.
 local function give(channel, value)
-  if wake_first(channel.takers, true, value) then
+  if wakeFirst(channel.takers, true, value) then
     return true
   end
   if channel.last - channel.first + 1 >= channel.capacity then
@@ -96,13 +97,13 @@ end
 -- Takes a value at once, and lets the next sender in; nil when there is none.
 local function take(channel)
   if channel.first > channel.last then
-    local giver = wake_first(channel.givers, true)
+    local giver = wakeFirst(channel.givers, true)
     return giver and giver.value
   end
   local value = channel.values[channel.first]
   channel.values[channel.first] = nil
   channel.first = channel.first + 1
-  local giver = wake_first(channel.givers, true)
+  local giver = wakeFirst(channel.givers, true)
   if giver then
     channel.last = channel.last + 1
     channel.values[channel.last] = giver.value
@@ -115,8 +116,8 @@ end
 ---@return true? sent
 ---@return websocket.Error? err kind "Closed"; the value was not sent
 function Channel:send(value)
-  own(self, "channel:send")
-  check_value(value, "channel:send(value)")
+  checkSelf(self, "channel:send")
+  checkValue(value, "channel:send(value)")
   wait.enter()
   if self.closed then
     return closed()
@@ -124,7 +125,7 @@ function Channel:send(value)
   if give(self, value) then
     return true
   end
-  local good, err = stand_in(self.givers, value)
+  local good, err = standIn(self.givers, value)
   if good then
     return true
   end
@@ -136,8 +137,8 @@ end
 ---@return boolean? sent false when the channel is full, nil when it is closed
 ---@return websocket.Error? err kind "Closed"
 function Channel:trySend(value)
-  own(self, "channel:trySend")
-  check_value(value, "channel:trySend(value)")
+  checkSelf(self, "channel:trySend")
+  checkValue(value, "channel:trySend(value)")
   if self.closed then
     return closed()
   end
@@ -149,7 +150,7 @@ end
 ---@return any value nil when there will be none any more
 ---@return websocket.Error? err kind "Closed"
 function Channel:receive()
-  own(self, "channel:receive")
+  checkSelf(self, "channel:receive")
   wait.enter()
   local value = take(self)
   if value ~= nil then
@@ -158,7 +159,7 @@ function Channel:receive()
   if self.closed then
     return closed()
   end
-  local good, result = stand_in(self.takers)
+  local good, result = standIn(self.takers)
   if good then
     return result
   end
@@ -169,7 +170,7 @@ end
 ---@return any value nil when there is none
 ---@return websocket.Error? err kind "Closed" when there will be none any more
 function Channel:tryReceive()
-  own(self, "channel:tryReceive")
+  checkSelf(self, "channel:tryReceive")
   local value = take(self)
   if value == nil and self.closed then
     return closed()
@@ -182,14 +183,14 @@ end
 ---@return true? closed nil when it was closed before
 ---@return websocket.Error? err kind "Closed"
 function Channel:close()
-  own(self, "channel:close")
+  checkSelf(self, "channel:close")
   if self.closed then
     return closed()
   end
   self.closed = true
   local _, err = closed()
   for _, head in ipairs { self.takers, self.givers } do
-    while wake_first(head, false, err) do -- luacheck: ignore 542
+    while wakeFirst(head, false, err) do -- luacheck: ignore 542
     end
   end
   return true
@@ -200,7 +201,7 @@ end
 ---@return neap.Channel
 local function new(capacity)
   capacity = capacity or 0
-  if type(capacity) ~= "number" or capacity < 0 or capacity % 1 ~= 0 then
+  if not numbers.isWhole(capacity, 0, math.huge) then
     errors.raise("task.channel(n): n must be a whole number from 0, it is " .. text.show(capacity))
   end
   return setmetatable({
@@ -211,7 +212,7 @@ local function new(capacity)
     last = 0,
     takers = ring(),
     givers = ring(),
-  }, metatable)
+  }, meta)
 end
 
 return {

@@ -17,13 +17,12 @@
 
 local core = require "neap.core"
 local errors = require "neap.message.error"
+local wait = require "neap.runtime.wait"
 
 local create, yield = coroutine.create, coroutine.yield
 local rawResume, rawStatus = coroutine.resume, coroutine.status
 local isyieldable = coroutine.isyieldable
 local marker = core.marker
-local CANNOT = "cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...); "
-  .. "wait before or after that"
 
 -- Between two looks at the C stack; what so many resumes take of it must fit into the half that is left.
 local BETWEEN_LOOKS = 16
@@ -35,7 +34,7 @@ local waiting = setmetatable({}, { __mode = "k" })
 local function refused(co, ok, first, ...)
   if first == marker and ok then
     core.unpark()
-    return false, CANNOT
+    return false, wait.CANNOT_WAIT
   end
   waiting[co] = nil
   return ok, first, ...
@@ -45,7 +44,7 @@ local function pass(co, ok, first, ...)
   if first == marker and ok then
     if not isyieldable() then
       core.unpark()
-      return refused(co, rawResume(co, nil, errors.new("Error", CANNOT)))
+      return refused(co, rawResume(co, nil, errors.new("Error", wait.CANNOT_WAIT)))
     end
     return pass(co, rawResume(co, yield(first, ...)))
   end

@@ -92,13 +92,13 @@ end
 local rawSetmetatable = debug.setmetatable
 
 -- Only where Lua would run: the classes of C modules are left as they are.
-local function setmetatableOf(object, metatable)
-  local gc = type(object) == "userdata" and type(metatable) == "table" and rawget(metatable, "__gc")
+local function setmetatableOf(object, meta)
+  local gc = type(object) == "userdata" and type(meta) == "table" and rawget(meta, "__gc")
   if type(gc) == "function" and debug.getinfo(gc, "S").what ~= "C" then
-    rawset(metatable, "__gc", finalizer(gc))
+    rawset(meta, "__gc", finalizer(gc))
     living[object] = true
   end
-  return rawSetmetatable(object, metatable)
+  return rawSetmetatable(object, meta)
 end
 
 local function protectFfi(ffi)
@@ -111,12 +111,12 @@ local function protectFfi(ffi)
     return object
   end
   -- LuaJIT says that nobody may change a metatable afterwards: so it does not matter that it is another.
-  function ffi.metatype(ct, metatable)
-    if type(metatable) ~= "table" or metatable.__gc == nil then
-      return metatype(ct, metatable)
+  function ffi.metatype(ct, meta)
+    if type(meta) ~= "table" or meta.__gc == nil then
+      return metatype(ct, meta)
     end
     local own = {}
-    for key, value in next, metatable do
+    for key, value in next, meta do
       own[key] = value
     end
     own.__gc = finalizer(own.__gc, type(own.__gc) == "cdata")

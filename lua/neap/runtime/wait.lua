@@ -17,6 +17,9 @@
 local core = require "neap.core"
 local errors = require "neap.message.error"
 
+local CANNOT_WAIT = "cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...); "
+  .. "wait before or after that"
+
 local isyieldable = coroutine.isyieldable
 
 local records = setmetatable({}, { __mode = "k" })
@@ -38,8 +41,7 @@ end
 -- any queue: it would be woken there while it waits elsewhere.
 local function check()
   if not isyieldable() then
-    errors.raise("cannot wait here: a C function is calling this (table.sort, string.gsub, a finalizer, ...); "
-      .. "wait before or after that")
+    errors.raise(CANNOT_WAIT)
   end
 end
 
@@ -50,6 +52,7 @@ local function sleep(seconds)
 end
 
 return {
+  CANNOT_WAIT = CANNOT_WAIT,
   check = check,
   enter = enter,
   passed = passed,

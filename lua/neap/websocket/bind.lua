@@ -17,6 +17,7 @@
 -- A failure goes to the callback's …Error where there is one, else it ends the session with 1003.  Its text speaks of
 -- the message that came and of nothing else, so the client may read it as the reason.
 
+local closeframe = require "neap.websocket.closeframe"
 local constraint = require "neap.constraint"
 local core = require "neap.core"
 local errors = require "neap.message.error"
@@ -24,8 +25,7 @@ local node = require "neap.constraint.node"
 local text = require "neap.message.text"
 
 local TYPES = { "string", "bytes", "json", "xml" }
-local UNSUPPORTED_DATA = 1003 -- RFC 6455 §7.4.1
-local MAX_REASON = 123        -- §5.5: 125 bytes of a control frame, less two for the code
+local UNSUPPORTED_DATA = closeframe.predefined.UNSUPPORTED_DATA.status
 
 local isType = {}
 for _, name in ipairs(TYPES) do
@@ -49,7 +49,8 @@ local function isBound(v)
   return getmetatable(v) == meta
 end
 
-local function noop() end
+--- What stands for a callback that was a mistake.
+local function nothing() end
 
 local function checkType(kind)
   if type(kind) == "string" then
@@ -83,7 +84,7 @@ local function checkFunction(fn)
     return fn.fn
   end
   errors.fault("websocket.bind(type, fn): fn must be a function, it is " .. text.show(fn))
-  return noop
+  return nothing
 end
 
 --- Wraps a callback that takes messages: it gets the message as this type, instead of its bytes. Does not yield.
@@ -168,20 +169,8 @@ end
 
 -- Composed callbacks. Their calls of the app's functions are tail calls: no frame of ours stays below them.
 
--- The longest beginning of at most so many bytes that does not cut a character in two.
-local function cut(s, most)
-  if #s <= most then
-    return s
-  end
-  local last = most
-  while last > 0 and s:byte(last + 1) >= 0x80 and s:byte(last + 1) < 0xC0 do
-    last = last - 1
-  end
-  return s:sub(1, last)
-end
-
 local function refuse(_, caller, err)
-  local reason = cut(err.message, MAX_REASON)
+  local reason = text.cut(err.message, closeframe.MAX_REASON)
   local good = core.isUtf8(reason) and text.isLine(reason)
   core.fail(caller, UNSUPPORTED_DATA, good and reason or "the message has the wrong form", err)
 end
@@ -272,6 +261,6 @@ return {
   decoded = decoded,
   direct = direct,
   isBound = isBound,
+  nothing = nothing,
   suitsDispatch = suitsDispatch,
-  _test = { cut = cut },
 }

@@ -6,7 +6,9 @@
 --
 -- A frame is callable: the predefined ones make others with the same code and another reason.
 
+local core = require "neap.core"
 local errors = require "neap.message.error"
+local isWhole = require("neap.runtime.number").isWhole
 local text = require "neap.message.text"
 
 local MAX_REASON = 123 -- 125 bytes of a control frame, less two for the code
@@ -18,10 +20,7 @@ local MAX_REASON = 123 -- 125 bytes of a control frame, less two for the code
 local meta = { __name = "websocket.CloseFrame" }
 
 local function isStatus(v)
-  if type(v) ~= "number" or v ~= math.floor(v) then
-    return false
-  end
-  return (v >= 1000 and v <= 1003) or (v >= 1007 and v <= 1011) or (v >= 3000 and v <= 4999)
+  return isWhole(v, 1000, 1003) or isWhole(v, 1007, 1011) or isWhole(v, 3000, 4999)
 end
 
 local function whyNotReason(v)
@@ -31,7 +30,7 @@ local function whyNotReason(v)
     return ("it must have at most %d bytes, it has %d"):format(MAX_REASON, #v)
   elseif not text.isLine(v) then
     return "it must not contain CR, LF or NUL"
-  elseif not text.isUtf8(v) then
+  elseif not core.isUtf8(v) then
     return "it must be valid UTF-8"
   end
   return nil
@@ -109,6 +108,7 @@ local function whyNot(frame)
 end
 
 return {
+  MAX_REASON = MAX_REASON,
   CloseFrame = CloseFrame,
   isCloseFrame = isCloseFrame,
   whyNot = whyNot,

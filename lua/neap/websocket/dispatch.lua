@@ -36,8 +36,6 @@ local function isDispatched(v)
   return getmetatable(v) == meta
 end
 
-local function noop() end
-
 local function checkCallback(value, fn)
   if type(fn) == "function" or bind.isBound(fn) then
     return fn
@@ -48,7 +46,7 @@ local function checkCallback(value, fn)
   end
   errors.fault(("websocket.dispatch(%s, fn): fn must be a function, or websocket.bind(type, fn); it is %s")
     :format(text.show(value), text.show(fn)))
-  return noop
+  return bind.nothing
 end
 
 --- Says which value of the route's dispatcherKey a callback is for, whatever the callback's name. Does not yield.

@@ -9,16 +9,17 @@
 local config = require "neap.config.settings"
 local core = require "neap.core"
 local errors = require "neap.message.error"
+local numbers = require "neap.runtime.number"
 local text = require "neap.message.text"
 local upgrades = require "neap.websocket.upgrade"
 local wait = require "neap.runtime.wait"
 
 local EXPECTED = 'expected a port (0 to 65535), "host:port", "[v6 address]:port" or "unix:/path"'
 local MAX_UNIX = 107 -- bytes in sockaddr_un, less the NUL
-local GRACE = 10     -- seconds, the default of gracefulStop
+local GRACE_SECONDS = 10 -- of gracefulStop, when none are given
 
 local function isPort(v)
-  return v and v >= 0 and v <= 65535 and v == math.floor(v)
+  return numbers.isWhole(v, 0, 65535)
 end
 
 local function isHost(host)
@@ -160,10 +161,6 @@ local NO_HANDLE = {
   immediateStop = nowhere,
 }
 
-local function isSeconds(v)
-  return type(v) == "number" and v >= 0 and v <= 1e9
-end
-
 -- attach(path, upgrade) or attach(path, config, upgrade)
 local function readArguments(what, count, first, second)
   if count >= 2 then
@@ -234,8 +231,8 @@ end
 ---@return websocket.Listener self
 function methods:gracefulStop(seconds)
   checkSelf(self, "gracefulStop")
-  seconds = seconds == nil and GRACE or seconds
-  if not isSeconds(seconds) then
+  seconds = seconds == nil and GRACE_SECONDS or seconds
+  if not numbers.isSeconds(seconds) then
     errors.raise("listener:gracefulStop([seconds]): seconds must be a number, 0 or more, it is " .. text.show(seconds))
   end
   wait.enter()

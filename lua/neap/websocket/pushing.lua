@@ -14,7 +14,7 @@ local text = require "neap.message.text"
 local groupPush, isCaller = core.groupPush, core.isCaller
 local next, payload = next, convert.payload
 
-local NAME_MAX = 255
+local MAX_NAME = 255
 
 local function mistake(call, message)
   errors.raise(("websocket.%s: %s"):format(call, message))
@@ -22,27 +22,27 @@ end
 
 local function wrongName(call, what, name)
   if type(name) == "string" then
-    mistake(call, ("%s has 1 to %d bytes, this one has %d"):format(what, NAME_MAX, #name))
+    mistake(call, ("%s has 1 to %d bytes, this one has %d"):format(what, MAX_NAME, #name))
   end
   local hint = type(name) == "number" and "; write tostring(name)" or ""
   mistake(call, ("%s is a string, this one is %s%s"):format(what, text.show(name), hint))
 end
 
 local function checkGroup(call, name)
-  if type(name) ~= "string" or name == "" or #name > NAME_MAX then
+  if type(name) ~= "string" or name == "" or #name > MAX_NAME then
     wrongName(call, "a group's name", name)
   end
 end
 
 local function checkStored(call, name)
-  if type(name) ~= "string" or name == "" or #name > NAME_MAX then
+  if type(name) ~= "string" or name == "" or #name > MAX_NAME then
     wrongName(call, "the name of a stored connection", name)
   end
 end
 
--- As websocket.service checks it: no other name can have clients.
+-- What websocket.service takes, but for the length, of which it allows less: no other name can have clients.
 local function checkService(call, name)
-  if type(name) ~= "string" or name == "" or #name > NAME_MAX or name:find "%c" then
+  if type(name) ~= "string" or name == "" or #name > MAX_NAME or name:find "%c" then
     mistake(call, "serviceName must be the name that websocket.service was given, such as \"Chat\", it is "
       .. text.show(name))
   end

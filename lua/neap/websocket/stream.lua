@@ -12,6 +12,7 @@
 -- more.  It waits while the client reads too slowly, as every write does.  When it never has to, it must give way all
 -- the same: see `giveWay`.
 
+local closeframe = require "neap.websocket.closeframe"
 local core = require "neap.core"
 local coroutines = require "neap.runtime.coroutine"
 local errors = require "neap.message.error"
@@ -22,6 +23,7 @@ local resume, status = coroutines.resume, coroutines.status
 
 local NOTHING = {}
 local FAILED = "streaming failed"
+local INTERNAL_ERROR = closeframe.predefined.INTERNAL_SERVER_ERROR.status
 
 ---@class websocket.Stream
 local meta = { __name = "websocket.Stream" }
@@ -183,7 +185,7 @@ local function raised(caller, name, err)
     core.log("error", ("error in stream of %s: %s%s"):format(name, tell.tell(err.value), err.trace))
   end
   if open then
-    core.fail(caller, 1011, FAILED, tell.asError(err.value))
+    core.fail(caller, INTERNAL_ERROR, FAILED, tell.asError(err.value))
   end
 end
 
@@ -194,7 +196,7 @@ local function fail(caller, name, err)
   elseif caller:isOpen() then
     local said, _, public = tell.tell(err)
     core.log("warn", ("stream of %s returned an error: %s"):format(name, said))
-    core.fail(caller, 1011, public and FAILED .. ": " .. public or FAILED, tell.asError(err))
+    core.fail(caller, INTERNAL_ERROR, public and FAILED .. ": " .. public or FAILED, tell.asError(err))
   end
 end
 
@@ -202,7 +204,7 @@ end
 local function refuse(caller, name, err)
   if caller:isOpen() then
     core.log("error", ("stream of %s: %s"):format(name, err.message))
-    core.fail(caller, 1011, FAILED, err)
+    core.fail(caller, INTERNAL_ERROR, FAILED, err)
   end
 end
 

@@ -13,6 +13,7 @@
 local core = require "neap.core"
 local errors = require "neap.message.error"
 local header = require "neap.http.header"
+local numbers = require "neap.runtime.number"
 local origin = require "neap.http.origin"
 local requests = require "neap.http.request"
 local service = require "neap.websocket.service"
@@ -55,7 +56,7 @@ local function checkStatus(status)
   if status == nil then
     return 400
   end
-  if type(status) ~= "number" or status ~= math.floor(status) or status < 300 or status > 599 then
+  if not numbers.isWhole(status, 300, 599) then
     errors.fault("websocket.UpgradeError: status must be a whole number from 300 to 599, it is " .. text.show(status),
       "status")
     return 400

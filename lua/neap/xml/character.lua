@@ -2,6 +2,7 @@
 --
 -- Which characters XML has, and where it needs them escaped (XML 1.0, fifth edition, [2], [4], [4a], §2.11, §3.3.3).
 
+local core = require "neap.core"
 local text = require "neap.message.text"
 
 -- Characters of names beyond ASCII, as pairs of first and last: those that may begin a name, and those that may not
@@ -49,7 +50,7 @@ local function isName(v)
     return false
   elseif not v:find "[\128-\255]" then
     return true
-  elseif not text.isUtf8(v) then
+  elseif not core.isUtf8(v) then
     return false
   end
   for position, sequence in v:gmatch "()([\194-\244][\128-\191]+)" do
@@ -82,7 +83,7 @@ local function inspect(s)
       return nil, "contains a control character, which XML cannot hold"
     end
   end
-  if high and not text.isUtf8(s) then
+  if high and not core.isUtf8(s) then
     return nil, "is not valid UTF-8"
   elseif high and (s:find("\239\191\190", 1, true) or s:find("\239\191\191", 1, true)) then
     return nil, "contains U+FFFE or U+FFFF, which XML cannot hold"

@@ -17,16 +17,12 @@ local core = fake.core
 core.jsonDecode, core.jsonEncode = native.jsonDecode, native.jsonEncode
 core.jsonNull, core.jsonArray = native.jsonNull, native.jsonArray
 
-local text = require "neap.message.text"
-
 local conns = {}
 local methods = {}
 
 local function pack(...)
   return { n = select("#", ...), ... }
 end
-
-core.isUtf8 = text.isUtf8
 
 function core.fail(caller, status, reason, err)
   local conn = conns[caller]

@@ -301,6 +301,7 @@ function core.now()
 end
 
 core.time = os.time
+core.isUtf8 = dofile "tests/spec/support/utf8.lua"
 core.jsonNull = newproxy()
 core.jsonArray = {}
 

@@ -13,6 +13,8 @@
 -- cancelling works on what is parked, sleeps or has not started. It does not check what the library hands it, except
 -- where C would raise.
 
+local isUtf8 = dofile "tests/spec/support/utf8.lua"
+
 local fakesched = {}
 
 local STEPS = 100000 -- resumes in one run; more is an endless loop
@@ -23,6 +25,7 @@ local function new_core(state)
     hooks = {},
     marker = newproxy(false),
     mode = "run",
+    isUtf8 = isUtf8,
     taskMethods = {},
   }
   local handle_metatable = { __index = core.taskMethods, __name = "neap.Task" }
