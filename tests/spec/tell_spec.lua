@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- neap.message.tell: what is said of an error value. Where it is said, is tests/e2e/callbacks/errors_test.py's business.
+-- neap.message.tell: what is said of an error value. Where it is said, is tests/e2e/callbacks/errors_test.py's
+-- business.
 
 local fakesched = dofile "tests/spec/support/fakesched.lua"
 
