@@ -7,7 +7,7 @@
 local task = require "neap.task"
 local websocket = require "neap.websocket"
 
-local first_port = tonumber(arg and arg[1]) or 0
+local firstPort = tonumber(arg and arg[1]) or 0
 local MIB = 1024 * 1024
 
 local echo = {
@@ -20,7 +20,7 @@ local secure = arg and arg[2] and { key = { certFile = arg[2], keyFile = arg[3] 
 -- compressed.py runs the same cases with every reply compressed.
 local threshold = tonumber(os.getenv "CONFORMANCE_THRESHOLD")
 
-local listener = websocket.listener(first_port, {
+local listener = websocket.listener(firstPort, {
   host = "127.0.0.1",
   secureSocket = secure,
   compression = threshold and { threshold = threshold },
@@ -38,14 +38,14 @@ listener:attach("/idle", { idleTimeout = 1 }, echo)
 
 -- Upgrades: sub-protocols, paths, and every answer that an upgrade function can give.
 
-local protocol_of = {
+local protocolOf = {
   onTextMessage = function(_, caller)
     local name = caller:getNegotiatedSubProtocol()
     return name and "chose " .. name or "chose none"
   end,
 }
-listener:attach("/sub", { subProtocols = { "chat.v2", "chat.v1", "json" } }, protocol_of)
-listener:attach("/nosub", protocol_of)
+listener:attach("/sub", { subProtocols = { "chat.v2", "chat.v1", "json" } }, protocolOf)
+listener:attach("/nosub", protocolOf)
 
 local function says(text)
   return {

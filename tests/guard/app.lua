@@ -35,7 +35,7 @@ end
 local held = { strings(6000, 10), strings(150, 16000), strings(500, 4000), strings(2000, 1000), strings(6000, 250) }
 
 -- What is free now lies in one piece, but for what is kept here and there: so each measure finds another heap.
-local function make_room()
+local function makeRoom()
   local sizes = {}
   for i = 1, 40 do
     sizes[i] = math.random(20, 3000)
@@ -50,7 +50,7 @@ local before
 
 local measures = {
   begin = function()
-    make_room()
+    makeRoom()
     collectgarbage()
     collectgarbage "stop"
     before = collectgarbage "count"

@@ -182,7 +182,7 @@ describe("neap.constraint beside a reference", function()
   local KEYS = { "a", "b", "c", "long name" }
   local PATTERNS = { "%a*", "[ab]+", "x?%d-", ".b.?" }
   local CHOICES = { "a", "b", 1, 2, true, false }
-  local describe_random
+  local describeRandom
   local making = {}
 
   local function lengths()
@@ -235,18 +235,18 @@ describe("neap.constraint beside a reference", function()
   end
 
   function making.array(depth)
-    return { element = describe_random(depth - 1), limits = lengths() }
+    return { element = describeRandom(depth - 1), limits = lengths() }
   end
 
   local function optional(depth)
-    return { kind = "optional", inner = describe_random(depth - 1) }
+    return { kind = "optional", inner = describeRandom(depth - 1) }
   end
 
   function making.record(depth)
     local fields = {}
     for _, key in ipairs(KEYS) do
       if chance(2) then
-        fields[key] = chance(3) and optional(depth) or describe_random(depth - 1)
+        fields[key] = chance(3) and optional(depth) or describeRandom(depth - 1)
       end
     end
     return { fields = fields, closed = chance(3) }
@@ -257,7 +257,7 @@ describe("neap.constraint beside a reference", function()
     for i = 1, random(1, 3) do
       local d
       repeat
-        d = describe_random(depth - 1)
+        d = describeRandom(depth - 1)
       until d.kind ~= "any"
       alternatives[i] = d
     end
@@ -267,7 +267,7 @@ describe("neap.constraint beside a reference", function()
   local SCALARS = { "int", "number", "string", "boolean", "any", "enum" }
   local ALL = { "int", "string", "enum", "array", "record", "record", "union", "union" }
 
-  function describe_random(depth)
+  function describeRandom(depth)
     local kinds = depth > 0 and ALL or SCALARS
     local kind = kinds[random(#kinds)]
     local d = making[kind](depth)
@@ -280,17 +280,17 @@ describe("neap.constraint beside a reference", function()
   local WORDS = { "", "a", "ab", "bbb", "x1", "ä", "äbä", "😀" }
   local wanted = {}
 
-  local function scalar_value()
+  local function scalarValue()
     local any = { random(-4, 12), random() * 4, WORDS[random(#WORDS)], chance(2), null }
     return any[random(#any)]
   end
 
-  local function value_for(d)
+  local function valueFor(d)
     if chance(25) then
-      local odd = { scalar_value(), json.array(), {}, json.array { 1 }, { a = 1 } }
+      local odd = { scalarValue(), json.array(), {}, json.array { 1 }, { a = 1 } }
       return odd[random(#odd)]
     end
-    return (wanted[d.kind] or scalar_value)(d)
+    return (wanted[d.kind] or scalarValue)(d)
   end
 
   function wanted.int() return random(-4, 12) end
@@ -306,7 +306,7 @@ describe("neap.constraint beside a reference", function()
   function wanted.array(d)
     local list = json.array()
     for i = 1, random(0, 3) do
-      list[i] = value_for(d.element)
+      list[i] = valueFor(d.element)
     end
     return list
   end
@@ -315,27 +315,27 @@ describe("neap.constraint beside a reference", function()
     local object = {}
     for key, field in pairs(d.fields) do
       if not chance(12) then
-        object[key] = value_for(field.inner or field)
+        object[key] = valueFor(field.inner or field)
       end
       if field.kind == "optional" and chance(3) then
         object[key] = chance(2) and null or nil
       end
     end
     if chance(12) then
-      object.further = scalar_value()
+      object.further = scalarValue()
     end
     return object
   end
 
-  function wanted.union(d) return value_for(d.alternatives[random(#d.alternatives)]) end
+  function wanted.union(d) return valueFor(d.alternatives[random(#d.alternatives)]) end
 
   -- Constraints of descriptions. An optional one gets a default when a value for it happens to fit.
 
   local build
 
-  local function build_optional(d)
+  local function buildOptional(d)
     local inner = build(d.inner)
-    local default = chance(2) and value_for(d.inner) or nil
+    local default = chance(2) and valueFor(d.inner) or nil
     local fits, kept = judge(d.inner, default, true)
     if default ~= nil and default ~= null and fits then
       d.default = kept
@@ -347,7 +347,7 @@ describe("neap.constraint beside a reference", function()
   local builders = {
     enum = function(d) return constraint.enum(d.values) end,
     array = function(d) return constraint.array(build(d.element), d.limits) end,
-    optional = build_optional,
+    optional = buildOptional,
     record = function(d)
       local fields = {}
       for key, field in pairs(d.fields) do
@@ -371,7 +371,7 @@ describe("neap.constraint beside a reference", function()
 
   local function compare(d, c, value, where)
     local fits, expected = judge(d, value, true)
-    local fits_shape, expected_shape = judge(d, value, false)
+    local fitsShape, expectedShape = judge(d, value, false)
     local before = clone(value)
     local kept, err = c:validate(value)
     assert(equal(before, value), where .. "validate changed its argument")
@@ -379,16 +379,16 @@ describe("neap.constraint beside a reference", function()
     if fits then
       assert(equal(expected, kept), where .. "another result")
     else
-      assert.equal(fits_shape and "PayloadValidationError" or "PayloadBindingError", err.kind, where)
+      assert.equal(fitsShape and "PayloadValidationError" or "PayloadBindingError", err.kind, where)
       assert.is_nil(err.message:find "does not fit", where .. err.message)
       assert.equal(err.path .. ": ", err.message:sub(1, #err.path + 2), where)
     end
-    local in_place, same = constraint.compile(c)(clone(value))
-    assert(equal(kept, in_place), where .. "compile and validate differ")
+    local inPlace, same = constraint.compile(c)(clone(value))
+    assert(equal(kept, inPlace), where .. "compile and validate differ")
     assert.equal(tostring(err), tostring(same), where)
     local shape = constraint.compile(c, false)(clone(value))
-    assert.equal(fits_shape, shape ~= nil, where .. "without limits")
-    assert(not fits_shape or equal(expected_shape, shape), where .. "another result without limits")
+    assert.equal(fitsShape, shape ~= nil, where .. "without limits")
+    assert(not fitsShape or equal(expectedShape, shape), where .. "another result without limits")
     return fits
   end
 
@@ -396,10 +396,10 @@ describe("neap.constraint beside a reference", function()
     math.randomseed(SEED)
     local counts = { [true] = 0, [false] = 0 }
     for round = 1, ROUNDS do
-      local d = describe_random(3)
+      local d = describeRandom(3)
       local c = build(d)
       for i = 1, VALUES do
-        local value = value_for(d)
+        local value = valueFor(d)
         local where = ("round %d, value %d, %s: "):format(round, i, json.encode(value))
         local fits = compare(d, c, value, where)
         counts[fits] = counts[fits] + 1

@@ -255,16 +255,16 @@ describe("groups", function()
           caller:pushText("s" .. i)
           websocket.pushToGroup("g", i)
         end]]
-      local at_a, at_b = {}, {}
+      local atA, atB = {}, {}
       for i = 1, 50 do
         for _, message in ipairs { "w" .. i, "p" .. i, "s" .. i, tostring(i) } do
-          table.insert(at_a, message)
+          table.insert(atA, message)
         end
-        table.insert(at_b, "p" .. i)
-        table.insert(at_b, tostring(i))
+        table.insert(atB, "p" .. i)
+        table.insert(atB, tostring(i))
       end
-      assert.same(at_a, a:all())
-      assert.same(at_b, b:all())
+      assert.same(atA, a:all())
+      assert.same(atB, b:all())
     end)
   end)
 

@@ -28,14 +28,14 @@ end
 
 describe("docs/guide.md", function()
   local folder
-  local by_name = {}
+  local byName = {}
 
   setup(function()
     local pipe = assert(io.popen "mktemp -d")
     folder = pipe:read "*l"
     pipe:close()
     for _, program in ipairs(programs()) do
-      by_name[program.name] = program
+      byName[program.name] = program
       local file = assert(io.open(folder .. "/" .. program.name, "wb"))
       file:write(program.source)
       file:close()
@@ -68,7 +68,7 @@ describe("docs/guide.md", function()
   end)
 
   it("has programs that pass neap check, and one with mistakes that are told as printed", function()
-    for name, program in pairs(by_name) do
+    for name, program in pairs(byName) do
       local status, output, log = testing.run { "check", folder .. "/" .. name }
       local text = output .. log
       if name == "mistake.lua" then

@@ -144,7 +144,7 @@ end)
 describe("require", function()
   it("looks into the app's folder first", function()
     local root = folder.write {
-      ["init.lua"] = "own, deep, package_folder = require 'say', require 'a.b', require 'c'",
+      ["init.lua"] = "own, deep, packageFolder = require 'say', require 'a.b', require 'c'",
       ["say.lua"] = "return 'own'",
       ["a/b.lua"] = "return 'deep'",
       ["c/init.lua"] = "return 'folder'",
@@ -152,7 +152,7 @@ describe("require", function()
     local env = load(root).env
     assert.equal("own", env.own)
     assert.equal("deep", env.deep)
-    assert.equal("folder", env.package_folder)
+    assert.equal("folder", env.packageFolder)
   end)
 
   it("then wherever Lua looks, once", function()

@@ -31,14 +31,14 @@ describe("neap run", function()
   end
 
   -- What a script prints that must end well and log nothing at warn or above.
-  local function output_of(source, ...)
+  local function outputOf(source, ...)
     local status, output, log = run(source, ...)
     assert.equal("", (log:gsub("[^\n]* info  [^\n]*\n", "")))
     assert.equal(0, status)
     return output
   end
 
-  local function error_lines(log)
+  local function errorLines(log)
     local lines = {}
     for line in log:gmatch "%S+Z error ([^\n]*)" do
       table.insert(lines, line)
@@ -57,7 +57,7 @@ describe("neap run", function()
         local function f() return (("a"):gsub(".", function() return coroutine.wrap(f)() end)) end]],
     } do
       it(name .. " ends in an error, not in the end of the worker", function()
-        local output = output_of(source .. [[
+        local output = outputOf(source .. [[
           local ok, err = pcall(f)
           print((tostring(err):match "stack overflow"))
           print(pcall(coroutine.wrap(function() return "goes on" end)))
@@ -69,24 +69,24 @@ describe("neap run", function()
 
   describe("a script", function()
     it("runs to its end and exits with 0", function()
-      assert.equal("done\n", output_of [[print "done"]])
-      assert.equal("", output_of "")
+      assert.equal("done\n", outputOf [[print "done"]])
+      assert.equal("", outputOf "")
     end)
 
     it("finds what follows -- in arg and in ...", function()
-      assert.equal("2 one two words nil one\n", output_of([[print(#arg, arg[1], arg[2], arg[3], (...))]],
+      assert.equal("2 one two words nil one\n", outputOf([[print(#arg, arg[1], arg[2], arg[3], (...))]],
         "one", "two words"):gsub("\t", " "))
-      assert.equal("0\tnil\n", output_of [[print(#arg, ...)]]:gsub("^0\n", "0\tnil\n"))
+      assert.equal("0\tnil\n", outputOf [[print(#arg, ...)]]:gsub("^0\n", "0\tnil\n"))
     end)
 
     it("of a test has the only control socket of a folder of its own", function()
-      assert.matches("^%d+%.sock\n$", output_of [[io.write(io.popen("ls $XDG_RUNTIME_DIR/neap"):read "*a")]])
+      assert.matches("^%d+%.sock\n$", outputOf [[io.write(io.popen("ls $XDG_RUNTIME_DIR/neap"):read "*a")]])
     end)
 
     it("that raises is logged with its traceback and exits with 1", function()
       local status, _, log = run "local function inner()\n  error 'boom'\nend\ninner()\n"
       assert.equal(1, status)
-      local line = error_lines(log)[1]
+      local line = errorLines(log)[1]
       assert.matches(path .. ":2: boom", line, 1, true)
       assert.matches(path .. ":4: in", line, 1, true)
     end)
@@ -116,7 +116,7 @@ describe("neap run", function()
     end)
 
     it("may wait at its top level", function()
-      assert.equal("before\nafter\n", output_of [[
+      assert.equal("before\nafter\n", outputOf [[
         print "before"
         assert(require("neap.task").sleep(0.01))
         print "after"
@@ -124,7 +124,7 @@ describe("neap run", function()
     end)
 
     it("ends when its tasks and timers have ended", function()
-      assert.equal("main\ntask\nafter\nevery\nevery\n", output_of [[
+      assert.equal("main\ntask\nafter\nevery\nevery\n", outputOf [[
         local task = require "neap.task"
         task.spawn(function()
           task.sleep(0.01)
@@ -161,7 +161,7 @@ describe("neap run", function()
 
   describe("tasks", function()
     it("take turns, start in order, and pass arguments and results", function()
-      assert.equal("main 1 2 main again 1:a 2:b\n", output_of([[
+      assert.equal("main 1 2 main again 1:a 2:b\n", outputOf([[
         local task = require "neap.task"
         local seen, handles = {}, {}
         for i, name in ipairs { "a", "b" } do
@@ -196,7 +196,7 @@ describe("neap run", function()
       ]]
       assert.equal(0, status)
       assert.equal(("nil\tError: %s:4: boom\nstill here\n"):format(path), output)
-      local lines = error_lines(log)
+      local lines = errorLines(log)
       assert.equal(2, #lines)
       assert.is_truthy(lines[1]:find("error in task: " .. path .. ":4: boom", 1, true), lines[1])
       assert.is_truthy(lines[1]:find("stack traceback:", 1, true), lines[1])
@@ -204,7 +204,7 @@ describe("neap run", function()
     end)
 
     it("wait in any depth: pcall, iterators, metamethods, other modules' callbacks", function()
-      assert.equal("pcall true error false 7 index 8 for 6 ok\n", output_of([[
+      assert.equal("pcall true error false 7 index 8 for 6 ok\n", outputOf([[
         local task = require "neap.task"
         local seen = {}
         local function see(...)
@@ -225,7 +225,7 @@ describe("neap run", function()
     end)
 
     it("cannot wait inside a C function, and are told so; nothing is left behind", function()
-      local output = output_of [[
+      local output = outputOf [[
         local task = require "neap.task"
         local channel, full, other = task.channel(), task.channel(), task.spawn(task.sleep, 0.01)
         local waits = {
@@ -262,7 +262,7 @@ describe("neap run", function()
 
     it("can be cancelled in every kind of wait", function()
       assert.equal("sleep Cancelled\nreceive Cancelled\nsend Cancelled\njoin Cancelled\ntimeout Cancelled\n"
-        .. "loop Cancelled\n", output_of [[
+        .. "loop Cancelled\n", outputOf [[
         local task = require "neap.task"
         local waits = {
           { "sleep", function() return task.sleep(3600) end },
@@ -290,7 +290,7 @@ describe("neap run", function()
     end)
 
     it("keep to a time limit", function()
-      assert.equal("nil Timeout\n1 2 nil\nfalse boom\n", output_of([[
+      assert.equal("nil Timeout\n1 2 nil\nfalse boom\n", outputOf([[
         local task = require "neap.task"
         local value, err = task.timeout(0.01, task.sleep, 3600)
         print(value, err.kind)
@@ -300,7 +300,7 @@ describe("neap run", function()
     end)
 
     it("are many: 10,000 that wait at once, twice", function()
-      assert.equal("20000\n", output_of [[
+      assert.equal("20000\n", outputOf [[
         local task = require "neap.task"
         local count = 0
         for _ = 1, 2 do
@@ -318,7 +318,7 @@ describe("neap run", function()
     end)
 
     it("work while the collector runs at every step", function()
-      assert.equal("5050\n", output_of [[
+      assert.equal("5050\n", outputOf [[
         local task = require "neap.task"
         collectgarbage("setpause", 0)
         collectgarbage("setstepmul", 10000)
@@ -342,7 +342,7 @@ describe("neap run", function()
 
   describe("timers", function()
     it("fire in the order of their times, and can be cancelled", function()
-      assert.equal("1 2 3\n", output_of [[
+      assert.equal("1 2 3\n", outputOf [[
         local task = require "neap.task"
         local seen = {}
         task.after(0.03, function() seen[#seen + 1] = 3 print(table.concat(seen, " ")) end)
@@ -370,14 +370,14 @@ describe("neap run", function()
       ]]
       assert.equal(0, status)
       assert.equal("four\n", output)
-      assert.equal(1, #error_lines(log))
-      assert.is_truthy(error_lines(log)[1]:find(":7: first", 1, true))
+      assert.equal(1, #errorLines(log))
+      assert.is_truthy(errorLines(log)[1]:find(":7: first", 1, true))
     end)
   end)
 
   describe("channels", function()
     it("carry values between tasks in order, with and without room", function()
-      assert.equal("5050 closed\n5050 closed\n", output_of [[
+      assert.equal("5050 closed\n5050 closed\n", outputOf [[
         local task = require "neap.task"
         for _, size in ipairs { 0, 7 } do
           local channel = task.channel(size)
@@ -398,7 +398,7 @@ describe("neap run", function()
 
   describe("coroutines of the app", function()
     it("may wait in between their own yields", function()
-      assert.equal("1 a 2 b 3 dead\n", output_of [[
+      assert.equal("1 a 2 b 3 dead\n", outputOf [[
         local task = require "neap.task"
         local seen = {}
         local co = coroutine.create(function()
@@ -421,7 +421,7 @@ describe("neap run", function()
     end)
 
     it("nest, and as generators of a for loop wait too", function()
-      assert.equal("1 2 3 4\n", output_of [[
+      assert.equal("1 2 3 4\n", outputOf [[
         local task = require "neap.task"
         local function numbers(from, to)
           return coroutine.wrap(function()
@@ -443,7 +443,7 @@ describe("neap run", function()
     end)
 
     it("pass errors on, also after a wait", function()
-      local output = output_of [[
+      local output = outputOf [[
         local task = require "neap.task"
         print(coroutine.resume(coroutine.create(function() task.sleep(0) error("inner", 0) end)))
         print(pcall(coroutine.wrap(function() task.sleep(0) error("outer", 0) end)))
@@ -460,8 +460,8 @@ describe("neap run", function()
       ]]
       assert.equal(0, status)
       assert.equal("others go on\n", output)
-      assert.equal(1, #error_lines(log))
-      assert.is_truthy(error_lines(log)[1]:find("coroutine.yield", 1, true))
+      assert.equal(1, #errorLines(log))
+      assert.is_truthy(errorLines(log)[1]:find("coroutine.yield", 1, true))
     end)
   end)
 
@@ -502,7 +502,7 @@ describe("neap run", function()
 
   describe("JSON", function()
     it("is the same in the program as in its spec", function()
-      assert.equal('[[],{},{"a":null}] Error: line 1, column 2: unexpected end of the text\n', output_of [[
+      assert.equal('[[],{},{"a":null}] Error: line 1, column 2: unexpected end of the text\n', outputOf [[
         local json = require "neap.json"
         local value = json.decode '[[],{},{"a":null}]'
         assert(value[3].a == json.null)
@@ -513,7 +513,7 @@ describe("neap run", function()
 
   describe("mistakes in the use of the library", function()
     it("raise with the file and line of the app", function()
-      local output = output_of [[
+      local output = outputOf [[
         local task, json = require "neap.task", require "neap.json"
         print(pcall(task.sleep, "x"))
         print(pcall(function() task.spawn(5) end))

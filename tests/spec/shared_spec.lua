@@ -30,7 +30,7 @@ local function run(source, root)
 end
 
 -- What a script prints that must end well.
-local function output_of(source, root)
+local function outputOf(source, root)
   local status, output, log
   status, output, log, root = run(source, root)
   assert.equal(0, status, log)
@@ -38,7 +38,7 @@ local function output_of(source, root)
 end
 
 -- The message of the error that a script ends with, without file and line.
-local function mistake_of(source)
+local function mistakeOf(source)
   local status, _, log = run(source)
   assert.equal(1, status)
   return (assert(log:match "script%.lua:%d+: ([^\n]-)\\nstack traceback", log):gsub('\\"', '"'))
@@ -46,7 +46,7 @@ end
 
 describe("values", function()
   it("of every kind come back as they were", function()
-    assert.equal(("true\n"):rep(10), output_of [[
+    assert.equal(("true\n"):rep(10), outputOf [[
       local d = shared.dict "values"
       for _, value in ipairs { "text", "", "bin\0ary\255", 12.5, -0.1, 2 ^ 60, math.huge, true, false, json.null } do
         d:set("key", value)
@@ -56,7 +56,7 @@ describe("values", function()
   end)
 
   it("may be tables, whose keys are strings, numbers and booleans", function()
-    assert.equal("a b 3 x true off 7 nil\n[] {} [1,null]\n", output_of [[
+    assert.equal("a b 3 x true off 7 nil\n[] {} [1,null]\n", outputOf [[
       local d = shared.dict "tables"
       d:set("t", { "a", "b", 3, [2.5] = "x", [true] = { { deep = true } }, [false] = "off", [10] = 7, empty =
         json.array {}, none = {}, list = json.array { 1, json.null } })
@@ -67,7 +67,7 @@ describe("values", function()
   end)
 
   it("keep numbers inside tables exact", function()
-    assert.equal("true\n", output_of [[
+    assert.equal("true\n", outputOf [[
       local d = shared.dict "numbers"
       local list = { 0, 127, 128, 16383, 16384, 2 ^ 53, 2 ^ 53 + 2, -1, 0.1, 1e308, -1e-308, math.huge, -math.huge }
       d:set("list", list)
@@ -81,7 +81,7 @@ describe("values", function()
   end)
 
   it("are copies", function()
-    assert.equal("1 2\n", output_of [[
+    assert.equal("1 2\n", outputOf [[
       local d = shared.dict "copies"
       local t = { n = 1 }
       d:set("t", t)
@@ -92,7 +92,7 @@ describe("values", function()
   end)
 
   it("may be nested 128 deep, and no deeper", function()
-    assert.equal("true\n128\nnil Error: value.n.n", output_of([[
+    assert.equal("true\n128\nnil Error: value.n.n", outputOf([[
       local d = shared.dict "deep"
       local function nested(depth)
         local t = {}
@@ -108,7 +108,7 @@ describe("values", function()
   end)
 
   it("that contain themselves are refused, and nothing changes", function()
-    assert.equal("true\nbefore\n", output_of [[
+    assert.equal("true\nbefore\n", outputOf [[
       local d = shared.dict "cycle"
       d:set("t", "before")
       local t = {}
@@ -120,7 +120,7 @@ describe("values", function()
   end)
 
   it("have at most 1 MiB", function()
-    assert.equal("true 1048576\ntrue nil\n", output_of [[
+    assert.equal("true 1048576\ntrue nil\n", outputOf [[
       local d = shared.dict "large"
       show(d:set("k", ("x"):rep(2 ^ 20)), #d:get "k")
       local ok, err = d:set("k2", ("x"):rep(2 ^ 20 + 1))
@@ -133,21 +133,21 @@ describe("values", function()
   it("that have no stored form are mistakes, told with their place", function()
     local begin = [[local d = shared.dict "d" ]]
     assert.equal("dict:set(key, value, ttl): value: a function cannot be stored",
-      mistake_of(begin .. "d:set('k', print)"))
+      mistakeOf(begin .. "d:set('k', print)"))
     assert.equal("dict:add(key, value, ttl): value.a[2]: a thread cannot be stored",
-      mistake_of(begin .. "d:add('k', { a = { 1, coroutine.create(print) } })"))
+      mistakeOf(begin .. "d:add('k', { a = { 1, coroutine.create(print) } })"))
     assert.equal("dict:set(key, value, ttl): value[table]: a key is a string, a number or a boolean",
-      mistake_of(begin .. "d:set('k', { [{}] = 1 })"))
+      mistakeOf(begin .. "d:set('k', { [{}] = 1 })"))
     assert.equal("dict:set(key, value, ttl): value.x: nan cannot be stored",
-      mistake_of(begin .. "d:set('k', { x = 0/0 })"))
+      mistakeOf(begin .. "d:set('k', { x = 0/0 })"))
     assert.equal("dict:set(key, value, ttl): value is nil; dict:delete(key) removes one",
-      mistake_of(begin .. "d:set('k')"))
+      mistakeOf(begin .. "d:set('k')"))
   end)
 end)
 
 describe("keys", function()
   it("are strings of 1 to 500 bytes, any bytes", function()
-    assert.equal("true true\n", output_of [[
+    assert.equal("true true\n", outputOf [[
       local d = shared.dict "keys"
       local long = ("k"):rep(500)
       d:set(long, 1)
@@ -155,15 +155,15 @@ describe("keys", function()
       show(d:get(long) == 1, d:get "\0\255" == 2)
     ]])
     assert.equal("dict:get(key): a key has 1 to 500 bytes, this one has 501",
-      mistake_of 'shared.dict "d":get(("k"):rep(501))')
-    assert.equal("dict:delete(key): a key has 1 to 500 bytes, this one has 0", mistake_of 'shared.dict "d":delete ""')
+      mistakeOf 'shared.dict "d":get(("k"):rep(501))')
+    assert.equal("dict:delete(key): a key has 1 to 500 bytes, this one has 0", mistakeOf 'shared.dict "d":delete ""')
     assert.equal("dict:ttl(key): key must be a string, it is 5; write tostring(key)",
-      mistake_of 'shared.dict "d":ttl(5)')
-    assert.equal("dict:incr(key, n, initial): key must be a string, it is nil", mistake_of 'shared.dict "d":incr()')
+      mistakeOf 'shared.dict "d":ttl(5)')
+    assert.equal("dict:incr(key, n, initial): key must be a string, it is nil", mistakeOf 'shared.dict "d":incr()')
   end)
 
   it("are listed in order, by prefix, up to a limit", function()
-    assert.equal("a a:1 a:2 b false\na:1 a:2 false\na true\nfalse\n1000 true\n", output_of [[
+    assert.equal("a a:1 a:2 b false\na:1 a:2 false\na true\nfalse\n1000 true\n", outputOf [[
       local d = shared.dict "keys"
       local function list(keys, more) show(table.concat(keys, " ") .. (#keys > 0 and " " or "") .. tostring(more)) end
       for _, key in ipairs { "b", "a:2", "a", "a:1" } do d:set(key, true) end
@@ -176,13 +176,13 @@ describe("keys", function()
       show(#keys, more)
     ]])
     assert.equal("dict:keys(prefix, limit): limit must be a whole number from 1 to 1000000, it is 0",
-      mistake_of 'shared.dict "d":keys("", 0)')
+      mistakeOf 'shared.dict "d":keys("", 0)')
   end)
 end)
 
 describe("calls", function()
   it("set, add, delete tell what came of them", function()
-    assert.equal("true\ntrue 1\nfalse 1\ntrue nil\nfalse\ntrue 3\n", output_of [[
+    assert.equal("true\ntrue 1\nfalse 1\ntrue nil\nfalse\ntrue 3\n", outputOf [[
       local d = shared.dict "calls"
       show(d:set("k", 0))
       d:delete "k"
@@ -195,7 +195,7 @@ describe("calls", function()
   end)
 
   it("incr adds, begins with what is said, and takes numbers only", function()
-    assert.equal("1 3 2.5 110\nnil true text\nnil true\n", output_of [[
+    assert.equal("1 3 2.5 110\nnil true text\nnil true\n", outputOf [[
       local d = shared.dict "incr"
       show(d:incr "n", d:incr("n", 2), d:incr("n", -0.5), d:incr("m", 10, 100))
       d:set("s", "text")
@@ -206,13 +206,13 @@ describe("calls", function()
       show(sum, tostring(err) == 'Error: shared.dict "incr": the sum is too large')
     ]])
     assert.equal("dict:incr(key, n, initial): n must be a number, it is \"1\"",
-      mistake_of 'shared.dict "d":incr("k", "1")')
-    assert.equal("dict:incr(key, n, initial): initial must be a number, it is nan", (mistake_of
+      mistakeOf 'shared.dict "d":incr("k", "1")')
+    assert.equal("dict:incr(key, n, initial): initial must be a number, it is nan", (mistakeOf
       'shared.dict "d":incr("k", 1, 0/0)':gsub("%-nan", "nan")))
   end)
 
   it("the same name is the same dictionary", function()
-    assert.equal("true 1 nil\nshared.dict \"one\"\n", output_of [[
+    assert.equal("true 1 nil\nshared.dict \"one\"\n", outputOf [[
       shared.dict("one"):set("k", 1)
       show(shared.dict "one" == shared.dict "one", shared.dict("one"):get "k", shared.dict("two"):get "k")
       show(shared.dict "one")
@@ -222,7 +222,7 @@ end)
 
 describe("ttl", function()
   it("is what remains; math.huge without one; nil without a value", function()
-    assert.equal("true inf nil\ninf\n", output_of [[
+    assert.equal("true inf nil\ninf\n", outputOf [[
       local d = shared.dict "ttl"
       d:set("k", 1, 100)
       d:set("forever", 1)
@@ -234,7 +234,7 @@ describe("ttl", function()
   end)
 
   it("ends a value for every call", function()
-    assert.equal("nil nil 0\ntrue 2 1 inf\n", output_of [[
+    assert.equal("nil nil 0\ntrue 2 1 inf\n", outputOf [[
       local d = shared.dict "ttl"
       for _, key in ipairs { "get", "add", "incr" } do d:set(key, 1, 0.001) end
       while d:get "incr" do task.sleep(0.001) end
@@ -244,7 +244,7 @@ describe("ttl", function()
   end)
 
   it("stays when a number is added to", function()
-    assert.equal("true\n", output_of [[
+    assert.equal("true\n", outputOf [[
       local d = shared.dict "ttl"
       d:set("n", 1, 100)
       d:incr "n"
@@ -255,12 +255,12 @@ describe("ttl", function()
   it("is a positive number of seconds", function()
     for _, wrong in ipairs { "0", "-1", "0/0", "math.huge", "'1'", "{}" } do
       assert.matches("ttl must be a number of seconds, more than 0; it is ",
-        mistake_of('shared.dict "d":set("k", 1, ' .. wrong .. ")"), 1, true)
+        mistakeOf('shared.dict "d":set("k", 1, ' .. wrong .. ")"), 1, true)
     end
   end)
 
   it("gives the space back", function()
-    assert.equal("true\n", output_of [[
+    assert.equal("true\n", outputOf [[
       local d = shared.dict("space", { maxSize = 2 ^ 20 })
       local text, good = ("x"):rep(1000), true
       for i = 1, 20000 do
@@ -274,7 +274,7 @@ end)
 
 describe("a full dictionary", function()
   it("says so, loses nothing, and takes again what fits", function()
-    assert.equal("true\ntrue\ntrue true\ntrue\n", output_of [[
+    assert.equal("true\ntrue\ntrue true\ntrue\n", outputOf [[
       local d = shared.dict("full", { maxSize = 2 ^ 20 })
       local text, n = ("x"):rep(500), 0
       local ok, err
@@ -299,19 +299,19 @@ describe("persist", function()
       local d = shared.dict("p", { persist = arg[1] .. "/store" })
       show(d:incr "starts", d:add("table", { 1, 2, { 3 } }), #d:get "table", d:get("table")[3][1])
     ]]
-    local first, root = output_of(source)
+    local first, root = outputOf(source)
     assert.equal("1 true 3 3\n", first)
-    assert.equal("2 false 3 3\n", (output_of(source, root)))
+    assert.equal("2 false 3 3\n", (outputOf(source, root)))
   end)
 
   it("keeps what expires, by the clock on the wall", function()
-    local first, root = output_of [[
+    local first, root = outputOf [[
       local d = shared.dict("p", { persist = arg[1] .. "/store" })
       d:set("soon", 1, 0.001)
       d:set("later", 1, 1000)
     ]]
     assert.equal("", first)
-    assert.equal("nil true\n", (output_of([[
+    assert.equal("nil true\n", (outputOf([[
       local d = shared.dict("p", { persist = arg[1] .. "/store" })
       while d:get "soon" do task.sleep(0.001) end
       show(d:get "soon", d:ttl "later" > 100)
@@ -319,7 +319,7 @@ describe("persist", function()
   end)
 
   it("has a handler wait for the disk, and nobody else", function()
-    assert.equal("other\nwritten true 1\n", (output_of [[
+    assert.equal("other\nwritten true 1\n", (outputOf [[
       local d = shared.dict("p", { persist = arg[1] .. "/store" })
       local writer = task.spawn(function() show("written", d:set("k", 1), d:get "k") end)
       task.sleep(0)
@@ -329,7 +329,7 @@ describe("persist", function()
   end)
 
   it("has a cancelled task no longer wait; what it asked for is done", function()
-    assert.equal("false Cancelled false Cancelled\ntrue 1\n", (output_of [[
+    assert.equal("false Cancelled false Cancelled\ntrue 1\n", (outputOf [[
       local d = shared.dict("p", { persist = arg[1] .. "/store" })
       local writer = task.spawn(function()
         local ok, err = pcall(d.set, d, "k", 1)
@@ -344,7 +344,7 @@ describe("persist", function()
   end)
 
   it("works where nothing can wait", function()
-    assert.equal("true\n3\n1,2,3\n", (output_of [[
+    assert.equal("true\n3\n1,2,3\n", (outputOf [[
       local d = shared.dict("p", { persist = arg[1] .. "/store" })
       local list = { 3, 1, 2 }
       table.sort(list, function(a, b)
@@ -358,7 +358,7 @@ describe("persist", function()
   end)
 
   it("has writes of many tasks in their order", function()
-    assert.equal("500 true\n", (output_of [[
+    assert.equal("500 true\n", (outputOf [[
       local d = shared.dict("p", { persist = arg[1] .. "/store" })
       local jobs, inOrder = {}, true
       for i = 1, 50 do
@@ -376,16 +376,16 @@ describe("persist", function()
   end)
 
   it("in a place that cannot be written does not load, and is named", function()
-    local message = mistake_of [[shared.dict("p", { persist = arg[1] .. "/missing/store" })]]
+    local message = mistakeOf [[shared.dict("p", { persist = arg[1] .. "/missing/store" })]]
     assert.matches('^shared%.dict "p": cannot open /.*/missing/store: No such file or directory$', message)
-    message = mistake_of [[shared.dict("p", { persist = arg[1] })]]
+    message = mistakeOf [[shared.dict("p", { persist = arg[1] })]]
     assert.matches('^shared%.dict "p": cannot open /.*: Is a directory$', message)
-    message = mistake_of [[shared.dict("p", { persist = arg[1] .. "/script.lua" })]]
+    message = mistakeOf [[shared.dict("p", { persist = arg[1] .. "/script.lua" })]]
     assert.matches('^shared%.dict "p": cannot open /.*/script.lua: the file is not one of neap%.shared$', message)
   end)
 
   it("of one file by two names is a mistake", function()
-    assert.matches('^shared%.dict "b": cannot open /.*/store: shared%.dict "a" has that file$', mistake_of [[
+    assert.matches('^shared%.dict "b": cannot open /.*/store: shared%.dict "a" has that file$', mistakeOf [[
       shared.dict("a", { persist = arg[1] .. "/store" })
       shared.dict("b", { persist = arg[1] .. "/../" .. arg[1]:match "[^/]+$" .. "/store" })
     ]])
@@ -395,18 +395,18 @@ end)
 describe("wrong use", function()
   it("of shared.dict is told", function()
     for _, name in ipairs { '""', "nil", "5", '"a/b"', '".."', '("x"):rep(65)', '"a b"' } do
-      assert.matches("name must be 1 to 64 letters, digits", mistake_of("shared.dict(" .. name .. ")"), 1, true)
+      assert.matches("name must be 1 to 64 letters, digits", mistakeOf("shared.dict(" .. name .. ")"), 1, true)
     end
     assert.equal('shared.dict "d": persits: no such key; did you mean persist?',
-      mistake_of 'shared.dict("d", { persits = "x" })')
+      mistakeOf 'shared.dict("d", { persits = "x" })')
     assert.equal('shared.dict "d": persist must be the path of a file; it is true',
-      mistake_of 'shared.dict("d", { persist = true })')
+      mistakeOf 'shared.dict("d", { persist = true })')
     assert.matches("maxSize must be a whole number of bytes from 1048576",
-      mistake_of 'shared.dict("d", { maxSize = 5 })', 1, true)
+      mistakeOf 'shared.dict("d", { maxSize = 5 })', 1, true)
     assert.equal('shared.dict "d": the options must be a table, they are "/path"',
-      mistake_of 'shared.dict("d", "/path")')
+      mistakeOf 'shared.dict("d", "/path")')
     assert.equal('shared.dict "d": it is open already with maxSize = 67108864; restart the server to change that',
-      mistake_of 'shared.dict "d" shared.dict("d", { maxSize = 2 ^ 21 })')
+      mistakeOf 'shared.dict "d" shared.dict("d", { maxSize = 2 ^ 21 })')
   end)
 end)
 

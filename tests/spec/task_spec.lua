@@ -47,15 +47,15 @@ describe("neap.task", function()
     end)
 
     it("logs an error with its traceback and harms nobody else", function()
-      local went_on = false
+      local wentOn = false
       sched.run(function()
         task.spawn(function()
           error "boom"
         end)
         task.sleep(1)
-        went_on = true
+        wentOn = true
       end)
-      assert.is_true(went_on)
+      assert.is_true(wentOn)
       assert.equal(1, #sched.lines)
       assert.equal("error", sched.lines[1].level)
       assert.matches("^error in task: tests/spec/task_spec%.lua:%d+: boom\nstack traceback:", messages()[1])
@@ -103,8 +103,8 @@ describe("neap.task", function()
           error "boom"
         end)
         local value, err = failing:join()
-        local websocket_error = require("neap.message.error").new("ConnectionError", "gone")
-        return value, err, select(2, task.spawn(error, websocket_error):join()) == websocket_error
+        local websocketError = require("neap.message.error").new("ConnectionError", "gone")
+        return value, err, select(2, task.spawn(error, websocketError):join()) == websocketError
       end)
       assert.is_nil(value)
       assert.equal("Error", err.kind)
@@ -360,7 +360,7 @@ describe("neap.task", function()
     end)
 
     it("keeps a cancel away until its end", function()
-      local committed, went_on
+      local committed, wentOn
       sched.run(function()
         local handle = task.spawn(function()
           task.shield(function()
@@ -368,14 +368,14 @@ describe("neap.task", function()
             committed = sched.now()
           end)
           task.sleep(0)
-          went_on = true
+          wentOn = true
         end)
         task.sleep(1)
         assert.is_true(handle:cancel())
         assert.equal("Cancelled", select(2, handle:join()).kind)
       end)
       assert.equal(2, committed)
-      assert.is_nil(went_on)
+      assert.is_nil(wentOn)
       assert.same({}, messages())
     end)
 

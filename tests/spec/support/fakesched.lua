@@ -19,7 +19,7 @@ local fakesched = {}
 
 local STEPS = 100000 -- resumes in one run; more is an endless loop
 
-local function new_core(state)
+local function newCore(state)
   local core = {
     errorMetatable = {},
     hooks = {},
@@ -28,7 +28,7 @@ local function new_core(state)
     isUtf8 = isUtf8,
     taskMethods = {},
   }
-  local handle_metatable = { __index = core.taskMethods, __name = "neap.Task" }
+  local handleMeta = { __index = core.taskMethods, __name = "neap.Task" }
 
   local function at(due, action)
     state.order = state.order + 1
@@ -37,21 +37,21 @@ local function new_core(state)
     return timer
   end
 
-  local function make_ready(task, ...)
+  local function makeReady(task, ...)
     task.state = "ready"
     task.values, task.count = { ... }, select("#", ...)
     table.insert(state.ready, task)
   end
 
-  local function wait_here()
+  local function waitHere()
     core.checkCancelled()
     state.running.state = "parked"
     return coroutine.yield(core.marker)
   end
 
   function core.spawn(fn, ...)
-    local task = setmetatable({ co = coroutine.create(fn), shields = 0 }, handle_metatable)
-    make_ready(task, ...)
+    local task = setmetatable({ co = coroutine.create(fn), shields = 0 }, handleMeta)
+    makeReady(task, ...)
     task.state = "new"
     return task
   end
@@ -60,14 +60,14 @@ local function new_core(state)
     return state.running
   end
 
-  core.park = wait_here
+  core.park = waitHere
 
   function core.wake(task, ...)
     if task.state ~= "parked" then
       return false
     end
     task.due = nil
-    make_ready(task, ...)
+    makeReady(task, ...)
     return true
   end
 
@@ -135,7 +135,7 @@ local function new_core(state)
       state.timers[timer] = nil
       return ...
     end
-    return over(wait_here())
+    return over(waitHere())
   end
 
   function core.timer(seconds, every, fn)
@@ -201,7 +201,7 @@ local function resume(state, core, task)
   end
 end
 
-local function next_timer(state)
+local function nextTimer(state)
   local first
   for timer in pairs(state.timers) do
     if not first or timer.due < first.due or timer.due == first.due and timer.order < first.order then
@@ -217,7 +217,7 @@ local function turn(state, core)
     resume(state, core, task)
     return true
   end
-  local timer = next_timer(state)
+  local timer = nextTimer(state)
   if not timer then
     return false
   end
@@ -227,7 +227,7 @@ local function turn(state, core)
   return true
 end
 
-local function forget_modules()
+local function forgetModules()
   for name in pairs(package.loaded) do
     if name:find "^neap%." then
       package.loaded[name] = nil
@@ -245,13 +245,13 @@ function fakesched.new(options)
     ready = {},
     timers = {},
   }
-  local core = new_core(state)
+  local core = newCore(state)
   local sched = { core = core, lines = state.lines }
 
   -- Loads a module of the library afresh, with this core under it.
   function sched.require(name)
     if package.loaded["neap.core"] ~= core then
-      forget_modules()
+      forgetModules()
       package.loaded["neap.core"] = core
     end
     return require(name)

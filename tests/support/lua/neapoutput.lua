@@ -16,7 +16,7 @@ local function where(element)
   return trace and ("%s:%s: "):format(trace.short_src or "?", trace.currentline or "?") or ""
 end
 
-local function text_of(message)
+local function textOf(message)
   if type(message) == "string" then
     return message
   end
@@ -24,7 +24,7 @@ local function text_of(message)
 end
 
 local function report(failure)
-  print(("FAIL %s%s\n%s"):format(where(failure.element), failure.name, text_of(failure.message)))
+  print(("FAIL %s%s\n%s"):format(where(failure.element), failure.name, textOf(failure.message)))
   if failure.trace and failure.trace.traceback then
     print(failure.trace.traceback)
   end
@@ -35,17 +35,17 @@ return function()
   local handler = base()
 
   -- The base handler, subscribed with a higher priority, has noted the failure just before.
-  local function on_failure()
+  local function onFailure()
     report(handler.failures[#handler.failures])
     return nil, true
   end
 
-  local function on_error()
+  local function onError()
     report(handler.errors[#handler.errors])
     return nil, true
   end
 
-  local function on_suite_end()
+  local function onSuiteEnd()
     for _, pending in ipairs(handler.pendings) do
       print(("FAIL %s%s\npending"):format(where(pending.element), pending.name))
     end
@@ -56,14 +56,14 @@ return function()
     return nil, true
   end
 
-  busted.subscribe({ "suite", "end" }, on_suite_end)
-  busted.subscribe({ "failure", "it" }, on_failure)
-  busted.subscribe({ "error", "it" }, on_error)
+  busted.subscribe({ "suite", "end" }, onSuiteEnd)
+  busted.subscribe({ "failure", "it" }, onFailure)
+  busted.subscribe({ "error", "it" }, onError)
   busted.subscribe({ "failure" }, function(element)
-    return nil, element.descriptor == "it" or on_error() or true
+    return nil, element.descriptor == "it" or onError() or true
   end)
   busted.subscribe({ "error" }, function(element)
-    return nil, element.descriptor == "it" or on_error() or true
+    return nil, element.descriptor == "it" or onError() or true
   end)
   return handler
 end

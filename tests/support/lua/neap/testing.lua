@@ -80,7 +80,7 @@ local function launch(arguments)
   return { folder = path, files = files, pid = pid }
 end
 
-local function status_of(run)
+local function statusOf(run)
   return tonumber(contents(run.files.status):match "^(%d+)\n")
 end
 
@@ -89,9 +89,9 @@ local function remove(run)
 end
 
 -- Waits for the end; kills the program when that takes too long. Returns the exit status.
-local function wait_for(run, seconds)
+local function waitFor(run, seconds)
   local status = eventually(seconds, function()
-    return status_of(run)
+    return statusOf(run)
   end)
   if not status then
     os.execute("kill -KILL " .. run.pid)
@@ -102,7 +102,7 @@ local function wait_for(run, seconds)
   return status
 end
 
-local function sanitizer_report(log)
+local function sanitizerReport(log)
   return log:find("Sanitizer", 1, true) or log:find("runtime error:", 1, true)
 end
 
@@ -114,10 +114,10 @@ end
 ---@return string log
 function testing.run(arguments, seconds)
   local run = launch(arguments)
-  local status = wait_for(run, seconds or SECONDS)
+  local status = waitFor(run, seconds or SECONDS)
   local output, log = contents(run.files.out), contents(run.files.log)
   remove(run)
-  assert(not sanitizer_report(log), log)
+  assert(not sanitizerReport(log), log)
   return status, output, log
 end
 
@@ -136,7 +136,7 @@ function testing.start(app, args, options)
   server = launch(arguments)
   local state = eventually(SECONDS, function()
     local log = testing.log()
-    return log:find " info  ready" and "ready" or status_of(server) and "ended"
+    return log:find " info  ready" and "ready" or statusOf(server) and "ended"
   end)
   if state ~= "ready" then
     local log = testing.log()
@@ -180,10 +180,10 @@ function testing.stop()
   local run = assert(server, "no app is running")
   server = nil
   os.execute("kill -TERM " .. run.pid .. " 2>/dev/null")
-  local status = wait_for(run, SECONDS + 10)
+  local status = waitFor(run, SECONDS + 10)
   local log = contents(run.files.log)
   remove(run)
-  assert(not sanitizer_report(log), log)
+  assert(not sanitizerReport(log), log)
   assert(status == 0, "exit status " .. status .. "; the log:\n" .. log)
   return log
 end

@@ -22,7 +22,7 @@ math.randomseed(socket.gettime() * 1000)
 
 -- ---- errors -------------------------------------------------------------------------------------
 
-local error_metatable = {
+local errorMeta = {
   __tostring = function(err)
     return err.kind .. ": " .. err.message
   end,
@@ -31,7 +31,7 @@ local error_metatable = {
 local function failure(kind, message, fields)
   local err = fields or {}
   err.kind, err.message = kind, message
-  return nil, setmetatable(err, error_metatable)
+  return nil, setmetatable(err, errorMeta)
 end
 
 -- ---- SHA-1, for Sec-WebSocket-Accept (FIPS 180-4 §6.1) --------------------------------------------
@@ -40,7 +40,7 @@ local function word(n)
   return string.char(band(rshift(n, 24), 255), band(rshift(n, 16), 255), band(rshift(n, 8), 255), band(n, 255))
 end
 
-local function word_at(s, at)
+local function wordAt(s, at)
   local a, b, c, d = s:byte(at, at + 3)
   return bor(lshift(a, 24), lshift(b, 16), lshift(c, 8), d)
 end
@@ -59,7 +59,7 @@ end
 local function sha1_block(hash, block)
   local w = {}
   for i = 0, 15 do
-    w[i] = word_at(block, i * 4 + 1)
+    w[i] = wordAt(block, i * 4 + 1)
   end
   for i = 16, 79 do
     w[i] = rol(bxor(w[i - 3], w[i - 8], w[i - 14], w[i - 16]), 1)
@@ -88,7 +88,7 @@ end
 
 -- ---- frames -------------------------------------------------------------------------------------
 
-local function random_bytes(n)
+local function randomBytes(n)
   local bytes = {}
   for i = 1, n do
     bytes[i] = string.char(math.random(0, 255))
@@ -108,7 +108,7 @@ end
 
 -- RFC 6455 §5.2; what a client sends is masked and, here, never fragmented.
 local function encoded(opcode, payload)
-  local key, n = random_bytes(4), #payload
+  local key, n = randomBytes(4), #payload
   local length
   if n < 126 then
     length = string.char(128 + n)
@@ -148,7 +148,7 @@ local function need(client, n, deadline)
 end
 
 -- The length that 2 or 8 further bytes tell, and the size of the header then; or nil and an error.
-local function long_length(client, short, deadline)
+local function longLength(client, short, deadline)
   local size = short == 126 and 4 or 10
   local good, err = need(client, size, deadline)
   if not good then
@@ -177,13 +177,13 @@ local function header(client, deadline)
   elseif opcode >= CLOSE and (length >= 126 or not fin) then
     return lost(client, "the server sent a control frame that is not short and whole")
   elseif length >= 126 then
-    length, size = long_length(client, length, deadline)
+    length, size = longLength(client, length, deadline)
   end
   return length, size, opcode, fin
 end
 
 -- One whole frame: opcode, payload, fin; or nil and an error. What has come of a frame stays in the buffer.
-local function read_frame(client, deadline)
+local function readFrame(client, deadline)
   local length, size, opcode, fin = header(client, deadline)
   if not length then
     return nil, size
@@ -209,7 +209,7 @@ local function send(client, opcode, payload)
   return client
 end
 
-local function on_close(client, payload)
+local function onClose(client, payload)
   local code, reason = 1005, ""
   if #payload >= 2 then
     code, reason = payload:byte(1) * 256 + payload:byte(2), payload:sub(3)
@@ -223,7 +223,7 @@ local function on_close(client, payload)
   client.ended = err
 end
 
-local function on_data(client, opcode, payload, fin)
+local function onData(client, opcode, payload, fin)
   local parts = client.parts
   if (opcode == CONTINUATION) ~= (parts ~= nil) then
     return lost(client, "the server broke the order of fragments")
@@ -241,18 +241,18 @@ local function pump(client, deadline)
   if client.ended then
     return nil, client.ended
   end
-  local opcode, payload, fin = read_frame(client, deadline)
+  local opcode, payload, fin = readFrame(client, deadline)
   if not opcode then
     return nil, payload
   end
   if opcode == CLOSE then
-    on_close(client, payload)
+    onClose(client, payload)
   elseif opcode == PING then
     send(client, PONG, payload)
   elseif opcode == PONG then
     table.insert(client.pongs, payload)
   elseif opcode <= BINARY then
-    on_data(client, opcode, payload, fin)
+    onData(client, opcode, payload, fin)
   else
     lost(client, "the server sent an opcode that does not exist")
   end
@@ -355,7 +355,7 @@ local function request(host, port, path, key, options)
 end
 
 -- Reads the head of the response, and the body when it is not 101.
-local function read_response(client, deadline)
+local function readResponse(client, deadline)
   local stop
   repeat
     local good, err = need(client, #client.buffer + 1, deadline)
@@ -395,12 +395,12 @@ end
 
 local function handshake(client, host, port, path, options)
   local deadline = socket.gettime() + client.seconds
-  local key = mime.b64(random_bytes(16))
+  local key = mime.b64(randomBytes(16))
   local good, problem = client.socket:send(request(host, port, path, key, options))
   if not good then
     return lost(client, "cannot send: " .. problem)
   end
-  local response, err = read_response(client, deadline)
+  local response, err = readResponse(client, deadline)
   if not response then
     return nil, err
   end
