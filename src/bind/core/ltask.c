@@ -156,7 +156,14 @@ static bool yielded(struct ltask *t)
 
 /* --- Runs, watched by the guard; one inside another is part of it ----------------------------- */
 
-static struct ltask *enter(struct ltask *t)
+/* Its wait was cancelled, or it waited in place of leaving. */
+static __attribute__((noinline)) void rearm(struct lguard *g, struct ltask *t)
+{
+    lguard_arm(g, t->overdue);
+    t->overdue &= (uint8_t)~LGUARD_CANCEL;
+}
+
+static inline struct ltask *enter(struct ltask *t)
 {
     struct lvm *vm = t->vm;
     struct ltask *outer = vm->running;
@@ -165,10 +172,8 @@ static struct ltask *enter(struct ltask *t)
         return outer;
     struct lguard *g = lguard_of(vm);
     lguard_enter(g);
-    if (t->overdue) {
-        lguard_arm(g, t->overdue);
-        t->overdue &= (uint8_t)~LGUARD_CANCEL;
-    }
+    if (t->overdue)
+        rearm(g, t);
     return NULL;
 }
 

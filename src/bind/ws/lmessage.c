@@ -3,11 +3,7 @@
 #include "bind/ws/lmessage.h"
 
 #include "bind/core/lerror.h"
-#include "proto/ws/utf8.h"
 #include "server/conn.h"
-
-#include <lauxlib.h>
-#include <string.h>
 
 /* Registry references: the hooks of these names. */
 struct lmessages {
@@ -17,13 +13,6 @@ struct lmessages {
 static const struct lmessages *state_of(const struct lvm *vm)
 {
     return vm->states[LMESSAGE_SLOT];
-}
-
-struct lmessage lmessage_check(lua_State *L, int index, enum lmessage_kind kind)
-{
-    struct lmessage m = {.kind = kind};
-    m.bytes = luaL_checklstring(L, index, &m.len);
-    return m;
 }
 
 static void push(lua_State *L, int hook, int index, bool binary)
@@ -65,11 +54,6 @@ struct lmessage lmessage_read(lua_State *L, int first)
     m.bytes = lua_tolstring(L, first, &m.len);
     m.status = (unsigned)lua_tonumber(L, first + 2);
     return m;
-}
-
-bool lmessage_is_sendable(const struct lmessage *m)
-{
-    return m->kind == LMESSAGE_BINARY || utf8_valid((const uint8_t *)m->bytes, m->len);
 }
 
 int lmessage_return_invalid(lua_State *L, struct lvm *vm, const char *instead)

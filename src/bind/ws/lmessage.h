@@ -10,7 +10,10 @@
 #define NEAP_BIND_WS_LMESSAGE_H
 
 #include "bind/core/lvm.h"
+#include "proto/ws/utf8.h"
 #include "proto/ws/ws.h"
+
+#include <lauxlib.h>
 
 struct conn;
 
@@ -36,7 +39,12 @@ struct lmessage {
 enum { LMESSAGE_ARGS = 2, LMESSAGE_RESULTS = 3 }; /* of the functions that are pushed here */
 
 /* The string at `index`; raises where there is something else than a string or a number. */
-struct lmessage lmessage_check(lua_State *L, int index, enum lmessage_kind kind);
+static inline struct lmessage lmessage_check(lua_State *L, int index, enum lmessage_kind kind)
+{
+    size_t len; /* not the message's, which can stay in registers so */
+    const char *bytes = luaL_checklstring(L, index, &len);
+    return (struct lmessage){.kind = kind, .bytes = bytes, .len = len};
+}
 
 /*
  * Pushes the function that converts, and as its LMESSAGE_ARGS arguments the value at `index` and
@@ -53,7 +61,10 @@ void lmessage_push_payload(const struct lvm *vm, lua_State *L, int index);
 struct lmessage lmessage_read(lua_State *L, int first);
 
 /* Whether it is binary, or text that is valid UTF-8. */
-bool lmessage_is_sendable(const struct lmessage *m);
+static inline bool lmessage_is_sendable(const struct lmessage *m)
+{
+    return m->kind == LMESSAGE_BINARY || utf8_valid((const uint8_t *)m->bytes, m->len);
+}
 
 /*
  * For text that is none: pushes nil and an error that says what to use in place of it; returns 2.

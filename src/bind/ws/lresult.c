@@ -108,8 +108,10 @@ static void send_message(struct ltask *t, const struct lmessage *m)
 
 static void send_string(struct ltask *t)
 {
-    struct lmessage m = {.kind = t->binary ? LMESSAGE_BINARY : LMESSAGE_TEXT};
-    m.bytes = lua_tolstring(t->co, 1, &m.len);
+    size_t len;
+    const char *bytes = lua_tolstring(t->co, 1, &len);
+    struct lmessage m = {
+        .kind = t->binary ? LMESSAGE_BINARY : LMESSAGE_TEXT, .bytes = bytes, .len = len};
     send_message(t, &m);
 }
 
