@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "line/trust.h"
 #include "line/unixsock.h"
-#include "net/listener.h"
+#include "net/accept.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -6,7 +6,7 @@
 #ifndef NEAP_SERVER_ENDPOINT_H
 #define NEAP_SERVER_ENDPOINT_H
 
-#include "net/listener.h"
+#include "net/accept.h"
 #include "server/config.h"
 #include "server/router.h"
 #include "server/server.h"

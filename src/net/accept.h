@@ -4,8 +4,8 @@
  * descriptors (or when the kernel is out of memory) it pauses and tries again by timer instead of
  * spinning: waiting connections stay in the kernel's queue until there is room.
  */
-#ifndef NEAP_NET_LISTENER_H
-#define NEAP_NET_LISTENER_H
+#ifndef NEAP_NET_ACCEPT_H
+#define NEAP_NET_ACCEPT_H
 
 #include "net/address.h"
 #include "net/loop.h"

@@ -4,7 +4,7 @@
  * cannot keep the established ones waiting for long. libev's manual ("The special problem of
  * accept()ing when you can't") describes the trap at the descriptor limit.
  */
-#include "net/listener.h"
+#include "net/accept.h"
 
 #include "base/log.h"
 
