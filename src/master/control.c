@@ -31,7 +31,7 @@ enum { CLIENTS = 16, LINE = 4096, PATH = 512 };
 
 struct control {
     struct loop *loop;
-    struct listener listener;
+    struct accept accept;
     struct unixsock file;
     control_handler *handler;
     void *arg;
@@ -135,11 +135,11 @@ static void on_impatient(struct loop_timer *timer)
     client_close(LIST_ITEM(timer, struct client, patience));
 }
 
-static void on_accept(struct listener *l, int fd, const struct address *peer)
+static void on_accept(struct accept *a, int fd, const struct address *peer)
 {
     (void)peer;
     char why[TRUST_WHY];
-    struct control *control = LIST_ITEM(l, struct control, listener);
+    struct control *control = LIST_ITEM(a, struct control, accept);
     if (control->client_count >= CLIENTS || !trust_peer(fd, why)) {
         close(fd);
         return;
@@ -251,8 +251,8 @@ struct control *control_open(struct loop *loop, const char *path, control_handle
     c->handler = handler;
     c->arg = arg;
     link_init(&c->clients);
-    listener_init(&c->listener, loop, fd, on_accept);
-    listener_start(&c->listener);
+    accept_init(&c->accept, loop, fd, on_accept);
+    accept_start(&c->accept);
     return c;
 }
 
@@ -271,7 +271,7 @@ void control_forget(struct control *c)
         return;
     while (!link_empty(&c->clients))
         client_close(LIST_ITEM(c->clients.next, struct client, link));
-    listener_close(&c->listener);
+    accept_close(&c->accept);
     mem_free(c);
 }
 

@@ -29,29 +29,29 @@ static bool passing(int error)
            error == ENETDOWN || error == EHOSTDOWN || error == ENETUNREACH || error == EHOSTUNREACH;
 }
 
-static void pause_accepting(struct listener *l, int error)
+static void pause_accepting(struct accept *a, int error)
 {
-    loop_io_watch(l->loop, &l->io, 0);
-    loop_timer_start(l->loop, &l->retry, RETRY_SECONDS);
-    double now = loop_now(l->loop);
-    if (now - l->complained < 1)
+    loop_io_watch(a->loop, &a->io, 0);
+    loop_timer_start(a->loop, &a->retry, RETRY_SECONDS);
+    double now = loop_now(a->loop);
+    if (now - a->complained < 1)
         return;
-    l->complained = now;
+    a->complained = now;
     log_warn("cannot accept connections: %s; trying again", strerror(error));
 }
 
 /* Accepts one connection: 1, 0 when none waits, -1 when paused. */
-static int accept_one(struct listener *l)
+static int accept_one(struct accept *a)
 {
     struct sockaddr_storage sa;
     socklen_t len = sizeof sa;
-    int fd = accept4(l->io.ev.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(a->io.ev.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return 0;
         if (passing(errno))
             return 1;
-        pause_accepting(l, errno);
+        pause_accepting(a, errno);
         return -1;
     }
     if (len == 0)
@@ -61,62 +61,62 @@ static int accept_one(struct listener *l)
     int on = 1;
     if (!peer.local)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* messages are written whole */
-    l->on_accept(l, fd, &peer);
+    a->on_accept(a, fd, &peer);
     return 1;
 }
 
-static void accept_batch(struct listener *l, int max)
+static void accept_batch(struct accept *a, int max)
 {
-    for (int i = 0; i < max && l->io.ev.fd >= 0; i++)
-        if (accept_one(l) <= 0)
+    for (int i = 0; i < max && a->io.ev.fd >= 0; i++)
+        if (accept_one(a) <= 0)
             return;
 }
 
 static void on_ready(struct loop_io *io, int events)
 {
     (void)events;
-    accept_batch(LIST_ITEM(io, struct listener, io), BATCH);
+    accept_batch(LIST_ITEM(io, struct accept, io), BATCH);
 }
 
 static void on_retry(struct loop_timer *timer)
 {
-    struct listener *l = LIST_ITEM(timer, struct listener, retry);
-    if (l->accepting)
-        loop_io_watch(l->loop, &l->io, LOOP_READ);
+    struct accept *a = LIST_ITEM(timer, struct accept, retry);
+    if (a->accepting)
+        loop_io_watch(a->loop, &a->io, LOOP_READ);
 }
 
-void listener_init(struct listener *l, struct loop *loop, int fd,
-                   void (*on_accept)(struct listener *, int, const struct address *))
+void accept_init(struct accept *a, struct loop *loop, int fd,
+                 void (*on_accept)(struct accept *, int, const struct address *))
 {
-    *l = (struct listener){.loop = loop, .on_accept = on_accept, .complained = -1e9};
-    loop_io_init(&l->io, fd, on_ready);
-    loop_timer_init(&l->retry, on_retry);
+    *a = (struct accept){.loop = loop, .on_accept = on_accept, .complained = -1e9};
+    loop_io_init(&a->io, fd, on_ready);
+    loop_timer_init(&a->retry, on_retry);
 }
 
-void listener_start(struct listener *l)
+void accept_start(struct accept *a)
 {
-    if (l->io.ev.fd < 0)
+    if (a->io.ev.fd < 0)
         return;
-    l->accepting = true;
-    loop_io_watch(l->loop, &l->io, LOOP_READ);
+    a->accepting = true;
+    loop_io_watch(a->loop, &a->io, LOOP_READ);
 }
 
-void listener_stop(struct listener *l)
+void accept_stop(struct accept *a)
 {
-    l->accepting = false;
-    loop_io_watch(l->loop, &l->io, 0);
-    loop_timer_stop(l->loop, &l->retry);
+    a->accepting = false;
+    loop_io_watch(a->loop, &a->io, 0);
+    loop_timer_stop(a->loop, &a->retry);
 }
 
-void listener_accept_all(struct listener *l)
+void accept_all(struct accept *a)
 {
-    accept_batch(l, DRAIN_MAX);
+    accept_batch(a, DRAIN_MAX);
 }
 
-void listener_close(struct listener *l)
+void accept_close(struct accept *a)
 {
-    listener_stop(l);
-    if (l->io.ev.fd >= 0)
-        close(l->io.ev.fd);
-    l->io.ev.fd = -1;
+    accept_stop(a);
+    if (a->io.ev.fd >= 0)
+        close(a->io.ev.fd);
+    a->io.ev.fd = -1;
 }

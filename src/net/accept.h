@@ -10,29 +10,29 @@
 #include "net/address.h"
 #include "net/loop.h"
 
-struct listener {
+struct accept {
     struct loop *loop;
     struct loop_io io;
     struct loop_timer retry;
     double complained; /* when the last warning was logged */
     bool accepting;
     /* Takes over a connected, non-blocking, close-on-exec socket. */
-    void (*on_accept)(struct listener *l, int fd, const struct address *peer);
+    void (*on_accept)(struct accept *a, int fd, const struct address *peer);
 };
 
-/* Takes over the listening descriptor. Accepts only after listener_start. */
-void listener_init(struct listener *l, struct loop *loop, int fd,
-                   void (*on_accept)(struct listener *l, int fd, const struct address *peer));
-void listener_start(struct listener *l);
-void listener_stop(struct listener *l);
+/* Takes over the listening descriptor. Accepts only after accept_start. */
+void accept_init(struct accept *a, struct loop *loop, int fd,
+                 void (*on_accept)(struct accept *a, int fd, const struct address *peer));
+void accept_start(struct accept *a);
+void accept_stop(struct accept *a);
 
 /*
  * Accepts all that waits in the queue right now, whether started or not: for refusing them before
  * the socket is closed.
  */
-void listener_accept_all(struct listener *l);
+void accept_all(struct accept *a);
 
 /* Stops and closes the socket. Harmless when it is closed. */
-void listener_close(struct listener *l);
+void accept_close(struct accept *a);
 
 #endif

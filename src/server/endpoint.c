@@ -17,9 +17,9 @@ struct address_count {
     uint32_t count;
 };
 
-static void on_accept(struct listener *l, int fd, const struct address *peer)
+static void on_accept(struct accept *a, int fd, const struct address *peer)
 {
-    conn_open(LIST_ITEM(l, struct endpoint, listener), fd, peer);
+    conn_open(LIST_ITEM(a, struct endpoint, accept), fd, peer);
 }
 
 static bool drained(const struct endpoint *e, const struct endpoint_drain *who)
@@ -115,7 +115,7 @@ struct endpoint *endpoint_new(struct server *s, int fd, const struct listener_co
     link_init(&e->link);
     list_append(&s->endpoints, &e->link);
     router_init(&e->router);
-    listener_init(&e->listener, s->loop, fd, on_accept);
+    accept_init(&e->accept, s->loop, fd, on_accept);
     loop_timer_init(&e->step, on_step);
     loop_job_init(&e->cut_off, on_cut_off);
     return e;
@@ -131,7 +131,7 @@ void endpoint_unref(struct endpoint *e)
 {
     if (--e->refs)
         return;
-    listener_close(&e->listener);
+    accept_close(&e->accept);
     loop_timer_stop(e->server->loop, &e->step);
     list_remove(&e->link);
     router_deinit(&e->router);
@@ -150,7 +150,7 @@ void endpoint_use_tls(struct endpoint *e, struct tls_context *tls)
 void endpoint_start(struct endpoint *e)
 {
     if (!e->draining)
-        listener_start(&e->listener);
+        accept_start(&e->accept);
 }
 
 void endpoint_stop(struct endpoint *e)
@@ -158,8 +158,8 @@ void endpoint_stop(struct endpoint *e)
     if (e->draining)
         return;
     e->draining = true;
-    listener_accept_all(&e->listener);
-    listener_close(&e->listener);
+    accept_all(&e->accept);
+    accept_close(&e->accept);
 }
 
 void endpoint_hand_over(struct endpoint *e)
@@ -167,7 +167,7 @@ void endpoint_hand_over(struct endpoint *e)
     if (e->draining)
         return;
     e->draining = true;
-    listener_close(&e->listener);
+    accept_close(&e->accept);
 }
 
 void endpoint_drain(struct endpoint *e, const struct endpoint_drain *who)
@@ -187,7 +187,7 @@ static void tell_soon(struct endpoint *e)
 
 void endpoint_abort(struct endpoint *e)
 {
-    listener_close(&e->listener);
+    accept_close(&e->accept);
     e->draining = e->aborted = true;
     for (struct link *l = e->conns.next; l != &e->conns; l = l->next)
         conn_abort(LIST_ITEM(l, struct conn, link));

@@ -25,7 +25,7 @@ enum { ENDPOINT_DRAINS = 2 }; /* the listener's owner, and the server that stops
 struct endpoint {
     struct link link; /* in server->endpoints */
     struct server *server;
-    struct listener listener;
+    struct accept accept;
     struct router router;
     struct listener_config config;
     struct link conns; /* all of its connections, opened or not */
