@@ -376,22 +376,28 @@ static void on_stop_timer(struct loop_timer *timer)
     loop_stop(&loop);
 }
 
+static void defer_once_more(void)
+{
+    if (notes[1] == '\0')
+        loop_defer(&loop, LOOP_RUN, &a.job);
+}
+
 static void defer_once(void)
 {
+    a.act = defer_once_more;
     loop_defer(&loop, LOOP_RUN, &a.job);
 }
 
-/* With nothing deferred the loop sleeps until its next event. */
+/* When nothing is deferred any more the loop sleeps until its next event. */
 static void sleeps(void)
 {
     struct loop_timer later;
     begin(), jobs();
-    a.act = NULL;
     loop_timer_init(&later, on_stop_timer);
     loop_timer_start(&loop, &later, 0.1);
     run_from(defer_once);
-    CHECK(loop.pulse->beats <= 5);
-    end("at");
+    CHECK(loop.pulse->beats <= 6);
+    end("aat");
 }
 
 static void own_pulse(void)
@@ -556,6 +562,8 @@ static void watch_changes(void)
     begin();
     watch_init(&left, 'l', read_then_write);
     loop_io_watch(&loop, &left.io, LOOP_READ);
+    loop_io_watch(&loop, &left.io, 0);
+    loop_io_watch(&loop, &left.io, LOOP_READ); /* the same as before, but it is off */
     loop_io_watch(&loop, &left.io, LOOP_READ); /* nothing changes */
     tell(&left);
     run();
@@ -681,6 +689,23 @@ static void signals_are_events(void)
     end("..u");
 }
 
+/* Signals count for nothing in the loop, whether watched or not any more. */
+static void signals_stopped(void)
+{
+    struct loop_signal one;
+    for (int rounds = 1; rounds <= 4; rounds++) {
+        begin();
+        for (int i = 0; i < rounds; i++) {
+            loop_signal_start(&loop, &one, SIGUSR1, on_usr1);
+            loop_signal_stop(&loop, &one);
+        }
+        loop_timer_init(&t3, on_stop_timer);
+        loop_timer_start(&loop, &t3, 0.01);
+        run();
+        end("t");
+    }
+}
+
 int main(void)
 {
     test("stages", stages);
@@ -707,5 +732,6 @@ int main(void)
     test("watch of the same number", watch_same_number);
     test("watch beside jobs", watch_beside_jobs);
     test("signals", signals_are_events);
+    test("signals stopped", signals_stopped);
     return test_end();
 }
