@@ -12,7 +12,7 @@
 #define WANTED ((rlim_t)64 << 20)
 
 struct lstack {
-    uintptr_t base; /* where the C stack begins */
+    uintptr_t base; /* near where the C stack begins */
     size_t room;    /* bytes for nested coroutines */
 };
 
@@ -39,7 +39,8 @@ static uintptr_t here(void)
 static int core_deep(lua_State *L)
 {
     const struct lstack *s = lvm_of(L)->states[LSTACK_SLOT];
-    lua_pushboolean(L, s->base - here() > s->room);
+    uintptr_t at = here(); /* an app may be loaded from less deep than the state was made */
+    lua_pushboolean(L, at < s->base && s->base - at > s->room);
     return 1;
 }
 
