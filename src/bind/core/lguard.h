@@ -30,7 +30,7 @@
 
 #include <time.h>
 
-enum { LGUARD_SLOT = LMODULE_CORE + 3 };
+enum { LGUARD_SLOT = LMODULE_CORE };
 
 /*
  * Why a run is ended; bits. LGUARD_CANCEL ends nothing: an error is raised once, where a wait was

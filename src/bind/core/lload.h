@@ -8,7 +8,7 @@
 
 #include "bind/core/lvm.h"
 
-enum { LLOAD_SLOT = LMODULE_CORE };
+enum { LLOAD_SLOT = LMODULE_CORE + 3 };
 
 /*
  * Loads the app (file or folder) with its arguments (up to a NULL) in the first task; vm->on_loaded

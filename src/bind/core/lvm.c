@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+_Static_assert(offsetof(struct lvm, states[1]) <= 64, "what a callback touches is one cache line");
+
 void lvm_register(struct lvm *vm, lua_State *L, const struct luaL_Reg *functions)
 {
     lua_pushlightuserdata(L, vm);

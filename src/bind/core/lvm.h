@@ -23,19 +23,20 @@ struct ltask;
 enum { LVM_CONN_ID = 24 }; /* room for the id of a connection, as text */
 
 struct lvm {
+    /* What every callback touches, the guard's state at its end. */
     lua_State *L;
     struct loop *loop;
-    const char *library; /* the folder that holds neap/ */
-    const struct lmodule *const *modules;
+    struct ltask *running; /* whose coroutine runs now; NULL in between */
+    struct ltask *idle;    /* pool of finished coroutines */
+    unsigned idle_count;
+    unsigned tasks;              /* started and not finished, callbacks of connections included */
     void *states[LMODULE_SLOTS]; /* of the modules, by slot */
 
-    struct ltask *running; /* whose coroutine runs now; NULL in between */
-    struct link ready;     /* tasks to be resumed in this turn */
-    struct link alive;     /* all tasks there are, so that none is lost at the end */
+    const struct lmodule *const *modules;
+    const char *library; /* the folder that holds neap/ */
+    struct link ready;   /* tasks to be resumed in this turn */
+    struct link alive;   /* all tasks there are, so that none is lost at the end */
     struct loop_job run_ready;
-    struct ltask *idle; /* pool of finished coroutines */
-    unsigned idle_count;
-    unsigned tasks;   /* started and not finished, callbacks of connections included */
     unsigned sources; /* what may start tasks: active timers, open listeners */
     struct loop_job idle_job;
     bool loaded;  /* the app's top level has ended well */
