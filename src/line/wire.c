@@ -92,11 +92,9 @@ int wire_receive(int sock, struct wire *message, int *fd, int wait)
     *fd = -1;
     memset(message, 0, sizeof *message);
     ssize_t n;
-    do
+    do /* ECONNRESET comes once, when the other end left messages of ours unread: its own follow */
         n = recvmsg(sock, &h, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
-    while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == ECONNRESET)
-        return 0; /* the other end went away with messages of ours unread */
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n <= 0)
         return (int)n;
     *fd = detach(&h);

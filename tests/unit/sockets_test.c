@@ -159,6 +159,21 @@ static void malformed_messages(void)
     close(pair[1]);
 }
 
+/* The last words of who ends without having read everything: the kernel tells of that first. */
+static void last_words(void)
+{
+    int pair[2], fd;
+    struct wire m = {.kind = WIRE_REFUSED}, in;
+    CHECK_INT(wire_pair(pair), 0);
+    CHECK_INT(wire_send(pair[0], &m, -1), 0);
+    CHECK_INT(wire_send(pair[1], &m, -1), 0);
+    close(pair[1]);
+    CHECK_INT(wire_receive(pair[0], &in, &fd, false), 1);
+    CHECK_INT(in.kind, WIRE_REFUSED);
+    CHECK_INT(wire_receive(pair[0], &in, &fd, false), 0);
+    close(pair[0]);
+}
+
 /* --- Identity ------------------------------------------------------------------------------- */
 
 static int bind_for(struct sockets *s, int worker, const char *address, int *port)
@@ -291,6 +306,7 @@ int main(void)
     test("long addresses", long_addresses);
     test("messages and descriptors", messages_and_descriptors);
     test("malformed messages", malformed_messages);
+    test("last words", last_words);
     test("the n-th request is the n-th port", nth_request_is_the_nth_port);
     test("the next life gets the same sockets", next_life_gets_the_same_sockets);
     test("rebinding", rebinding);
