@@ -8,7 +8,7 @@
 #     cov       coverage counters                      fuzz   clang's libFuzzer, for tests/fuzz
 # Settings: VARIANT=asan  CC=clang  WERROR=1 (warnings end the build)  V=1 (show commands)  PREFIX=  DESTDIR=
 
-VERSION := 0.1.0
+VERSION := $(shell sed -n 's/^return "\(.*\)"/\1/p' lua/neap/runtime/version.lua)
 VARIANT ?= release
 BUILD   ?= build
 PREFIX  ?= /usr/local
