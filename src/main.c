@@ -9,6 +9,8 @@
 #include "cli/options.h"
 #include "cli/run.h"
 #include "cli/version.h"
+#include "cli/work.h"
+#include "line/birth.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -60,6 +62,8 @@ int main(int argc, char **argv)
         return help_command(NULL);
     if (is(command, "help"))
         return help_command(argv[2]);
+    if (is(command, BIRTH_COMMAND))
+        return work_command(argv + 2);
     if (asks_for_help(argv + 2))
         return help_command(command);
     return dispatch(command, argv + 2);

@@ -10,6 +10,7 @@
 #include "bind/core/lguard.h"
 #include "bind/core/lload.h"
 #include "bind/lmodules.h"
+#include "cli/version.h"
 #include "line/scratch.h"
 #include "worker/library.h"
 
@@ -56,13 +57,19 @@ static void on_check_exit(void)
 
 int check_command(const struct options *o)
 {
+    char why[LIBRARY_WHY];
     if (!options_app_exists(o->app))
         return 2;
+    const char *lua_path = library_find(version_number(), why, sizeof why);
+    if (!lua_path) {
+        fprintf(stderr, "neap: %s\n", why);
+        return 1;
+    }
     log_open(LOG_WARN, false);
     atexit(on_check_exit);
     struct loop loop;
     loop_init(&loop);
-    struct lvm *vm = lvm_new(&loop, library_path(), lmodules(), true);
+    struct lvm *vm = lvm_new(&loop, lua_path, lmodules(), true);
     struct lguard_config guard = {
         .seconds = o->handler_timeout, .bytes = o->memory_limit, .on_stuck = on_check_stuck};
     lguard_start(vm, &guard);

@@ -156,7 +156,8 @@ static bool take_app(struct options *o, enum options_for command, const char *wo
 bool options_parse(struct options *o, enum options_for command, char **argv)
 {
     static char *none[] = {NULL};
-    *o = (struct options){.workers = 1,
+    *o = (struct options){.words = argv,
+                          .workers = 1,
                           .log_level = LOG_INFO,
                           .drain = 10,
                           .handler_timeout = 1,

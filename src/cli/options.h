@@ -26,6 +26,7 @@ struct options {
     double drain;           /* seconds */
     double handler_timeout; /* seconds of processor time for a handler; 0: no limit */
     size_t memory_limit;    /* bytes of a worker's Lua heap; 0: no limit */
+    char **words;           /* all of the command line after the command, up to a NULL */
     char **args;            /* what follows "--", up to a NULL; never NULL itself */
 };
 

@@ -1,31 +1,46 @@
 // SPDX-License-Identifier: MIT
-/* `neap run`: the command line becomes the configs of the master and of its workers. */
+/* `neap run`: the master, whose workers are given the same command line (work.c). */
 #include "cli/run.h"
 
 #include "base/log.h"
 #include "cli/version.h"
+#include "line/birth.h"
 #include "master/master.h"
 #include "worker/library.h"
-#include "worker/worker.h"
 
-static int work(struct worker_link *link, void *arg)
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static void become(int line, int number, void *arg)
 {
     const struct options *o = arg;
-    struct worker_config config = {
-        .lua_path = library_path(),
-        .app = o->app,
-        .args = o->args,
-        .drain = o->drain,
-        .handler_timeout = o->handler_timeout,
-        .memory_limit = o->memory_limit,
-    };
-    return worker_run(link, &config);
+    birth_exec(line, number, o->words);
+}
+
+/* Without these no worker could start. */
+static bool complete(void)
+{
+    char why[LIBRARY_WHY];
+    if (!birth_learn_program()) {
+        fprintf(stderr,
+                "neap: workers cannot be started: /proc/self/exe, which names the program, "
+                "cannot be read: %s; is /proc mounted?\n",
+                strerror(errno));
+        return false;
+    }
+    if (library_find(version_number(), why, sizeof why))
+        return true;
+    fprintf(stderr, "neap: %s\n", why);
+    return false;
 }
 
 int run_command(const struct options *o)
 {
     if (!options_app_exists(o->app))
         return 2;
+    if (!complete())
+        return 1;
     log_open(o->log_level, o->log_json);
     struct master_config config = {
         .workers = o->workers,
@@ -34,7 +49,7 @@ int run_command(const struct options *o)
         .pid_file = o->pid_file,
         .control_path = o->control,
         .version = version_text(),
-        .work = work,
+        .become = become,
         .arg = (void *)(size_t)o,
     };
     int status = master_run(&config);

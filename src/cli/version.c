@@ -14,3 +14,8 @@ const char *version_text(void)
     snprintf(text, sizeof text, *commit ? "neap %s (%s)" : "neap %s", NEAP_VERSION, commit);
     return text;
 }
+
+const char *version_number(void)
+{
+    return NEAP_VERSION;
+}

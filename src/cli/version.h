@@ -6,4 +6,7 @@
 /* "neap 0.1.0 (1a2b3c4)" or "neap 0.1.0"; static. */
 const char *version_text(void);
 
+/* "0.1.0", which the Lua library must have, too; static. */
+const char *version_number(void);
+
 #endif

@@ -8,6 +8,7 @@
 #include "line/link.h"
 
 #include "base/mem.h"
+#include "line/watchdog.h"
 #include "line/wire.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ struct worker_link {
     bool certs, new_tickets; /* kept for link_next */
     struct tls_tickets tickets;
     char *scratch;
+    int lock; /* of that folder, or -1 */
     struct watchdog *watchdog;
     int told;    /* the peer that link_next has told of */
     int waiting; /* peers that it has not */
@@ -40,6 +42,7 @@ struct worker_link *link_new(int fd, int seat, int workers)
     link->fd = fd;
     link->seat = seat;
     link->workers = workers;
+    link->lock = -1;
     for (int i = 0; i < seats(link); i++)
         link->peers[i] = -1;
     return link;
@@ -51,14 +54,20 @@ void link_free(struct worker_link *link)
     for (int i = 0; i < seats(link); i++)
         if (link->peers[i] >= 0)
             close(link->peers[i]);
+    if (link->lock >= 0)
+        close(link->lock);
+    watchdog_free(link->watchdog);
     mem_free(link->scratch);
     mem_free(link);
 }
 
-void link_set_scratch(struct worker_link *link, const char *path)
+void link_set_scratch(struct worker_link *link, const char *path, int lock)
 {
     mem_free(link->scratch);
-    link->scratch = path ? mem_strdup(path) : NULL;
+    if (link->lock >= 0)
+        close(link->lock);
+    link->scratch = mem_strdup(path);
+    link->lock = lock;
 }
 
 void link_set_watchdog(struct worker_link *link, struct watchdog *page)

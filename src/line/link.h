@@ -4,6 +4,8 @@
  * messages, some of which carry a file descriptor (SCM_RIGHTS).
  *
  *      worker                                   master
+ *        │◀────────────── ────── BEGIN page, LOCK ─│ who it is (birth.h)
+ *        │── UNFIT why ───────────────────────────▶│ it cannot be a worker: it ends
  *        │── BIND address, scheme, backlog ───────▶│ binds once for all workers, one socket each
  *        │◀────────────── BOUND fd, port | error ──│
  *        │── READY ───────────────────────────────▶│ when all are: "listening …", "ready"
@@ -141,14 +143,17 @@ const char *link_scratch(const struct worker_link *link);
 /* Where it says why it ends when it cannot send any more. */
 struct watchdog *link_watchdog(const struct worker_link *link);
 
-/* The worker's end, made by the master after the fork; takes the descriptor. And its end. */
+/*
+ * The worker's end, without a page (birth.h makes one as the master has it); takes the descriptor.
+ * And its end.
+ */
 struct worker_link *link_new(int fd, int seat, int workers);
 void link_free(struct worker_link *link);
 
-/* Notes that folder, of which it takes a copy; NULL is allowed. */
-void link_set_scratch(struct worker_link *link, const char *path);
+/* Notes that folder, of which it takes a copy, and takes the descriptor of its lock. */
+void link_set_scratch(struct worker_link *link, const char *path, int lock);
 
-/* Notes that page; it stays the master's. */
+/* Takes that page. */
 void link_set_watchdog(struct worker_link *link, struct watchdog *page);
 
 #endif

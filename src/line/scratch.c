@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The lock is flock's: it belongs to the open file, which the workers inherit, so it is there until
- * the last of them has ended, also when the master was killed before. Descriptors are closed in
- * programs that an app runs, so these do not hold it.
+ * The lock is flock's: it belongs to the open file, of which each worker is sent a descriptor, so
+ * it is there until the last of them has ended, also when the master was killed before. Descriptors
+ * are closed in programs that an app runs, so these do not hold it.
  *
  * Two servers may start at the same time, and one looks at the other's folder before it is locked.
  * So a folder without `owner` counts as left over only when it is a minute old, and who locks its
@@ -171,7 +171,7 @@ void scratch_close(struct scratch *s)
     mem_free(s);
 }
 
-void scratch_forget(struct scratch *s)
+int scratch_lock(const struct scratch *s)
 {
-    mem_free(s);
+    return s->lock;
 }

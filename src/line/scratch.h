@@ -24,7 +24,7 @@ const char *scratch_path(const struct scratch *s);
 /* Removes the folder and what is in it; NULL is allowed. */
 void scratch_close(struct scratch *s);
 
-/* In a forked worker, which goes on using the folder: forgets it, but keeps it locked. */
-void scratch_forget(struct scratch *s);
+/* The descriptor of the lock. Who has a copy of it keeps the folder, whoever else has ended. */
+int scratch_lock(const struct scratch *s);
 
 #endif

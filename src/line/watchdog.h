@@ -2,6 +2,7 @@
 /*
  * A page of memory that a worker shares with its master, for what the worker has to say when it
  * cannot go on: a handler that no error can end, since it is in a C function that does not return.
+ * Each life has a page of its own, a file in memory whose descriptor the worker is given.
  *
  *      worker: its own timer finds the run too long ─▶ writes the page ─▶ _exit
  *      master: SIGCHLD ─▶ reads the page, logs it ─▶ starts the worker again
@@ -25,12 +26,14 @@ struct watchdog {
     char where[256];     /* the line of the app, as far as known */
 };
 
-/* A page for one worker, shared with the processes forked later. Dies when there is none. */
-struct watchdog *watchdog_new(void);
-void watchdog_free(struct watchdog *page);
-
-/* A new life begins. */
-void watchdog_clear(struct watchdog *page);
+/*
+ * The master's: a page for a life that begins, and in *fd its descriptor, close-on-exec and the
+ * caller's. NULL with errno when there is none.
+ */
+struct watchdog *watchdog_new(int *fd);
+/* The worker's: the page of that descriptor; NULL when it is none. */
+struct watchdog *watchdog_open(int fd);
+void watchdog_free(struct watchdog *page); /* NULL is allowed */
 
 /* Logs what the worker of that number has told; nothing when it has not. */
 void watchdog_log(const struct watchdog *page, int worker);

@@ -15,6 +15,10 @@ union ancillary {
     char bytes[CMSG_SPACE(sizeof(int))];
 };
 
+_Static_assert(WIRE_VERSION == 1 && WIRE_KINDS == 14 &&
+                   (sizeof(void *) != 8 || sizeof(struct wire) == 1960),
+               "the messages are not those of that version: raise WIRE_VERSION");
+
 int wire_pair(int fds[2])
 {
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds);
@@ -27,7 +31,9 @@ static size_t size_of(enum wire_kind kind)
     case WIRE_BIND:
     case WIRE_BOUND:
     case WIRE_UNBIND:
-    case WIRE_TICKETS: return sizeof(struct wire);
+    case WIRE_UNFIT:
+    case WIRE_TICKETS: return offsetof(struct wire, program);
+    case WIRE_BEGIN: return sizeof(struct wire);
     default: return offsetof(struct wire, scheme);
     }
 }
@@ -46,6 +52,7 @@ static void attach(struct msghdr *h, union ancillary *a, int fd)
 int wire_send(int sock, const struct wire *message, int fd)
 {
     struct wire copy = *message;
+    copy.version = WIRE_VERSION;
     struct iovec iov = {.iov_base = &copy, .iov_len = size_of(message->kind)};
     struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
     union ancillary a;
@@ -74,9 +81,11 @@ static int ends(const char *text, size_t size)
 
 static int valid(const struct wire *m, size_t len)
 {
-    return len >= sizeof m->kind && (unsigned)m->kind < WIRE_KINDS && len == size_of(m->kind) &&
-           ends(m->scheme, sizeof m->scheme) && ends(m->address, sizeof m->address) &&
-           ends(m->error, sizeof m->error) && m->tickets.count <= TLS_TICKET_KEYS;
+    return len >= offsetof(struct wire, number) && (unsigned)m->kind < WIRE_KINDS &&
+           len == size_of(m->kind) && ends(m->scheme, sizeof m->scheme) &&
+           ends(m->address, sizeof m->address) && ends(m->error, sizeof m->error) &&
+           m->tickets.count <= TLS_TICKET_KEYS && ends(m->program, sizeof m->program) &&
+           ends(m->path, sizeof m->path);
 }
 
 int wire_receive(int sock, struct wire *message, int *fd, int wait)
@@ -98,11 +107,12 @@ int wire_receive(int sock, struct wire *message, int *fd, int wait)
     if (n <= 0)
         return (int)n;
     *fd = detach(&h);
-    if (valid(message, (size_t)n))
+    bool foreign = (size_t)n >= sizeof message->version && message->version != WIRE_VERSION;
+    if (!foreign && valid(message, (size_t)n))
         return 1;
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
-    errno = EBADMSG;
+    errno = foreign ? EPROTO : EBADMSG;
     return -1;
 }

@@ -265,20 +265,13 @@ void control_finish(struct control *c)
     }
 }
 
-void control_forget(struct control *c)
-{
-    if (!c)
-        return;
-    while (!link_empty(&c->clients))
-        client_close(LIST_ITEM(c->clients.next, struct client, link));
-    accept_close(&c->accept);
-    mem_free(c);
-}
-
 void control_close(struct control *c)
 {
     if (!c)
         return;
     unixsock_remove(&c->file);
-    control_forget(c);
+    while (!link_empty(&c->clients))
+        client_close(LIST_ITEM(c->clients.next, struct client, link));
+    accept_close(&c->accept);
+    mem_free(c);
 }

@@ -45,9 +45,6 @@ void control_finish(struct control *c);
 /* Drops all clients, closes the socket and removes its file; NULL is allowed. */
 void control_close(struct control *c);
 
-/* Closes the descriptors and leaves the file alone: in a forked worker. NULL is allowed. */
-void control_forget(struct control *c);
-
 /*
  * The folders where default sockets may be, best first: $XDG_RUNTIME_DIR/neap if that is set, then
  * $TMPDIR/neap-UID (/tmp without TMPDIR), which serves where the first cannot be made. Writes the

@@ -227,16 +227,6 @@ static void master_free(struct master *m)
     mem_free(m);
 }
 
-void master_forget(struct master *m)
-{
-    for (struct place *place = m->places; place < places_end(m); place++)
-        place_forget(place);
-    control_forget(m->control);
-    sockets_forget(m->sockets);
-    scratch_forget(m->scratch);
-    master_free(m);
-}
-
 static int run(struct master *m)
 {
     const struct master_config *config = m->config;

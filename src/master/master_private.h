@@ -5,7 +5,7 @@
  *
  *      master.c     the process: signals, stopping, the end        commands.c   status, stop
  *      place.c      a worker's place and its lives                 control.c    the control socket
- *      process.c    one process of it: fork, messages, death
+ *      process.c    one process of it: birth, messages, death
  *      sockets.c    the listening sockets                          pidfile.c    the pid file
  *      heartbeat.c  ends a worker that is stuck                    pairs.c      lines of workers
  *      signals.c    what signals say, and who has sent them
@@ -42,9 +42,9 @@ struct process {
     pid_t pid;                 /* 0: there is none */
     struct loop_io io;         /* on the master's end of the link */
     double started;            /* when, in loop_now's time */
-    struct watchdog *watchdog; /* what it has to say at its end */
+    struct watchdog *watchdog; /* what it has to say at its end; NULL before its first life */
     struct heartbeat heart;
-    bool refused; /* its app does not load */
+    bool refused; /* its app does not load, or it cannot be a worker */
     bool retires; /* it wants to be replaced */
 };
 
@@ -89,11 +89,13 @@ struct master {
 /* process.c */
 void process_init(struct process *p, struct place *place, int seat);
 void process_deinit(struct process *p);
-/* Forks it. Returns 0, or -1 with errno. */
+/* Starts it. Returns 0, or -1 with errno. */
 int process_start(struct process *p);
 /* Sends it a message, and a descriptor unless that is -1; to nobody when there is none. */
 void process_send(const struct process *p, const struct wire *message, int fd);
 void process_close_link(struct process *p);
+/* It cannot be a worker, which is logged; it ends, and others would do no better. */
+void process_unfit(struct process *p, const char *why);
 /* It is gone: hears its last words. */
 void process_ended(struct process *p);
 /* Logs how it ended; `status` is waitpid's. */
@@ -121,8 +123,6 @@ void place_kill(struct place *place);
 struct process *place_leaving(struct place *place);
 /* It is over, and no process is left. */
 bool place_gone(struct place *place);
-/* In a forked worker: closes the master's end of the links. */
-void place_forget(struct place *place);
 
 /* master.c: what happens to all when something happens to one. */
 void master_place_changed(struct master *m);
@@ -130,8 +130,6 @@ void master_place_changed(struct master *m);
 void master_stop(struct master *m);
 /* Kills all; the program ends with status 1. */
 void master_abort(struct master *m);
-/* Gives up everything that is the master's alone; in a forked worker. */
-void master_forget(struct master *m);
 
 /* commands.c: a control_handler whose `arg` is the master. */
 enum control_result commands_run(void *arg, const char *command, struct buf *reply);

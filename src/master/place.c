@@ -98,13 +98,6 @@ void place_look(struct place *place)
         heartbeat_look(&place->processes[i].heart);
 }
 
-void place_forget(struct place *place)
-{
-    for (int i = 0; i < WORKER_PROCESSES; i++)
-        process_close_link(&place->processes[i]);
-    loop_timer_stop(&place->master->loop, &place->restart);
-}
-
 /* --- The next life -------------------------------------------------------------------------- */
 
 static void plan_restart(struct place *place, bool served)
@@ -244,6 +237,7 @@ static void heard_now(struct place *place, const struct wire *m)
         break;
     case WIRE_READY: on_ready_message(place); break;
     case WIRE_REFUSED: place->now->refused = true; break;
+    case WIRE_UNFIT: process_unfit(place->now, m->error); break;
     case WIRE_RETIRE:
         place->now->retires = true;
         succeed(place);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* One process of a worker: it is forked, talks through its link, and is gone. */
+/* One process of a worker: it is started, talks through its link, and is gone. */
 #include "base/log.h"
+#include "line/birth.h"
 #include "line/link.h"
 #include "line/wire.h"
 #include "master/master_private.h"
@@ -16,7 +17,7 @@
 void process_init(struct process *p, struct place *place, int seat)
 {
     const struct master *m = place->master;
-    *p = (struct process){.place = place, .seat = seat, .watchdog = watchdog_new()};
+    *p = (struct process){.place = place, .seat = seat};
     p->io.ev.fd = -1;
     heartbeat_init(&p->heart, &place->master->loop, place->number, m->config->handler_timeout);
 }
@@ -34,6 +35,25 @@ void process_send(const struct process *p, const struct wire *message, int fd)
         wire_send(p->io.ev.fd, message, fd);
 }
 
+void process_unfit(struct process *p, const char *why)
+{
+    if (!p->refused)
+        log_error("worker %d cannot be started: %s; if the program or its library was replaced "
+                  "while the server runs, restart the server",
+                  p->place->number, why);
+    p->refused = true;
+}
+
+/* A program that speaks otherwise has taken the place of ours. */
+static void on_other_version(struct process *p, unsigned version)
+{
+    char why[BIRTH_WHY];
+    snprintf(why, sizeof why, "it speaks version %u of the line, this master %d", version,
+             WIRE_VERSION);
+    process_unfit(p, why);
+    kill(p->pid, SIGKILL);
+}
+
 /*
  * Handles what has come. At end of file only the watching stops: the news of the death comes by
  * SIGCHLD.
@@ -45,6 +65,10 @@ static void read_link(struct process *p)
     while ((got = wire_receive(p->io.ev.fd, &m, &fd, false)) != 0) {
         if (got < 0 && errno == EBADMSG)
             continue;
+        if (got < 0 && errno == EPROTO) {
+            on_other_version(p, m.version);
+            return;
+        }
         if (got < 0 && errno == EAGAIN)
             return;
         if (got < 0)
@@ -73,82 +97,83 @@ void process_close_link(struct process *p)
 
 /* --- Birth ---------------------------------------------------------------------------------- */
 
-/*
- * What the master listens to does nothing in a worker, and SIGTERM nothing before the worker does
- * listen. A worker waits for children of its app itself.
- */
-static void own_signals(void)
+/* The forked process: becomes a worker, or says why it cannot. */
+static _Noreturn void live(const struct process *p, int line)
 {
-    sigset_t none;
-    signal(SIGCHLD, SIG_DFL);
-    signal(HEARTBEAT_SIGNAL, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* The forked process: becomes a worker and ends as one. Signals are blocked when it begins. */
-static _Noreturn void live(struct process *p, int fd)
-{
-    struct master *m = p->place->master;
-    const struct master_config *config = m->config;
-    struct worker_link *link = link_new(fd, p->seat, config->workers);
-    link_set_watchdog(link, p->watchdog);
-    log_set_worker(link_worker(link));
-    if (m->scratch)
-        link_set_scratch(link, scratch_path(m->scratch));
-    master_forget(m);
-    own_signals();
-    int status = config->work(link, config->arg);
-    link_free(link);
-    log_close(1);
-    exit(status); /* not _exit: what the app has printed must be flushed */
+    const struct master_config *config = p->place->master->config;
+    char why[BIRTH_WHY];
+    config->become(line, p->place->number, config->arg);
+    snprintf(why, sizeof why, "the program cannot be run again: %s", strerror(errno));
+    birth_refuse(line, why);
+    _exit(WORKER_FAILED);
 }
 
 /*
  * Forks with all signals blocked, so that none reaches the child while it still has the master's
- * handlers.
+ * handlers, or, after an exec, none yet.
  */
-static pid_t fork_worker(struct process *p, const int pair[2])
+static pid_t fork_worker(const struct process *p, int line)
 {
     sigset_t all, before;
-    fflush(NULL); /* else the child prints once more what waits in our buffers */
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &before);
     pid_t pid = fork();
-    if (pid == 0) {
-        close(pair[0]);
-        live(p, pair[1]);
-    }
+    if (pid == 0)
+        live(p, line);
     int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     errno = error;
     return pid;
 }
 
-int process_start(struct process *p)
+/* A new page, which is announced to who will be at the other end of the line. */
+static int announce(struct process *p, int line)
+{
+    const struct master *m = p->place->master;
+    struct birth b = {
+        .program = m->config->version ? m->config->version : "",
+        .seat = p->seat,
+        .workers = m->config->workers,
+        .scratch = m->scratch,
+    };
+    watchdog_free(p->watchdog);
+    p->watchdog = watchdog_new(&b.page);
+    if (!p->watchdog)
+        return -1;
+    int result = birth_announce(line, &b), error = errno;
+    close(b.page);
+    errno = error;
+    return result;
+}
+
+static void begin_life(struct process *p, pid_t pid, int line)
 {
     struct master *m = p->place->master;
-    int pair[2];
-    watchdog_clear(p->watchdog);
-    if (wire_pair(pair) < 0)
-        return -1;
-    pid_t pid = fork_worker(p, pair);
-    int error = errno;
-    close(pair[1]);
-    if (pid < 0) {
-        close(pair[0]);
-        errno = error;
-        return -1;
-    }
     p->pid = pid;
     p->refused = p->retires = false;
     p->started = loop_now(&m->loop);
     heartbeat_start(&p->heart, pid, &p->watchdog->pulse);
-    loop_io_init(&p->io, pair[0], on_link);
+    loop_io_init(&p->io, line, on_link);
     loop_io_watch(&m->loop, &p->io, LOOP_READ);
     if (m->config->workers > 1)
-        pairs_worker_started(m->pairs, p->seat, pair[0]);
-    return 0;
+        pairs_worker_started(m->pairs, p->seat, line);
+}
+
+int process_start(struct process *p)
+{
+    int pair[2];
+    if (wire_pair(pair) < 0)
+        return -1;
+    pid_t pid = announce(p, pair[0]) < 0 ? -1 : fork_worker(p, pair[1]);
+    int error = errno;
+    close(pair[1]);
+    if (pid > 0) {
+        begin_life(p, pid, pair[0]);
+        return 0;
+    }
+    close(pair[0]);
+    errno = error;
+    return -1;
 }
 
 /* --- Death ---------------------------------------------------------------------------------- */

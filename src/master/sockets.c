@@ -119,13 +119,6 @@ void sockets_free(struct sockets *s)
     mem_free(s);
 }
 
-void sockets_forget(struct sockets *s)
-{
-    for (struct link *l = s->entries.next; l != &s->entries; l = l->next)
-        entry_of(l)->file.path[0] = '\0';
-    sockets_free(s);
-}
-
 /* --- Binding -------------------------------------------------------------------------------- */
 
 static int on(int fd, int level, int option)

@@ -34,9 +34,6 @@ struct sockets *sockets_new(int workers);
 /* Closes everything and removes the files of Unix sockets. */
 void sockets_free(struct sockets *s);
 
-/* Closes everything and leaves the files alone: in a forked worker. */
-void sockets_forget(struct sockets *s);
-
 /*
  * The worker's socket for that address, bound now if need be. Returns the master's descriptor,
  * which stays the master's, and *port; or -1 and one line in `error`.

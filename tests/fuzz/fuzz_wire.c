@@ -12,6 +12,7 @@
  * two processes, of which one has its life, and what the master keeps of its sockets fits that.
  * Processes are pretended: they have numbers that the system gives to none.
  */
+#include "line/birth.h"
 #include "line/link.h"
 #include "line/wire.h"
 #include "master/master_private.h"
@@ -27,6 +28,8 @@
 #include <unistd.h>
 
 enum { WORKERS = 2, PROCESSES = WORKERS * WORKER_PROCESSES, NO_PROCESS = 0x70000000 };
+
+#define PROGRAM "neap 1.2.3"
 
 /* An end of each process's link that is the fuzzer's. */
 static int ends[PROCESSES];
@@ -46,17 +49,34 @@ static unsigned take(struct input *in)
 
 /* --- Messages ------------------------------------------------------------------------------- */
 
+static size_t right_size(enum wire_kind kind)
+{
+    static const enum wire_kind large[] = {WIRE_BIND, WIRE_BOUND, WIRE_UNBIND, WIRE_TICKETS,
+                                           WIRE_UNFIT};
+    if (kind == WIRE_BEGIN)
+        return sizeof(struct wire);
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+        if (kind == large[i])
+            return offsetof(struct wire, program);
+    return offsetof(struct wire, scheme);
+}
+
 /* As wire.h has it: whether the bytes are a message. */
 static bool well_formed(const struct wire *w, size_t len)
 {
-    bool large = w->kind == WIRE_BIND || w->kind == WIRE_BOUND || w->kind == WIRE_UNBIND ||
-                 w->kind == WIRE_TICKETS;
-    return (unsigned)w->kind < WIRE_KINDS &&
-           len == (large ? sizeof *w : offsetof(struct wire, scheme)) &&
+    return len >= offsetof(struct wire, number) && w->version == WIRE_VERSION &&
+           (unsigned)w->kind < WIRE_KINDS && len == right_size(w->kind) &&
+           strnlen(w->program, sizeof w->program) < sizeof w->program &&
+           strnlen(w->path, sizeof w->path) < sizeof w->path &&
            strnlen(w->scheme, sizeof w->scheme) < sizeof w->scheme &&
            strnlen(w->address, sizeof w->address) < sizeof w->address &&
            strnlen(w->error, sizeof w->error) < sizeof w->error &&
            w->tickets.count <= TLS_TICKET_KEYS;
+}
+
+static int wrong(const struct wire *w, size_t len)
+{
+    return len >= sizeof w->version && w->version != WIRE_VERSION ? EPROTO : EBADMSG;
 }
 
 /* A message of the input's choice: its size too, and now and then a text without an end. */
@@ -65,6 +85,7 @@ static size_t compose(struct input *in, struct wire *w)
     static const char *const addresses[] = {"127.0.0.1:0", "[::1]:0", "nonsense", ""};
     unsigned how = take(in);
     memset(w, how & 1 ? 0xff : 0, sizeof *w);
+    w->version = how % 16 == 9 ? WIRE_VERSION + 1 : WIRE_VERSION;
     w->kind = take(in) % (WIRE_KINDS + 2u);
     w->number = (int)take(in) - 8;
     w->seconds = take(in);
@@ -73,10 +94,10 @@ static size_t compose(struct input *in, struct wire *w)
         snprintf(w->scheme, sizeof w->scheme, "ws");
         snprintf(w->address, sizeof w->address, "%s", addresses[how / 8 % 4]);
         snprintf(w->error, sizeof w->error, how & 4 ? "it is in use" : "");
+        snprintf(w->program, sizeof w->program, "%s", PROGRAM);
+        snprintf(w->path, sizeof w->path, how & 32 ? "/nowhere" : "");
     }
-    bool large = w->kind == WIRE_BIND || w->kind == WIRE_BOUND || w->kind == WIRE_UNBIND ||
-                 w->kind == WIRE_TICKETS;
-    size_t len = large ? sizeof *w : offsetof(struct wire, scheme);
+    size_t len = right_size(w->kind);
     return how >= 0xe0 ? how % 32 * 26u % (sizeof *w + 1) : len;
 }
 
@@ -124,7 +145,7 @@ static void one_message(struct input *in)
         int r = wire_receive(fds[1], &got, &fd, false);
         struct wire seen = {0};
         memcpy(&seen, &sent, len);
-        MUST(r == (well_formed(&seen, len) ? 1 : -1) && (r == 1 || errno == EBADMSG));
+        MUST(r == (well_formed(&seen, len) ? 1 : -1) && (r == 1 || errno == wrong(&seen, len)));
         if (r == 1) {
             MUST(memcmp(&got, &seen, sizeof got) == 0);
             MUST(wire_send(fds[0], &got, fd) == 0);
@@ -196,6 +217,37 @@ static void one_worker(struct input *in)
     close(fds[0]);
 }
 
+/* A worker's first moments: it is one, or it says why not, or its master is gone. */
+static void one_birth(struct input *in)
+{
+    int fds[2], page;
+    char why[BIRTH_WHY];
+    MUST(wire_pair(fds) == 0);
+    if (take(in) % 2) {
+        struct watchdog *w = watchdog_new(&page);
+        struct birth b = {
+            .program = PROGRAM, .seat = take(in) % 6, .workers = WORKERS, .page = page};
+        MUST(w && birth_announce(fds[0], &b) == 0);
+        watchdog_free(w);
+        close(page);
+    }
+    for (unsigned left = take(in) % 4; left; left--) {
+        size_t len;
+        struct wire w;
+        send_something(in, fds[0], &len, &w);
+    }
+    MUST(birth_is_line(fds[1]) && !birth_is_line(STDIN_FILENO));
+    close(fds[0]); /* so that nobody waits */
+    struct worker_link *link = birth_take(fds[1], PROGRAM, why);
+    MUST(strnlen(why, sizeof why) < sizeof why && (!link || !*why));
+    if (link) {
+        MUST(link_seat(link) < 2 * link_workers(link) && link_watchdog(link));
+        link_free(link);
+    } else {
+        close(fds[1]);
+    }
+}
+
 /* --- The master's end ------------------------------------------------------------------------- */
 
 static void check_place(struct place *w)
@@ -229,6 +281,11 @@ static void begin(struct place *w)
     w->now->refused = w->now->retires = false;
     loop_io_init(&w->now->io, fds[0], on_nothing);
     w->life = LIFE_STARTING;
+    int page;
+    watchdog_free(w->now->watchdog);
+    w->now->watchdog = watchdog_new(&page);
+    MUST(w->now->watchdog);
+    close(page);
     ends[w->now->seat] = fds[1];
     pairs_worker_started(m->pairs, w->now->seat, fds[0]);
 }
@@ -335,7 +392,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     opened = true;
     int fd = next_fd();
     struct input in = {data, data + size};
-    unsigned mode = take(&in) % 3;
+    unsigned first = take(&in), mode = first >= 0xf0 ? 3 : first % 3;
     if (mode == 0)
         one_message(&in);
     if (mode == 1)
@@ -346,6 +403,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             master_step(&in);
         master_ends();
     }
+    if (mode == 3)
+        one_birth(&in);
     MUST(next_fd() == fd);
     return 0;
 }

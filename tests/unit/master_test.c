@@ -285,6 +285,37 @@ static void refused_app(void)
     free(s);
 }
 
+/*
+ * What is no worker of this master's is told by the master, in words, and nothing is tried again
+ * before any worker was ready.
+ */
+static void unfit_workers(void)
+{
+    static const struct {
+        struct plan plan;
+        const char *why;
+    } rows[] = {
+        {{.kind = CANNOT_RUN}, "the program cannot be run again: Exec format error; "},
+        {{.kind = SERVES, .program = "neap 9"},
+         "the master is neap 1, the program on disk neap 9; "},
+        {{.kind = SPEAKS_OTHERWISE, .addresses = {"127.0.0.1:0"}},
+         "it speaks version 2 of the line, this master 1; "},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char expected[200];
+        struct server *s = server_start(
+            (struct master_config){.workers = 1, .drain = 60, .version = "neap 1"}, &rows[i].plan);
+        test_context("row %zu", i);
+        CHECK_INT(server_end(s), 1);
+        snprintf(expected, sizeof expected, "error worker 0 cannot be started: %s", rows[i].why);
+        CHECK_INT(server_count(s, expected), 1);
+        CHECK_INT(server_count(s, "restart the server\n"), 1);
+        CHECK_INT(server_count(s, "cannot be started"), 1);
+        free(s);
+    }
+    test_context(NULL);
+}
+
 /* What a script says with its status is the program's, whatever it is. */
 static void scripts(void)
 {
@@ -497,6 +528,7 @@ static void run_all(void)
     test("ends before it is ready", ends_before_ready);
     test("stop while waiting to restart", stop_while_waiting_to_restart);
     test("an app that does not load", refused_app);
+    test("workers that cannot be", unfit_workers);
     test("scripts", scripts);
     test("a port in use", port_in_use);
     test("the same port after a restart", same_port_after_a_restart);

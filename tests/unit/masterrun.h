@@ -16,7 +16,9 @@
 #define NEAP_TESTS_UNIT_MASTERRUN_H
 
 #include "base/log.h"
+#include "line/birth.h"
 #include "line/link.h"
+#include "line/wire.h"
 #include "master/master.h"
 #include "support.h"
 
@@ -48,6 +50,8 @@ enum kind {
     DIES,              /* SIGKILLs itself before it is ready */
     STUCK,             /* becomes ready, then hears nothing */
     BINDS_LATE,        /* waits for a message of the master, and only then binds */
+    CANNOT_RUN,        /* is no worker at all: its exec fails */
+    SPEAKS_OTHERWISE,  /* sends a message of another version of the line, then waits */
 };
 
 struct plan {
@@ -55,6 +59,7 @@ struct plan {
     int status;
     const char *addresses[ADDRESSES]; /* NULL: none */
     const char *later;
+    const char *program; /* the version that it is of; NULL: the master's */
 };
 
 static char folder[64]; /* of this run; removed at its end */
@@ -238,14 +243,24 @@ static inline int refuse(struct worker_link *link)
     return WORKER_FAILED;
 }
 
-static inline int work(struct worker_link *link, void *arg)
+static inline int speak_otherwise(struct worker_link *link)
 {
-    const struct plan *plan = arg;
+    struct wire m = {.version = WIRE_VERSION + 1, .kind = WIRE_READY};
+    if (send(link_fd(link), &m, sizeof m, MSG_NOSIGNAL) < 0)
+        return WORKER_DONE;
+    for (;;)
+        pause();
+}
+
+static inline int work(struct worker_link *link, const struct plan *plan)
+{
     int fds[ADDRESSES] = {-1, -1, -1}, port;
     if (plan->kind == ENDS)
         return plan->status;
     if (plan->kind == BINDS_LATE)
         return bind_late(link, plan);
+    if (plan->kind == SPEAKS_OTHERWISE)
+        return speak_otherwise(link);
     for (int i = 0; i < ADDRESSES && plan->addresses[i]; i++)
         if ((fds[i] = bind_one(link, plan->addresses[i], &port)) < 0)
             return refuse(link);
@@ -261,6 +276,35 @@ static inline int work(struct worker_link *link, void *arg)
     return serve(link, plan, fds);
 }
 
+static const char *master_version = "";
+
+/* Instead of an exec: of what the fork has inherited it keeps what an exec would leave open. */
+static inline void become(int line, int number, void *arg)
+{
+    const struct plan *plan = arg;
+    char why[BIRTH_WHY];
+    (void)number;
+    if (plan->kind == CANNOT_RUN) {
+        errno = ENOEXEC;
+        return;
+    }
+    birth_begin();
+    close_range(STDERR_FILENO + 1, (unsigned)line - 1, 0);
+    close_range((unsigned)line + 1, ~0u, 0);
+    log_open(LOG_DEBUG, false);
+    struct worker_link *link =
+        birth_take(line, plan->program ? plan->program : master_version, why);
+    if (!link) {
+        birth_refuse(line, why);
+        _exit(WORKER_FAILED);
+    }
+    log_set_worker(link_worker(link));
+    int status = work(link, plan);
+    link_free(link);
+    log_close(1);
+    exit(status);
+}
+
 /* --- The server ----------------------------------------------------------------------------- */
 
 struct server {
@@ -270,14 +314,15 @@ struct server {
     char text[1 << 16];
 };
 
-/* Starts a master; `config` needs no work and no arg. */
+/* Starts a master; `config` needs no become and no arg. */
 static inline struct server *server_start(struct master_config config, const struct plan *plan)
 {
     struct server *s = calloc(1, sizeof *s);
     int fds[2];
     if (!s || pipe2(fds, O_CLOEXEC) < 0)
         abort();
-    config.work = work;
+    config.become = become;
+    master_version = config.version ? config.version : "";
     config.arg = (void *)(uintptr_t)plan;
     fflush(NULL);
     s->pid = fork();

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -135,18 +136,21 @@ static void malformed_messages(void)
 {
     int pair[2], fd;
     uint64_t seed = 7;
-    struct wire good_one = {.kind = WIRE_UNBIND}, in;
+    struct wire good_one = {.version = WIRE_VERSION, .kind = WIRE_UNBIND}, in;
     CHECK_INT(wire_pair(pair), 0);
     for (int i = 0; i < 5000; i++) {
         struct wire m = good_one;
         size_t len = sizeof m;
         uint8_t *bytes = (uint8_t *)&m;
         switch (random_next(&seed) % 5) {
-        case 0: len = 1 + random_next(&seed) % (sizeof m - 1); break;
+        case 0:
+            len = 1 + random_next(&seed) % (sizeof m - 1);
+            len -= len == offsetof(struct wire, program);
+            break;
         case 1: m.kind = (enum wire_kind)(WIRE_KINDS + random_next(&seed) % 1000); break;
         case 2: m.kind = WIRE_READY; break; /* has no texts */
         case 3: memset(m.address, 'a', sizeof m.address); break;
-        default: memset(bytes, 0xff, sizeof m);
+        default: memset(bytes + sizeof m.version, 0xff, sizeof m - sizeof m.version);
         }
         CHECK(send(pair[0], bytes, len, 0) == (ssize_t)len);
         CHECK_INT(wire_receive(pair[1], &in, &fd, false), -1);
@@ -172,6 +176,24 @@ static void last_words(void)
     CHECK_INT(in.kind, WIRE_REFUSED);
     CHECK_INT(wire_receive(pair[0], &in, &fd, false), 0);
     close(pair[0]);
+}
+
+/* Of another version nothing else is looked at: its messages may have any size. */
+static void messages_of_another_version(void)
+{
+    static const size_t sizes[] = {sizeof(uint32_t), 5, offsetof(struct wire, scheme),
+                                   sizeof(struct wire)};
+    int pair[2], fd;
+    struct wire m = {.version = WIRE_VERSION + 1, .kind = WIRE_READY}, in;
+    CHECK_INT(wire_pair(pair), 0);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        CHECK(send(pair[0], &m, sizes[i], 0) == (ssize_t)sizes[i]);
+        CHECK_INT(wire_receive(pair[1], &in, &fd, false), -1);
+        CHECK_INT(errno, EPROTO);
+        CHECK_INT(in.version, WIRE_VERSION + 1);
+    }
+    close(pair[0]);
+    close(pair[1]);
 }
 
 /* --- Identity ------------------------------------------------------------------------------- */
@@ -307,6 +329,7 @@ int main(void)
     test("messages and descriptors", messages_and_descriptors);
     test("malformed messages", malformed_messages);
     test("last words", last_words);
+    test("messages of another version", messages_of_another_version);
     test("the n-th request is the n-th port", nth_request_is_the_nth_port);
     test("the next life gets the same sockets", next_life_gets_the_same_sockets);
     test("rebinding", rebinding);

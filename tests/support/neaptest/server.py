@@ -72,6 +72,7 @@ class Server:
     app      path of the app, or None with lua="source text" for a temporary app
     args     what follows `--` (the app's port first, by custom)
     options  of `neap run`
+    program  another one than NEAP
     wait     False: do not wait for `ready` (for servers that shall fail to start)
 
     Usable as a context manager; leaving it stops the server and checks exit status and log.
@@ -80,7 +81,7 @@ class Server:
     running = []
 
     def __init__(self, app=None, args=("0",), options=("--workers", "1"), lua=None, env=None,
-                 wait=True, seconds=None, cwd=None, command="run", preexec=None):
+                 wait=True, seconds=None, cwd=None, command="run", preexec=None, program=NEAP):
         self.folder = None
         if lua is not None:
             self.folder = tempfile.TemporaryDirectory(prefix="neaptest-")
@@ -88,7 +89,7 @@ class Server:
             with open(app, "w") as f:
                 f.write(prepared(lua))
         self.app = app
-        line = shlex.split(os.environ.get("NEAP_WRAP", "")) + [NEAP, command, app]
+        line = shlex.split(os.environ.get("NEAP_WRAP", "")) + [program, command, app]
         line += [str(o) for o in options]
         if args:
             line += ["--"] + [str(a) for a in args]
