@@ -205,8 +205,9 @@ def _():
     with Server(lua=LOADING, options=["--workers", "2"]) as server:
         client = Raw(server.port, "/")
         pid = int(client.recv_message()[1])
-        os.kill(next(other for other in server.workers() if other != pid), signal.SIGKILL)
-        wait_until(lambda: len(server.workers()) == 2, None, "a new worker, which loads")
+        victim = next(other for other in server.workers() if other != pid)
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: server.restored(2, victim), None, "a new worker, which loads")
         answers = 0
         while "worker ready" not in server.log():
             client.text("size")

@@ -229,8 +229,9 @@ def _():
                 goal = sum(writers.told) + 5
                 wait_until(lambda: sum(writers.told) >= goal, SECONDS * 4, "writing goes on")
                 time.sleep(rng.random() * 0.02)     # so that it is at any instant
-                os.kill(rng.choice(s.workers()), signal.SIGKILL)
-                wait_until(lambda: len(s.workers()) == 4, SECONDS * 4, "four workers again")
+                victim = rng.choice(s.workers())
+                os.kill(victim, signal.SIGKILL)
+                wait_until(lambda: s.restored(4, victim), SECONDS * 4, "four workers again")
         finally:
             writers.end()
         value = int(once(s, "incr n 0"))
@@ -256,7 +257,7 @@ def _():
                 for _ in range(20):
                     ask(witness, "incr w 1")
                 slowest = max(slowest, time.monotonic() - began)
-                wait_until(lambda: len(s.workers()) == 4, SECONDS * 4, "four workers again")
+                wait_until(lambda: s.restored(4, victim), SECONDS * 4, "four workers again")
         finally:
             writers.end()
         need(int(ask(witness, "get w")) == 200, "not all counted")
@@ -377,8 +378,9 @@ def _():
                 for _ in range(max(KILLS // 4, 5)):
                     goal = sum(writers.told) + 2
                     wait_until(lambda: sum(writers.told) >= goal, SECONDS * 10, "writing goes on")
-                    os.kill(random.choice(s.workers()), signal.SIGKILL)
-                    wait_until(lambda: len(s.workers()) == 4, SECONDS * 4, "four workers again")
+                    victim = random.choice(s.workers())
+                    os.kill(victim, signal.SIGKILL)
+                    wait_until(lambda: s.restored(4, victim), SECONDS * 4, "four workers again")
             finally:
                 writers.end()
             value = int(once(s, "incr n 0"))

@@ -148,8 +148,7 @@ def _():
             began = time.monotonic()
             os.kill(victim, rng.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]))
             wait_until(lambda: not alive(victim), what="the worker is gone")
-            wait_until(lambda: len(s.workers()) == 3 and victim not in s.workers(),
-                       1 * SLACK, "a new worker within a second")
+            wait_until(lambda: s.restored(3, victim), 1 * SLACK, "a new worker within a second")
             need(answers(s.port), "not answered in round %d" % round_)
             need(time.monotonic() - began < 1 * SLACK, "took longer than a second")
             lost = [pair for pair in clients if pair[1] == victim]
@@ -172,7 +171,7 @@ def _():
         client, pid = connected(s, 1)[0]
         os.kill(pid, signal.SIGTERM)
         client.expect_close(1001, reply=True)
-        wait_until(lambda: s.workers() and s.workers() != [pid], what="another worker")
+        wait_until(lambda: s.replaced([pid]), what="another worker")
         wait_until(lambda: answers(s.port), what="the other worker answers")
         s.wait_log(r"worker ended worker=0 .*status=0")
 
@@ -268,7 +267,7 @@ def _():
             s.wait_log(r"worker died .*status=5")
             os.remove(flag)
             s.wait_log("worker ready worker=")
-            wait_until(lambda: len(s.workers()) == 2 and victim not in s.workers(), what="two workers again")
+            wait_until(lambda: s.restored(2, victim), what="two workers again")
 
 
 def seconds_of(record):

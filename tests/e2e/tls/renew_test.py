@@ -43,7 +43,7 @@ def _():
             before = s.workers()
             os.kill(before[0], signal.SIGKILL)
             s.wait_log("worker ready")
-            wait_until(lambda: len(s.workers()) == 3, what="three workers again")
+            wait_until(lambda: s.restored(3, before[0]), what="three workers again")
             for _ in range(12):
                 reused, newer = resumes(s.port, context, session)
                 need(reused, "not resumed after a worker's death")

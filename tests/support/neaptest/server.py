@@ -203,6 +203,11 @@ class Server:
         now = self.workers()
         return bool(now) and not set(now) & set(pids)
 
+    def restored(self, count, dead):
+        """Whether there are that many workers again, without the one that is dead, or will be in a moment."""
+        now = self.workers()
+        return len(now) == count and dead not in now
+
     def rss(self, pid=None):
         return rss(pid if pid is not None else self.workers()[0])
 
