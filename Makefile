@@ -140,7 +140,7 @@ run: ## Install what is missing (Debian, as root), build, and serve the chat app
 
 ##@ Testing (each suite ends with "N passed, N failed")
 SUITES := check unit spec conformance e2e clients fuzz guard
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 8
 LONG_SECONDS ?= 3600
 TWO := $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j2)
 export FUZZ_SECONDS LONG_SECONDS BUILD
@@ -167,15 +167,14 @@ spec: programs ## Specs in Lua (busted on LuaJIT), also those of the apps
 conformance: programs ## RFC 6455, case by case, against the release and the sanitizer build
 e2e: programs ## End-to-end, hostile-input and fault tests, against both builds
 clients: programs ## Other people's WebSocket clients against the server
-fuzz: fuzz-programs ## Every fuzz target for FUZZ_SECONDS=20, its corpus first
+fuzz: fuzz-programs ## Every fuzz target for FUZZ_SECONDS=8, its corpus first
 guard: programs ## Instructions, allocations and system calls a message, as in tests/guard/figures
 $(SUITES):
 	@tests/run $@
 fuzz-%: fuzz-programs ## One fuzz target, e.g. make fuzz-frame FUZZ_SECONDS=1200
 	@tests/run fuzz/$*
 
-test-long: ## The long runs of tests/long, an hour each: LONG_SECONDS=3600 (not part of `make test`)
-	@$(MAKE) $(TWO) WERROR=1 VARIANT=asan build
+test-long: programs fuzz-programs ## What takes hours, and what `make test` leaves to it: LONG_SECONDS=3600
 	@tests/run long
 test-fresh: ## Run `make run` and `make test` in a minimal Debian 12 of its own (root, debootstrap)
 	@tests/fresh
