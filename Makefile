@@ -37,11 +37,11 @@ LD_release  := -pie -Wl,-z,relro,-z,now
 LTO         := $(if $(findstring clang,$(CC)),,-flto=auto)
 OPT_release += $(LTO)
 LD_release  += $(LTO) -O2
-OPT_asan    := -O1 -g $(SAN)
+OPT_asan    := -O1 -g $(SAN) -DNEAP_CHECKS
 LD_asan     := $(SAN)
 OPT_cov     := -O0 -g --coverage
 LD_cov      := --coverage
-OPT_fuzz    := -O1 -g $(SAN) -fsanitize=fuzzer-no-link
+OPT_fuzz    := -O1 -g $(SAN) -fsanitize=fuzzer-no-link -DNEAP_CHECKS
 LD_fuzz     := $(SAN)
 
 # libev has no .pc file in Debian, and its llhttp comes as C source (package node-llhttp).  Library headers are system

@@ -6,9 +6,8 @@
 #ifndef NEAP_SERVER_ENDPOINT_H
 #define NEAP_SERVER_ENDPOINT_H
 
+#include "http/http_conn.h"
 #include "net/accept.h"
-#include "server/config.h"
-#include "server/router.h"
 #include "server/server.h"
 
 struct endpoint;
@@ -20,15 +19,20 @@ struct endpoint_drain {
     bool for_handlers; /* also waits for handlers that wait for the drain, and after an abort */
 };
 
+/* How many connections it takes. */
+struct endpoint_limits {
+    uint32_t max_connections; /* of this listener in this worker; 0: no limit. Past it: 503 */
+    uint32_t max_per_address; /* of one peer address, of IPv6 its /64; 0: no limit. Past it: 429 */
+};
+
 enum { ENDPOINT_DRAINS = 2 }; /* the listener's owner, and the server that stops */
 
 struct endpoint {
     struct link link; /* in server->endpoints */
     struct server *server;
     struct accept accept;
-    struct router router;
-    struct listener_config config;
-    struct link conns; /* all of its connections, opened or not */
+    struct http_site site; /* its settings, routes and connections */
+    struct endpoint_limits limits;
     uint32_t count;
     uint32_t peak; /* the most there were, since memory was last given back */
     uint32_t refs;
@@ -41,8 +45,9 @@ struct endpoint {
     struct endpoint_drain drains[ENDPOINT_DRAINS];
 };
 
-/* Takes over the listening descriptor and what `config` owns. One reference. */
-struct endpoint *endpoint_new(struct server *s, int fd, const struct listener_config *config);
+/* Takes over the listening descriptor and what `settings` owns. One reference. */
+struct endpoint *endpoint_new(struct server *s, int fd, const struct http_settings *settings,
+                              const struct endpoint_limits *limits);
 struct endpoint *endpoint_ref(struct endpoint *e);
 void endpoint_unref(struct endpoint *e);
 
@@ -77,16 +82,5 @@ void endpoint_abort(struct endpoint *e);
  * when the close frames have been written, endpoint_abort.
  */
 void endpoint_cut_off(struct endpoint *e);
-
-/*
- * Counts a peer in: 0, or the HTTP status that refuses it: 503 (draining, or at max_connections),
- * 429 (its address, or IPv6 /64, is at max_per_address). What was counted in is counted out by
- * endpoint_leave.
- */
-int endpoint_enter(struct endpoint *e, const struct address *peer);
-void endpoint_leave(struct endpoint *e, const struct address *peer);
-
-/* Called when one of its connections has been freed: the drain may be over. */
-void endpoint_conn_freed(struct endpoint *e);
 
 #endif

@@ -3,8 +3,9 @@
 #include "base/log.h"
 #include "bind/http/llistener.h"
 #include "bind/http/lserver.h"
+#include "bind/ws/lgroup.h"
 #include "bus/mesh.h"
-#include "server/group.h"
+#include "group/group.h"
 #include "worker/worker_private.h"
 
 #include <stdio.h>
@@ -58,10 +59,11 @@ void worker_open_mesh(struct worker *w)
 {
     if (link_workers(w->link) == 1)
         return;
-    w->mesh = mesh_new(&w->loop, lserver_of(w->vm)->read_buffer, (unsigned)link_seat(w->link));
+    w->mesh =
+        mesh_new(&w->loop, lserver_of(w->vm)->conns.read_buffer, (unsigned)link_seat(w->link));
     mesh_bus(w->mesh)->workers = (unsigned)link_workers(w->link);
     mesh_on_lost(w->mesh, on_lost_peer, w);
-    groups_use_bus(lserver_of(w->vm)->groups, mesh_bus(w->mesh));
+    groups_use_bus(lgroup_groups(w->vm), mesh_bus(w->mesh));
 }
 
 static void read_link(struct worker *w)

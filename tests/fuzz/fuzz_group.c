@@ -28,7 +28,7 @@ enum member {
 };
 
 static struct person {
-    struct conn *conn; /* NULL: nobody */
+    struct session *conn; /* NULL: nobody */
     unsigned worker;
     enum member in[ROOMS];
     bool loyal[TOPICS]; /* in since the last settling */
@@ -41,7 +41,7 @@ static struct person {
 static struct {
     uint64_t stamp;
     unsigned worker;
-    struct conn *conn; /* NULL: the name was removed */
+    struct session *conn; /* NULL: the name was removed */
 } names[NAMES];
 
 /* Messages of a worker since the last settling, counted from `first`; and their topics. */
@@ -71,7 +71,7 @@ static struct group_key topic_key(unsigned topic)
 
 static struct groups *groups(unsigned worker)
 {
-    return run[worker]->server.groups;
+    return run[worker]->groups;
 }
 
 static struct group *group_at(unsigned worker, unsigned topic)
@@ -84,7 +84,7 @@ static bool is_member(const struct person *p, unsigned topic)
 {
     const struct group *group = p->conn ? group_at(p->worker, topic) : NULL;
     for (uint32_t i = 0; group && i < group->count; i++)
-        if (group->slots[i].conn == p->conn)
+        if (group->slots[i].session == p->conn)
             return true;
     return false;
 }
@@ -109,9 +109,10 @@ static void read_person(struct person *p)
 /* Who has been closed is in nothing. */
 static void look_after(struct person *p)
 {
-    if (!p->conn || conn_writable(p->conn))
+    if (!p->conn || session_writable(p->conn))
         return;
-    MUST(!p->conn->memberships && !p->conn->service && !p->conn->membership_count);
+    MUST(!p->conn->place.memberships && !p->conn->place.service &&
+         !p->conn->place.membership_count);
     memset(p->in, 0, sizeof p->in);
     memset(p->loyal, 0, sizeof p->loyal);
 }
@@ -146,7 +147,7 @@ static void open_person(struct person *p, unsigned worker)
     *p = (struct person){.conn = run_conn(run[worker]), .worker = worker};
     for (unsigned i = 0; i < WORKERS; i++)
         p->last[i] = sent[i].first - 1;
-    MUST(group_join_service(p->conn, "s", 1) == 0);
+    MUST(group_join_service(run_of(p->conn)->groups, p->conn, "s", 1) == 0);
 }
 
 static void end_person(struct person *p, unsigned how)
@@ -157,13 +158,13 @@ static void end_person(struct person *p, unsigned how)
         if (names[i].conn == p->conn)
             names[i].conn = NULL;
     if (how % 3 == 0)
-        conn_close(p->conn, 1000, "", 0, 5);
+        session_close(p->conn, 1000, "", 0, 5);
     else if (how % 3 == 1)
-        conn_fail(p->conn, ERR_HANDLER, 1011, "failed");
+        session_fail(p->conn, ERR_HANDLER, 1011, "failed");
     else
-        conn_abort(p->conn);
+        conn_gone(&p->conn->conn);
     look_after(p);
-    MUST(!p->conn->memberships);
+    MUST(!p->conn->place.memberships);
     run_conn_free(p->conn);
     *p = (struct person){0};
 }
@@ -175,8 +176,9 @@ static void stall(struct person *p)
         return;
     p->slow = true;
     memset(p->loyal, 0, sizeof p->loyal);
-    while (conn_writable(p->conn) && conn_buffered(p->conn) <= p->conn->route->config.max_buffered)
-        conn_send(p->conn, WS_BINARY, bytes, sizeof bytes);
+    while (session_writable(p->conn) &&
+           conn_buffered(&p->conn->conn) <= session_settings_of(p->conn)->max_buffered)
+        session_send(p->conn, WS_BINARY, bytes, sizeof bytes);
 }
 
 static void join(struct person *p, unsigned room)
@@ -185,7 +187,7 @@ static void join(struct person *p, unsigned room)
         return;
     struct group_key key = topic_key(room);
     int err = group_join(groups(p->worker), &key, p->conn);
-    MUST(err == (conn_writable(p->conn) ? 0 : ERR_CLOSED));
+    MUST(err == (session_writable(p->conn) ? 0 : ERR_CLOSED));
     if (err == 0)
         p->in[room] = news[p->worker][room] ? MAYBE : IN;
 }
@@ -208,7 +210,7 @@ static void disloyal(unsigned topic)
         people[i].loyal[topic] = false;
 }
 
-static void last_word(unsigned name, uint64_t stamp, unsigned worker, struct conn *conn)
+static void last_word(unsigned name, uint64_t stamp, unsigned worker, struct session *conn)
 {
     bool tied = stamp == names[name].stamp && worker >= names[name].worker;
     disloyal(ROOMS + name);
@@ -225,7 +227,7 @@ static void store(struct person *p, unsigned name)
         return;
     struct group_key key = topic_key(ROOMS + name);
     int err = group_join(groups(p->worker), &key, p->conn);
-    MUST(err == (conn_writable(p->conn) ? 0 : ERR_CLOSED));
+    MUST(err == (session_writable(p->conn) ? 0 : ERR_CLOSED));
     if (err == 0)
         last_word(name, group_at(p->worker, ROOMS + name)->claim, p->worker, p->conn);
 }
@@ -357,7 +359,7 @@ static void check_name(unsigned name)
         last_one = last_one || (holds && people[i].conn == names[name].conn);
     }
     MUST(holders <= 1);
-    if (names[name].conn && conn_writable(names[name].conn))
+    if (names[name].conn && session_writable(names[name].conn))
         MUST(last_one);
 }
 
@@ -426,7 +428,7 @@ static void settle(void)
         struct person *p = &people[i];
         look_after(p);
         if (p->conn && p->slow)
-            outq_clear(&p->conn->out, &run[p->worker]->server.pool);
+            outq_clear(&p->conn->conn.out, &run[p->worker]->conns.pool);
         p->slow = false;
         check_pushes(p);
         check_rooms(p);
@@ -475,7 +477,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (unsigned w = 0; w < WORKERS; w++) {
         sent[w].first = 1;
-        run[w]->route.config.drop_slow = size % 2;
+        run[w]->settings.drop_slow = size % 2;
     }
     memset(names, 0, sizeof names);
     all_good = true;

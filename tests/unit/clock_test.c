@@ -1,43 +1,36 @@
 // SPDX-License-Identifier: MIT
 /* The write clock of a connection, on a loop whose time the test sets: when it runs out. */
+#include "conn/conn_private.h"
 #include "grouprun.h"
-#include "server/conn_private.h"
 #include "support.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
 
 static struct run_worker *w;
-static struct conn *c;
+static struct session *s;
 static int fds[2];
-
-static bool on_close(struct conn *gone, unsigned code, const char *reason, size_t len)
-{
-    (void)gone, (void)code, (void)reason, (void)len;
-    return false;
-}
 
 /* A connection that has output which its peer does not take, since `ahead` ms from now. */
 static void begin(int32_t ahead)
 {
-    static const struct server_hooks hooks = {.on_close = on_close};
     w = run_worker_new(0);
     run_loop.now = 100 * 1000;
-    w->server.hooks = &hooks;
-    w->server.wheel.zero = 0;
-    w->route.config.write_timeout = 30;
+    w->conns.wheel.zero = 0;
+    w->settings.write_timeout = 30;
     CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-    c = run_conn(w);
+    s = run_conn(w);
+    struct conn *c = &s->conn;
     loop_io_init(&c->io, fds[0], NULL);
     c->blocked = c->stuck = true;
-    c->taken = wheel_now(&w->server.wheel) + (uint32_t)ahead;
+    c->taken = wheel_now(&w->conns.wheel) + (uint32_t)ahead;
     conn_clock_on_due(&c->entry);
 }
 
 static void end(void)
 {
-    loop_io_watch(&run_loop, &c->io, 0);
-    run_conn_free(c);
+    loop_io_watch(&run_loop, &s->conn.io, 0);
+    run_conn_free(s);
     close(fds[0]);
     close(fds[1]);
     run_worker_free(w);
@@ -46,15 +39,15 @@ static void end(void)
 static void not_yet(void)
 {
     begin(-29 * 1000);
-    CHECK_INT(c->state, CONN_OPEN);
+    CHECK_INT(s->conn.state, CONN_OPEN);
     end();
 }
 
 static void run_out(void)
 {
     begin(-31 * 1000);
-    CHECK_INT(c->state, CONN_GONE);
-    CHECK_INT(c->code, WS_ABNORMAL);
+    CHECK_INT(s->conn.state, CONN_GONE);
+    CHECK_INT(s->code, WS_ABNORMAL);
     end();
 }
 
@@ -62,7 +55,7 @@ static void run_out(void)
 static void since_when_lies_ahead(void)
 {
     begin(700);
-    CHECK_INT(c->state, CONN_OPEN);
+    CHECK_INT(s->conn.state, CONN_OPEN);
     end();
 }
 

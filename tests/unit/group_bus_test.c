@@ -7,7 +7,7 @@ static char text[RUN_TEXT];
 
 static struct groups *groups(unsigned worker)
 {
-    return run[worker]->server.groups;
+    return run[worker]->groups;
 }
 
 static struct group *group_at(unsigned worker, enum group_kind kind, const char *name)
@@ -53,7 +53,7 @@ static void start(unsigned count)
 static void a_push_reaches_all_workers(void)
 {
     start(3);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[1]), *c = run_conn(run[1]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]), *c = run_conn(run[1]);
     run_join(a, GROUP_JOINED, "blue");
     run_join(b, GROUP_JOINED, "blue");
     run_join(c, GROUP_JOINED, "blue");
@@ -79,7 +79,7 @@ static void a_push_reaches_all_workers(void)
 static void state_goes_before_pushes(void)
 {
     start(2);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[1]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
     run_join(b, GROUP_JOINED, "all");
     run_settle();
     run_join(a, GROUP_JOINED, "answers");
@@ -102,7 +102,7 @@ static void state_goes_before_pushes(void)
 static void numbers_can_wait(void)
 {
     enum { CONNS = 500 };
-    static struct conn *c[CONNS];
+    static struct session *c[CONNS];
     start(2);
     for (int i = 0; i < CONNS; i++)
         c[i] = run_conn(run[0]);
@@ -127,7 +127,7 @@ static void many_groups_in_few_messages(void)
 {
     char name[32];
     start(2);
-    struct conn *c = run_conn(run[0]);
+    struct session *c = run_conn(run[0]);
     for (int i = 0; i < 8000; i++) {
         snprintf(name, sizeof name, "a group with number %d", i);
         run_join(c, GROUP_JOINED, name);
@@ -145,7 +145,7 @@ static void many_groups_in_few_messages(void)
 static void a_full_peer(void)
 {
     start(2);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[1]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
     run_join(b, GROUP_JOINED, "x");
     run_settle();
     run[0]->lines[1].limit = 4;
@@ -176,7 +176,7 @@ static void what_a_full_peer_missed(void)
 {
     char name[32];
     start(2);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[0]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[0]);
     run_join(a, GROUP_JOINED, "before");
     run_settle();
     run[0]->lines[1].limit = 1;
@@ -204,11 +204,11 @@ static void what_a_full_peer_missed(void)
 static void a_worker_comes_late(void)
 {
     start(2);
-    struct conn *a = run_conn(run[0]);
+    struct session *a = run_conn(run[0]);
     run_join(a, GROUP_JOINED, "x");
     run_settle();
     run_start_one(2);
-    struct conn *c = run_conn(run[2]);
+    struct session *c = run_conn(run[2]);
     run_join(c, GROUP_JOINED, "x");
     run_connect(0, 2);
     struct group_pushed p = run_push(run[0], GROUP_JOINED, "x", "early");
@@ -232,7 +232,7 @@ static void a_worker_comes_late(void)
 static void a_worker_comes_after_a_group_has_gone(void)
 {
     start(2);
-    struct conn *a = run_conn(run[0]);
+    struct session *a = run_conn(run[0]);
     run_join(a, GROUP_JOINED, "stays");
     run_join(a, GROUP_JOINED, "goes");
     run_settle();
@@ -255,7 +255,7 @@ static void groups_from_before_the_bus(void)
 {
     start(1);
     run[1] = run_worker_new(1);
-    struct conn *c = run_conn(run[1]);
+    struct session *c = run_conn(run[1]);
     run_join(c, GROUP_JOINED, "x");
     run_join(c, GROUP_STORED, "y");
     groups_use_bus(groups(1), &run[1]->bus);
@@ -272,7 +272,7 @@ static void groups_from_before_the_bus(void)
 static void a_worker_comes_to_an_empty_one(void)
 {
     start(1);
-    struct conn *c = run_conn(run[0]);
+    struct session *c = run_conn(run[0]);
     run_join(c, GROUP_JOINED, "x");
     run_turn(run[0]);
     run_leave(c, GROUP_JOINED, "x");
@@ -289,7 +289,7 @@ static void a_worker_comes_to_an_empty_one(void)
 static void a_worker_dies_and_returns(void)
 {
     start(3);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[1]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
     run_join(a, GROUP_JOINED, "x");
     run_join(b, GROUP_JOINED, "x");
     run_join(b, GROUP_JOINED, "only there");
@@ -323,7 +323,7 @@ static void a_worker_dies_and_returns(void)
 static void the_newest_claim_wins(void)
 {
     start(3);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[1]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
     run_join(a, GROUP_STORED, "anna");
     run_settle();
     CHECK_INT(run_push(run[2], GROUP_STORED, "anna", "to a").delivered, 1);
@@ -331,7 +331,7 @@ static void the_newest_claim_wins(void)
     run_join(b, GROUP_STORED, "anna");
     CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "to b").members, 1);
     run_settle();
-    CHECK(!a->memberships && b->memberships);
+    CHECK(!a->place.memberships && b->place.memberships);
     CHECK_INT(share(2, 0, GROUP_STORED, "anna"), 0);
     CHECK_INT(run_push(run[0], GROUP_STORED, "anna", "to b too").delivered, 1);
     run_settle();
@@ -349,7 +349,7 @@ static void claims_that_cross(void)
         test_context("order %d", order);
         start(3);
         bool tied = order & 4;
-        struct conn *a = run_conn(run[0]), *b = run_conn(run[1]);
+        struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
         run_join(a, GROUP_STORED, "anna");
         run_join(b, GROUP_STORED, "anna");
         group_at(0, GROUP_STORED, "anna")->claim = 1000;
@@ -364,7 +364,8 @@ static void claims_that_cross(void)
         bool second = tied || (order & 2);
         CHECK_TEXT(run_taken(a, text), second ? "" : "m");
         CHECK_TEXT(run_taken(b, text), second ? "m" : "");
-        CHECK((a->memberships != NULL) == !second && (b->memberships != NULL) == second);
+        CHECK((a->place.memberships != NULL) == !second &&
+              (b->place.memberships != NULL) == second);
         CHECK_INT(share(2, 0, GROUP_STORED, "anna"), !second);
         CHECK_INT(share(2, 1, GROUP_STORED, "anna"), second);
         run_conn_free(a);
@@ -378,16 +379,16 @@ static void claims_that_cross(void)
 static void clocks_that_differ(void)
 {
     start(2);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[1]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
     groups(0)->bus->stamp = GROUP_WIRE_STAMP_MAX / 2; /* the far future */
     run_join(a, GROUP_STORED, "anna");
     run_settle();
     run_join(b, GROUP_STORED, "anna");
     run_settle();
-    CHECK(!a->memberships && b->memberships);
+    CHECK(!a->place.memberships && b->place.memberships);
     run_join(a, GROUP_STORED, "anna");
     run_settle();
-    CHECK(a->memberships && !b->memberships);
+    CHECK(a->place.memberships && !b->place.memberships);
     run_conn_free(a);
     run_conn_free(b);
     end();
@@ -398,18 +399,18 @@ static void a_removed_name(void)
     for (int newer = 0; newer < 2; newer++) {
         test_context(newer ? "the claim is newer" : "the removal is newer");
         start(3);
-        struct conn *a = run_conn(run[0]);
+        struct session *a = run_conn(run[0]);
         run_join(a, GROUP_STORED, "anna");
         CHECK(!run_dissolve(run[1], GROUP_STORED, "anna")); /* has not heard of it yet */
         uint64_t stamp = group_at(1, GROUP_STORED, "anna")->dissolved;
         group_at(0, GROUP_STORED, "anna")->claim = newer ? stamp + 1 : stamp - 1;
         run_settle();
-        CHECK_INT(a->memberships != NULL, newer);
+        CHECK_INT(a->place.memberships != NULL, newer);
         CHECK_INT(share(2, 0, GROUP_STORED, "anna"), newer);
         if (newer)
             CHECK(run_dissolve(run[2], GROUP_STORED, "anna"));
         run_settle();
-        CHECK(a->memberships == NULL);
+        CHECK(a->place.memberships == NULL);
         run_conn_free(a);
         end();
     }
@@ -420,7 +421,7 @@ static void a_removed_name(void)
 static void a_removed_name_stays_removed(void)
 {
     start(3);
-    struct conn *a = run_conn(run[0]);
+    struct session *a = run_conn(run[0]);
     run_join(a, GROUP_STORED, "anna");
     run_settle();
     CHECK(run_dissolve(run[1], GROUP_STORED, "anna"));
@@ -429,7 +430,7 @@ static void a_removed_name_stays_removed(void)
     CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "one").members, 0);
     CHECK_INT(run_push(run[2], GROUP_STORED, "anna", "two").members, 0);
     run_settle();
-    CHECK(a->memberships == NULL);
+    CHECK(a->place.memberships == NULL);
     run_conn_free(a);
     end();
 }
@@ -438,7 +439,7 @@ static void a_removed_name_stays_removed(void)
 static void a_removal_that_a_holder_has_missed(void)
 {
     start(3);
-    struct conn *a = run_conn(run[0]);
+    struct session *a = run_conn(run[0]);
     run_join(a, GROUP_STORED, "anna");
     run_settle();
     run_gone(0, 1);
@@ -447,11 +448,11 @@ static void a_removal_that_a_holder_has_missed(void)
     run_gone(2, 0);
     run_dissolve(run[1], GROUP_STORED, "anna");
     run_settle();
-    CHECK(a->memberships);
+    CHECK(a->place.memberships);
     run_connect(0, 1);
     run_connect(0, 2);
     run_settle();
-    CHECK(!a->memberships);
+    CHECK(!a->place.memberships);
     CHECK(!group_at(0, GROUP_STORED, "anna") && !group_at(1, GROUP_STORED, "anna"));
     run_join(a, GROUP_STORED, "anna"); /* again, which is after the removal */
     run_settle();
@@ -466,7 +467,7 @@ static void a_removal_that_a_holder_has_missed(void)
 static void a_claim_that_comes_too_late(void)
 {
     start(3);
-    struct conn *a = run_conn(run[0]);
+    struct session *a = run_conn(run[0]);
     run_join(a, GROUP_STORED, "anna");
     group_at(0, GROUP_STORED, "anna")->claim -= 1000; /* that was a while ago */
     run_turn(run[0]);                                 /* and is still on its way */
@@ -478,7 +479,7 @@ static void a_claim_that_comes_too_late(void)
     CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "one").members, 0);
     CHECK_INT(run_push(run[2], GROUP_STORED, "anna", "two").members, 0);
     run_deliver(1, 0, RUN_LINE);
-    CHECK(a->memberships == NULL);
+    CHECK(a->place.memberships == NULL);
     run_join(a, GROUP_STORED, "anna"); /* again, which is after the removal */
     run_settle();
     CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "three").members, 1);
@@ -494,7 +495,7 @@ static void a_claim_that_comes_too_late(void)
 static void a_removed_group(void)
 {
     start(3);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[1]), *c = run_conn(run[2]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]), *c = run_conn(run[2]);
     run_join(a, GROUP_JOINED, "x");
     run_join(b, GROUP_JOINED, "x");
     run_settle();
@@ -504,7 +505,7 @@ static void a_removed_group(void)
     run_join(c, GROUP_JOINED, "x");
     CHECK_INT(run_push(run[2], GROUP_JOINED, "x", "again").members, 1);
     run_settle();
-    CHECK(!a->memberships && !b->memberships && c->memberships);
+    CHECK(!a->place.memberships && !b->place.memberships && c->place.memberships);
     CHECK_TEXT(run_taken(a, text), "");
     CHECK_TEXT(run_taken(c, text), "again");
     run_join(a, GROUP_JOINED, "x");
@@ -521,7 +522,7 @@ static void a_removed_group(void)
 static void a_removal_is_not_told_twice(void)
 {
     start(2);
-    struct conn *a = run_conn(run[0]), *c;
+    struct session *a = run_conn(run[0]), *c;
     run_join(a, GROUP_JOINED, "x");
     run_dissolve(run[0], GROUP_JOINED, "x");
     run_join(a, GROUP_JOINED, "x");
@@ -531,12 +532,12 @@ static void a_removal_is_not_told_twice(void)
     run_join(c, GROUP_JOINED, "x");
     run_connect(0, 2);
     run_settle();
-    CHECK(c->memberships != NULL);
+    CHECK(c->place.memberships != NULL);
     run_join(a, GROUP_JOINED, "y");
     run_leave(a, GROUP_JOINED, "x");
     run_join(a, GROUP_JOINED, "x");
     run_settle();
-    CHECK(c->memberships != NULL);
+    CHECK(c->place.memberships != NULL);
     run_conn_free(a);
     run_conn_free(c);
     end();
@@ -545,7 +546,7 @@ static void a_removal_is_not_told_twice(void)
 static void a_full_peer_hears_of_a_removal(void)
 {
     start(2);
-    struct conn *a = run_conn(run[0]), *b = run_conn(run[1]);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
     run_join(b, GROUP_JOINED, "x");
     run_settle();
     run[0]->lines[1].limit = 0;
@@ -555,7 +556,7 @@ static void a_full_peer_hears_of_a_removal(void)
     CHECK_INT(run[0]->lines[1].count, 0);
     run[0]->lines[1].limit = 10;
     run_settle();
-    CHECK(b->memberships == NULL);
+    CHECK(b->place.memberships == NULL);
     CHECK_INT(share(1, 0, GROUP_JOINED, "y"), 1);
     run_conn_free(a);
     run_conn_free(b);
@@ -586,9 +587,9 @@ static struct group_ask question(bool want_ids)
         .key = run_key(GROUP_JOINED, "x"), .want_ids = want_ids, .told = on_told};
 }
 
-static struct conn *member(unsigned worker)
+static struct session *member(unsigned worker)
 {
-    struct conn *c = run_conn(run[worker]);
+    struct session *c = run_conn(run[worker]);
     run_join(c, GROUP_JOINED, "x");
     return c;
 }
@@ -596,7 +597,7 @@ static struct conn *member(unsigned worker)
 static void all_workers_are_asked(void)
 {
     start(3);
-    struct conn *c[] = {member(0), member(1), member(1), member(2)};
+    struct session *c[] = {member(0), member(1), member(1), member(2)};
     for (int ids = 0; ids < 2; ids++) {
         struct group_ask ask = question(ids);
         CHECK_INT(group_ask(groups(0), &ask), 0); /* nothing has been told yet: they are asked */
@@ -606,7 +607,7 @@ static void all_workers_are_asked(void)
         CHECK_INT(buf_len(&ask.ids), ids ? 4 * CONN_ID_SIZE : 0);
         for (int i = 0; i < 4 && ids; i++) {
             char id[CONN_ID_SIZE + 1];
-            conn_id_text(c[i], id);
+            conn_id_text(&c[i]->conn, id);
             CHECK(memmem(buf_bytes(&ask.ids), buf_len(&ask.ids), id, CONN_ID_SIZE) != NULL);
         }
         group_ask_end(&ask);
@@ -619,7 +620,7 @@ static void all_workers_are_asked(void)
 static void a_silent_worker(void)
 {
     start(3);
-    struct conn *c[] = {member(0), member(1), member(2)};
+    struct session *c[] = {member(0), member(1), member(2)};
     run_settle();
     struct group_ask ask = question(false);
     CHECK_INT(group_ask(groups(0), &ask), 0);
@@ -639,7 +640,7 @@ static void a_silent_worker(void)
 static void a_worker_that_dies_instead(void)
 {
     start(3);
-    struct conn *a = member(0), *b = member(1);
+    struct session *a = member(0), *b = member(1);
     run_settle();
     struct group_ask one = question(false), two = question(false), three = question(false);
     CHECK_INT(group_ask(groups(0), &one), 0);
@@ -663,7 +664,7 @@ static void a_worker_that_dies_instead(void)
 static void a_worker_that_takes_no_question(void)
 {
     start(3);
-    struct conn *a = member(0), *b = member(1);
+    struct session *a = member(0), *b = member(1);
     run_settle();
     run[0]->lines[2].limit = 0;
     struct group_ask ask = question(false);
@@ -687,7 +688,7 @@ static void a_worker_that_takes_no_question(void)
 static void a_question_at_a_death(void)
 {
     start(3);
-    struct conn *a = member(0), *b = member(1);
+    struct session *a = member(0), *b = member(1);
     run_settle();
     run[0]->lines[2].error = ERR_CLOSED;
     for (int i = 0; i < 2; i++) {
@@ -717,7 +718,7 @@ static void ask_two(struct group_ask *ask)
 static void a_worker_that_loads(void)
 {
     start(2);
-    struct conn *c[3] = {member(0), member(1)};
+    struct session *c[3] = {member(0), member(1)};
     struct group_ask ask;
     run_settle();
     run_start_one(2);
@@ -753,7 +754,7 @@ static void a_worker_that_loads(void)
 static void a_question_that_nobody_waits_for(void)
 {
     start(2);
-    struct conn *b = member(1);
+    struct session *b = member(1);
     struct group_ask ask = question(true), other = question(true);
     CHECK_INT(group_ask(groups(0), &ask), 0);
     CHECK_INT(group_ask(groups(0), &other), 0);
@@ -775,7 +776,7 @@ static void a_question_that_nobody_waits_for(void)
 /* --- Lack of memory, and nonsense ------------------------------------------------------------- */
 
 /* Two workers tell, ask and push while allocations fail; true when one did. */
-static bool a_turn_without_memory(struct conn *c[2], size_t fail_at, bool and_after)
+static bool a_turn_without_memory(struct session *c[2], size_t fail_at, bool and_after)
 {
     struct group_ask ask = question(true);
     alloc_watch(fail_at, and_after);
@@ -810,7 +811,7 @@ static void without_memory(void)
     for (int and_after = 0; and_after < 2; and_after++) {
         size_t n = 1;
         start(2);
-        struct conn *c[] = {member(0), member(1)};
+        struct session *c[] = {member(0), member(1)};
         run_settle();
         while (a_turn_without_memory(c, n, and_after))
             test_context("allocation %zu%s fails", ++n, and_after ? " and all after it" : "");
@@ -826,7 +827,7 @@ static void without_memory(void)
 static void a_lost_share(void)
 {
     start(2);
-    struct conn *b = member(1);
+    struct session *b = member(1);
     run_turn(run[1]);
     alloc_watch(1, true);
     run_deliver(1, 0, 1);
@@ -842,7 +843,7 @@ static void a_lost_share(void)
 static void nonsense_ends_the_line(void)
 {
     start(2);
-    struct conn *b = member(1);
+    struct session *b = member(1);
     run_settle();
     struct chunk *c = chunk_new(3);
     memcpy(c->bytes, "\3\1x", 3);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Groups within one worker: members, pushes, stored connections, and how connections end. */
 #include "grouprun.h"
+#include "server/endpoint.h"
 #include "support.h"
 
 #include <fcntl.h>
@@ -18,15 +19,15 @@ static void begin(void)
 /* Whatever there was is gone: no group, no membership. */
 static void end(void)
 {
-    CHECK_INT(w->server.groups->names.count, 0);
-    CHECK_INT(w->server.groups->members.count, 0);
+    CHECK_INT(w->groups->names.count, 0);
+    CHECK_INT(w->groups->members.count, 0);
     run_worker_free(w);
 }
 
 static void join_push_leave(void)
 {
     begin();
-    struct conn *a = run_conn(w), *b = run_conn(w);
+    struct session *a = run_conn(w), *b = run_conn(w);
     CHECK_INT(run_join(a, GROUP_JOINED, "blue"), 0);
     CHECK_INT(run_join(b, GROUP_JOINED, "blue"), 0);
     CHECK_INT(run_join(b, GROUP_JOINED, "blue"), 0);
@@ -48,7 +49,7 @@ static void join_push_leave(void)
 static void all_but_one(void)
 {
     begin();
-    struct conn *a = run_conn(w), *b = run_conn(w);
+    struct session *a = run_conn(w), *b = run_conn(w);
     struct group_pushed p;
     struct group_push push = {.key = run_key(GROUP_JOINED, "x"),
                               .type = WS_TEXT,
@@ -57,7 +58,7 @@ static void all_but_one(void)
                               .except = a};
     run_join(a, GROUP_JOINED, "x");
     run_join(b, GROUP_JOINED, "x");
-    group_push(w->server.groups, &push, &p);
+    group_push(w->groups, &push, &p);
     CHECK(p.members == 1 && p.delivered == 1);
     CHECK_TEXT(run_taken(a, text), "");
     CHECK_TEXT(run_taken(b, text), "hi");
@@ -69,10 +70,10 @@ static void all_but_one(void)
 static void kinds_are_apart(void)
 {
     begin();
-    struct conn *a = run_conn(w), *b = run_conn(w), *c = run_conn(w);
+    struct session *a = run_conn(w), *b = run_conn(w), *c = run_conn(w);
     run_join(a, GROUP_JOINED, "x");
     run_join(b, GROUP_STORED, "x");
-    CHECK_INT(group_join_service(c, "x", 1), 0);
+    CHECK_INT(group_join_service(run_of(c)->groups, c, "x", 1), 0);
     run_push(w, GROUP_JOINED, "x", "1");
     run_push(w, GROUP_STORED, "x", "2");
     run_push(w, GROUP_SERVICE, "x", "3");
@@ -93,19 +94,19 @@ static void kinds_are_apart(void)
 static void a_name_has_one_holder(void)
 {
     begin();
-    struct conn *a = run_conn(w), *b = run_conn(w);
+    struct session *a = run_conn(w), *b = run_conn(w);
     CHECK_INT(run_join(a, GROUP_STORED, "anna"), 0);
     CHECK_INT(run_join(a, GROUP_STORED, "anna"), 0);
     run_push(w, GROUP_STORED, "anna", "1");
     CHECK_INT(run_join(b, GROUP_STORED, "anna"), 0);
     run_push(w, GROUP_STORED, "anna", "2");
-    CHECK_INT(a->membership_count, 0);
+    CHECK_INT(a->place.membership_count, 0);
     CHECK(run_dissolve(w, GROUP_STORED, "anna"));
     CHECK(!run_dissolve(w, GROUP_STORED, "anna"));
     CHECK_INT(run_push(w, GROUP_STORED, "anna", "3").members, 0);
     CHECK_TEXT(run_taken(a, text), "1");
     CHECK_TEXT(run_taken(b, text), "2");
-    CHECK(conn_writable(a) && conn_writable(b));
+    CHECK(session_writable(a) && session_writable(b));
     run_conn_free(a);
     run_conn_free(b);
     end();
@@ -115,18 +116,18 @@ static void what_is_refused(void)
 {
     begin();
     static char name[GROUP_NAME_MAX + 2];
-    struct conn *c = run_conn(w);
+    struct session *c = run_conn(w);
     CHECK_INT(run_join(c, GROUP_JOINED, ""), ERR_ARGUMENT);
     CHECK_INT(run_join(c, GROUP_SERVICE, "x"), ERR_ARGUMENT);
     memset(name, 'n', GROUP_NAME_MAX + 1);
     CHECK_INT(run_join(c, GROUP_JOINED, name), ERR_ARGUMENT);
-    CHECK_INT(group_join_service(c, name, GROUP_NAME_MAX + 1), ERR_ARGUMENT);
+    CHECK_INT(group_join_service(run_of(c)->groups, c, name, GROUP_NAME_MAX + 1), ERR_ARGUMENT);
     CHECK_INT(run_push(w, GROUP_JOINED, name, "x").members, 0);
     CHECK(!run_leave(c, GROUP_JOINED, name) && !run_dissolve(w, GROUP_JOINED, name));
     name[GROUP_NAME_MAX] = '\0';
     CHECK_INT(run_join(c, GROUP_JOINED, name), 0);
     CHECK_INT(run_push(w, GROUP_JOINED, name, "x").members, 1);
-    CHECK_INT(conn_close(c, 1000, "", 0, 5), 0);
+    CHECK_INT(session_close(c, 1000, "", 0, 5), 0);
     CHECK_INT(run_join(c, GROUP_JOINED, "x"), ERR_CLOSED);
     CHECK_INT(run_join(c, GROUP_STORED, "x"), ERR_CLOSED);
     run_conn_free(c);
@@ -137,13 +138,13 @@ static void what_is_refused(void)
 static void names_are_bytes(void)
 {
     begin();
-    struct conn *c = run_conn(w);
+    struct session *c = run_conn(w);
     const struct group_key keys[] = {
         {GROUP_JOINED, "a\0b", 3}, {GROUP_JOINED, "a\0c", 3}, {GROUP_JOINED, "a", 1}};
     for (int i = 0; i < 3; i++)
-        CHECK_INT(group_join(w->server.groups, &keys[i], c), 0);
-    CHECK_INT(c->membership_count, 3);
-    CHECK_INT(w->server.groups->names.count, 3);
+        CHECK_INT(group_join(w->groups, &keys[i], c), 0);
+    CHECK_INT(c->place.membership_count, 3);
+    CHECK_INT(w->groups->names.count, 3);
     run_conn_free(c);
     end();
 }
@@ -153,22 +154,22 @@ static void the_end_of_a_connection(void)
 {
     begin();
     for (int how = 0; how < 4; how++) {
-        struct conn *c = run_conn(w);
+        struct session *c = run_conn(w);
         test_context("way %d", how);
         run_join(c, GROUP_JOINED, "x");
         run_join(c, GROUP_STORED, "y");
-        group_join_service(c, "z", 1);
-        CHECK_INT(w->server.groups->names.count, 3);
+        group_join_service(run_of(c)->groups, c, "z", 1);
+        CHECK_INT(w->groups->names.count, 3);
         if (how == 0)
-            conn_close(c, 1000, "", 0, 5);
+            session_close(c, 1000, "", 0, 5);
         else if (how == 1)
-            conn_fail(c, ERR_HANDLER, 1011, "failed");
+            session_fail(c, ERR_HANDLER, 1011, "failed");
         else if (how == 2)
-            conn_abort(c);
+            conn_gone(&c->conn);
         else
-            group_leave_all(c);
-        CHECK_INT(w->server.groups->names.count, 0);
-        CHECK(!c->memberships && !c->service && c->membership_count == 0);
+            group_leave_all(run_of(c)->groups, c);
+        CHECK_INT(w->groups->names.count, 0);
+        CHECK(!c->place.memberships && !c->place.service && c->place.membership_count == 0);
         run_conn_free(c);
     }
     test_context(NULL);
@@ -178,7 +179,7 @@ static void the_end_of_a_connection(void)
 static void many_groups_of_one(void)
 {
     begin();
-    struct conn *c = run_conn(w), *other = run_conn(w);
+    struct session *c = run_conn(w), *other = run_conn(w);
     char name[32];
     int err = 0;
     for (int i = 0; i < GROUP_PER_CONN; i++) {
@@ -191,10 +192,10 @@ static void many_groups_of_one(void)
     CHECK_INT(run_join(c, GROUP_JOINED, "group 0"), 0);
     CHECK_INT(run_join(c, GROUP_JOINED, "one more"), ERR_POLICY);
     CHECK_INT(run_join(c, GROUP_STORED, "one more"), ERR_POLICY);
-    CHECK_INT(w->server.groups->names.count, GROUP_PER_CONN);
-    conn_abort(c);
-    CHECK_INT(w->server.groups->names.count, GROUP_PER_CONN / 2);
-    CHECK_INT(w->server.groups->members.count, GROUP_PER_CONN / 2);
+    CHECK_INT(w->groups->names.count, GROUP_PER_CONN);
+    conn_gone(&c->conn);
+    CHECK_INT(w->groups->names.count, GROUP_PER_CONN / 2);
+    CHECK_INT(w->groups->members.count, GROUP_PER_CONN / 2);
     run_conn_free(c);
     run_conn_free(other);
     end();
@@ -203,11 +204,12 @@ static void many_groups_of_one(void)
 /* The array and what points into it agree; returns how many there are. */
 static unsigned check_places(const struct group_key *key)
 {
-    struct group *group = group_find(w->server.groups, key);
+    struct group *group = group_find(w->groups, key);
     for (uint32_t i = 0; group && i < group->count; i++) {
         const struct group_slot *s = &group->slots[i];
-        CHECK(s->member ? s->member->node.value == i && s->member->group == group
-                        : s->conn->service_slot == i && s->conn->service == group);
+        CHECK(s->member
+                  ? s->member->node.value == i && s->member->group == group
+                  : s->session->place.service_slot == i && s->session->place.service == group);
     }
     CHECK(!group || (group->count > 0 && group->count <= group->room));
     return group ? group->count : 0;
@@ -216,7 +218,7 @@ static unsigned check_places(const struct group_key *key)
 static void coming_and_going(void)
 {
     enum { CONNS = 300 };
-    static struct conn *conns[CONNS];
+    static struct session *conns[CONNS];
     static bool in[CONNS];
     begin();
     uint64_t random = 5;
@@ -226,14 +228,14 @@ static void coming_and_going(void)
         unsigned n = (unsigned)(random_next(&random) % CONNS);
         if (!conns[n]) {
             conns[n] = run_conn(w);
-            group_join_service(conns[n], "s", 1);
+            group_join_service(run_of(conns[n])->groups, conns[n], "s", 1);
         }
         CHECK(in[n] ? run_leave(conns[n], GROUP_JOINED, "x")
                     : run_join(conns[n], GROUP_JOINED, "x") == 0);
         in[n] = !in[n];
         count = in[n] ? count + 1 : count - 1;
         if (i % 7 == 0) {
-            conn_abort(conns[n]);
+            conn_gone(&conns[n]->conn);
             run_conn_free(conns[n]);
             count -= in[n];
             conns[n] = NULL;
@@ -254,11 +256,11 @@ static void coming_and_going(void)
     end();
 }
 
-static void fill(struct conn *c)
+static void fill(struct session *c)
 {
     static const uint8_t bytes[2000];
-    while (conn_buffered(c) <= w->route.config.max_buffered)
-        conn_send(c, WS_BINARY, bytes, sizeof bytes);
+    while (conn_buffered(&c->conn) <= w->settings.max_buffered)
+        session_send(c, WS_BINARY, bytes, sizeof bytes);
 }
 
 /* Slow members are dropped from or closed in the middle of a push, which goes on. */
@@ -266,10 +268,10 @@ static void slow_members(void)
 {
     enum { CONNS = 9 };
     for (int drop = 0; drop < 2; drop++) {
-        struct conn *conns[CONNS];
+        struct session *conns[CONNS];
         test_context(drop ? "drop" : "close");
         begin();
-        w->route.config.drop_slow = drop;
+        w->settings.drop_slow = drop;
         for (int i = 0; i < CONNS; i++) {
             conns[i] = run_conn(w);
             run_join(conns[i], GROUP_JOINED, "x");
@@ -281,12 +283,12 @@ static void slow_members(void)
         CHECK_INT(p.closed, drop ? 0 : 3);
         CHECK_INT(check_places(&(struct group_key){GROUP_JOINED, "x", 1}), drop ? 9 : 6);
         for (int i = 0; i < CONNS; i++) {
-            CHECK_INT(conns[i]->over, !drop && i % 3 == 0);
+            CHECK_INT(session_over(conns[i]), !drop && i % 3 == 0);
             CHECK(i % 3 == 0 || strcmp(run_taken(conns[i], text), "m") == 0);
             run_conn_free(conns[i]);
         }
-        CHECK(run_time(&w->server.groups->trouble.timer)); /* tells it */
-        CHECK(w->server.groups->trouble.dropped == 0 && w->server.groups->trouble.closed == 0);
+        CHECK(run_time(&w->groups->trouble.timer)); /* tells it */
+        CHECK(w->groups->trouble.dropped == 0 && w->groups->trouble.closed == 0);
         end();
     }
     test_context(NULL);
@@ -295,12 +297,12 @@ static void slow_members(void)
 static void the_last_one_is_slow(void)
 {
     begin();
-    struct conn *c = run_conn(w);
+    struct session *c = run_conn(w);
     run_join(c, GROUP_JOINED, "x");
     fill(c);
     struct group_pushed p = run_push(w, GROUP_JOINED, "x", "m");
     CHECK(p.members == 1 && p.dropped == 1 && p.closed == 1);
-    CHECK_INT(w->server.groups->names.count, 0);
+    CHECK_INT(w->groups->names.count, 0);
     run_conn_free(c);
     end();
 }
@@ -320,60 +322,60 @@ static void on_told(struct group_ask *ask, int err)
 static void questions(void)
 {
     begin();
-    struct conn *c[3];
+    struct session *c[3];
     struct group_ask ask = {.key = run_key(GROUP_JOINED, "x"), .want_ids = true, .told = on_told};
     for (int i = 0; i < 3; i++) {
         c[i] = run_conn(w);
         run_join(c[i], GROUP_JOINED, "x");
     }
     told.calls = 0;
-    CHECK_INT(group_ask(w->server.groups, &ask), 0);
+    CHECK_INT(group_ask(w->groups, &ask), 0);
     CHECK(told.calls == 1 && told.err == 0 && told.count == 3);
     CHECK_INT(buf_len(&ask.ids), 3 * CONN_ID_SIZE);
     for (int i = 0; i < 3; i++) {
         char id[CONN_ID_SIZE + 1];
-        conn_id_text(c[i], id);
+        conn_id_text(&c[i]->conn, id);
         CHECK(memmem(buf_bytes(&ask.ids), buf_len(&ask.ids), id, CONN_ID_SIZE) != NULL);
         run_conn_free(c[i]);
     }
     group_ask_end(&ask);
     ask.want_ids = false;
-    CHECK_INT(group_ask(w->server.groups, &ask), 0);
+    CHECK_INT(group_ask(w->groups, &ask), 0);
     CHECK(told.calls == 2 && told.count == 0 && buf_len(&ask.ids) == 0);
     group_ask_end(&ask);
     ask.key.len = 0;
-    CHECK_INT(group_ask(w->server.groups, &ask), ERR_ARGUMENT);
+    CHECK_INT(group_ask(w->groups, &ask), ERR_ARGUMENT);
     CHECK_INT(told.calls, 2);
     end();
 }
 
 /* Joins that fail leave everything as it was. True when an allocation failed. */
-static bool joins(struct conn *c, size_t fail_at, bool and_after)
+static bool joins(struct session *c, size_t fail_at, bool and_after)
 {
     struct group_ask ask = {.key = run_key(GROUP_JOINED, "new"), .want_ids = true, .told = on_told};
     alloc_watch(fail_at, and_after);
     int a = run_join(c, GROUP_JOINED, "new");
     int b = run_join(c, GROUP_STORED, "new");
-    int s = group_join_service(c, "new", 3);
-    int q = group_ask(w->server.groups, &ask);
+    int s = group_join_service(run_of(c)->groups, c, "new", 3);
+    int q = group_ask(w->groups, &ask);
     bool failed = alloc_end().failed;
     CHECK((a == 0 || a == ERR_NOMEM) && (b == 0 || b == ERR_NOMEM) && (s == 0 || s == ERR_NOMEM));
     CHECK(q == 0 || q == ERR_NOMEM);
     CHECK(failed == (a < 0 || b < 0 || s < 0 || q < 0));
-    CHECK_INT(c->membership_count, (a == 0) + (b == 0));
-    CHECK_INT(w->server.groups->names.count, (a == 0) + (b == 0) + (s == 0));
+    CHECK_INT(c->place.membership_count, (a == 0) + (b == 0));
+    CHECK_INT(w->groups->names.count, (a == 0) + (b == 0) + (s == 0));
     group_ask_end(&ask);
-    group_leave_all(c);
-    CHECK_INT(w->server.groups->names.count, 0);
-    map_deinit(&w->server.groups->names); /* so that the next run allocates again */
-    map_deinit(&w->server.groups->members);
+    group_leave_all(run_of(c)->groups, c);
+    CHECK_INT(w->groups->names.count, 0);
+    map_deinit(&w->groups->names); /* so that the next run allocates again */
+    map_deinit(&w->groups->members);
     return failed;
 }
 
 static void without_memory(void)
 {
     begin();
-    struct conn *c = run_conn(w);
+    struct session *c = run_conn(w);
     for (int and_after = 0; and_after < 2; and_after++) {
         size_t n = 1;
         while (joins(c, n, and_after))
@@ -388,12 +390,12 @@ static void without_memory(void)
 static void nothing_is_allocated_for_nobody(void)
 {
     begin();
-    struct conn *c = run_conn(w);
+    struct session *c = run_conn(w);
     run_join(c, GROUP_JOINED, "x");
     alloc_watch(0, false);
     struct group_push push = {.key = run_key(GROUP_JOINED, "x"), .type = WS_TEXT, .except = c};
     struct group_pushed p;
-    group_push(w->server.groups, &push, &p);
+    group_push(w->groups, &push, &p);
     CHECK_INT(alloc_end().calls, 0);
     CHECK_INT(p.members, 0);
     run_conn_free(c);
@@ -404,48 +406,53 @@ static void nothing_is_allocated_for_nobody(void)
 
 static struct {
     struct server server;
+    struct groups *groups;
     struct endpoint *endpoint;
     int opened, closed;
     uint32_t members; /* of its service, when on_open was told */
 } real;
 
-static void on_upgrade(struct conn *c)
+static bool begins(struct session *s)
 {
-    const struct conn_accept how = {.service = "chat", .service_len = 4};
-    CHECK(conn_accept(c, &how));
+    return group_join_service(real.groups, s, "chat", 4) == 0;
 }
 
-static bool on_open(struct conn *c)
+static void ends(struct session *s)
 {
-    const struct group_key key = run_key(GROUP_SERVICE, "chat");
+    group_leave_all(real.groups, s);
+}
+
+static void on_upgrade(struct http_conn *h)
+{
+    CHECK(http_conn_accept(h, &(struct http_accept){0}));
+}
+
+static bool on_open(struct session *s)
+{
+    const struct group_key key = run_key(GROUP_SERVICE, "chat"),
+                           room = run_key(GROUP_JOINED, "room");
     real.opened++;
-    real.members = group_find(real.server.groups, &key)->count;
-    run_join(c, GROUP_JOINED, "room");
+    real.members = group_find(real.groups, &key)->count;
+    group_join(real.groups, &room, s);
     return false;
 }
 
-static bool on_event(struct conn *c, const struct ws_event *ev)
-{
-    (void)c, (void)ev;
-    return false;
-}
-
-static bool on_close(struct conn *c, unsigned code, const char *reason, size_t len)
+static bool on_close(struct session *s, unsigned code, const char *reason, size_t len)
 {
     (void)code, (void)reason, (void)len;
-    CHECK(!c->service && !c->memberships);
+    CHECK(!s->place.service && !s->place.memberships);
     real.closed++;
     return false;
 }
 
-static void on_free(struct conn *c)
+static void on_free(struct http_conn *h)
 {
-    (void)c;
+    (void)h;
 }
 
 static void on_drained(struct server *s)
 {
-    loop_stop(s->loop);
+    loop_stop(s->conns.loop);
 }
 
 static int dial(void)
@@ -459,7 +466,7 @@ static int dial(void)
         return -1;
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
     CHECK(send(fds[1], request, sizeof request - 1, 0) == (ssize_t)sizeof request - 1);
-    conn_open(real.endpoint, fds[0], &nobody);
+    http_conn_open(&endpoint_ref(real.endpoint)->site, fds[0], &nobody);
     return fds[1];
 }
 
@@ -493,34 +500,37 @@ static bool one_is_closed(void)
 
 static bool nobody_is_in(void)
 {
-    return real.server.groups->names.count == 0;
+    return real.groups->names.count == 0;
 }
 
 static void real_connections(void)
 {
-    static const struct server_hooks hooks = {.on_upgrade = on_upgrade,
-                                              .on_open = on_open,
-                                              .on_event = on_event,
-                                              .on_close = on_close,
-                                              .on_error = on_open,
-                                              .on_drain = on_free,
-                                              .on_free = on_free};
-    static const struct listener_config config = {.http = {8192, 8192, 100}};
-    struct route_config route = {.ws = {1 << 16, 1 << 16, 100, 1 << 16}, .max_buffered = 1 << 16};
+    static const struct session_hooks hooks = {.begins = begins,
+                                               .ends = ends,
+                                               .on_open = on_open,
+                                               .on_event = run_event,
+                                               .on_error = run_told,
+                                               .on_close = on_close};
+    static const struct http_hooks http = {.on_upgrade = on_upgrade, .on_free = on_free};
+    static const struct http_settings settings = {.hooks = &http, .limits = {8192, 8192, 100}};
+    struct route_config route = {.session = {.ws = {1 << 16, 1 << 16, 100, 1 << 16},
+                                             .max_buffered = 1 << 16,
+                                             .hooks = &hooks}};
     struct loop loop;
     loop_init(&loop);
-    server_init(&real.server, &loop, &hooks);
-    real.endpoint = endpoint_new(&real.server, -1, &config);
+    server_init(&real.server, &loop);
+    real.groups = groups_new(&loop, &real.server.conns.entropy);
+    real.endpoint = endpoint_new(&real.server, -1, &settings, &(struct endpoint_limits){0});
     struct route *r = route_new("/chat", &route);
-    CHECK(router_add(&real.endpoint->router, r));
+    CHECK(router_add(&real.endpoint->site.router, r));
     route_unref(r);
     int one = dial(), two = dial();
     run_until(&loop, both_are_open);
     CHECK_INT(real.members, 2);
-    CHECK_INT(real.server.groups->names.count, 2);
+    CHECK_INT(real.groups->names.count, 2);
     close(one);
     run_until(&loop, one_is_closed);
-    CHECK_INT(real.server.groups->members.count, 1);
+    CHECK_INT(real.groups->members.count, 1);
     server_drain(&real.server, on_drained);
     endpoint_unref(real.endpoint);
     run_until(&loop, nobody_is_in);
@@ -528,6 +538,7 @@ static void real_connections(void)
     close(two);
     loop_run(&loop);
     CHECK_INT(real.closed, 2);
+    groups_free(real.groups);
     server_deinit(&real.server);
     loop_deinit(&loop);
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Messages between workers: what is written is read, and nothing else is. */
 #include "base/err.h"
-#include "server/conn.h"
-#include "server/group_wire.h"
+#include "group/group_wire.h"
 #include "support.h"
 
 #include <string.h>

@@ -8,15 +8,16 @@
  *      run_start(3); run_connect(0, 1);                     run[0], run[1], run[2] with one
  *      run_turn(run[0]); run_deliver(0, 1, 1);              one message on its way
  *      run_settle();                                        all of them
- *      struct conn *c = run_conn(run[0]);
- *      run_taken(c, text)                                   what it was sent: "one two"
+ *      struct session *s = run_conn(run[0]);
+ *      run_taken(s, text)                                   what it was sent: "one two"
  */
 #ifndef NEAP_TESTS_UNIT_GROUPRUN_H
 #define NEAP_TESTS_UNIT_GROUPRUN_H
 
-#include "server/conn_private.h"
-#include "server/group_private.h"
-#include "server/group_wire.h"
+#include "conn/conn.h"
+#include "group/group_private.h"
+#include "group/group_wire.h"
+#include "session/session.h"
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -38,9 +39,10 @@ struct run_line {
 };
 
 struct run_worker {
-    struct server server;
-    struct endpoint endpoint;
-    struct route route;
+    struct conn_shared conns;
+    struct session_shared sessions;
+    struct groups *groups;
+    struct session_settings settings;
     struct bus bus;
     bool on_bus;
     struct run_line lines[RUN_WORKERS];
@@ -69,32 +71,78 @@ static int run_send(struct bus *bus, unsigned peer, struct chunk *message)
     return 0;
 }
 
+/* The worker that a session was made by run_conn for. */
+static struct run_worker *run_of(const struct session *s)
+{
+    uintptr_t settings = (uintptr_t)session_settings_of(s);
+    return (struct run_worker *)(settings - offsetof(struct run_worker, settings));
+}
+
+static bool run_begins(struct session *s)
+{
+    (void)s;
+    return true;
+}
+
+static void run_ends(struct session *s)
+{
+    group_leave_all(run_of(s)->groups, s);
+}
+
+static bool run_event(struct session *s, const struct ws_event *ev)
+{
+    (void)s, (void)ev;
+    return false;
+}
+
+static bool run_told(struct session *s)
+{
+    (void)s;
+    return false;
+}
+
+static bool run_closed(struct session *s, unsigned code, const char *reason, size_t len)
+{
+    (void)s, (void)code, (void)reason, (void)len;
+    return false;
+}
+
 static inline struct run_worker *run_worker_new(unsigned number)
 {
-    static const struct server_hooks hooks = {0};
+    static const struct session_hooks hooks = {.begins = run_begins,
+                                               .ends = run_ends,
+                                               .on_open = run_told,
+                                               .on_event = run_event,
+                                               .on_idle = run_told,
+                                               .on_error = run_told,
+                                               .on_close = run_closed};
     static const struct bus_ops ops = {run_send};
     if (!run_loop.ev)
         loop_init(&run_loop);
     struct run_worker *w = mem_alloc(sizeof *w);
-    server_init(&w->server, &run_loop, &hooks);
-    w->endpoint.server = &w->server;
-    w->route.config.ws.out_frame = 1 << 16;
-    w->route.config.max_buffered = 1 << 16;
+    conn_shared_init(&w->conns, &run_loop);
+    session_shared_init(&w->sessions, &w->conns);
+    w->groups = groups_new(&run_loop, &w->conns.entropy);
+    w->settings.hooks = &hooks;
+    w->settings.ws.out_frame = 1 << 16;
+    w->settings.max_buffered = 1 << 16;
     w->bus = (struct bus){.ops = &ops, .self = number};
     return w;
 }
 
 static inline void run_worker_free(struct run_worker *w)
 {
-    server_deinit(&w->server);
+    groups_free(w->groups);
+    session_shared_deinit(&w->sessions);
+    conn_shared_deinit(&w->conns);
     mem_free(w);
 }
 
 /* The end of a turn, as far as groups are concerned. */
 static inline void run_turn(struct run_worker *w)
 {
-    if (!link_empty(&w->server.groups->bus->tell.link))
-        w->server.groups->bus->tell.run(&w->server.groups->bus->tell);
+    if (!link_empty(&w->groups->bus->tell.link))
+        w->groups->bus->tell.run(&w->groups->bus->tell);
 }
 
 /* The time of this timer has come; false when it does not run. */
@@ -140,7 +188,7 @@ static inline void run_gone(unsigned who, unsigned peer)
 static inline void run_start_one(unsigned number)
 {
     run[number] = run_worker_new(number);
-    groups_use_bus(run[number]->server.groups, &run[number]->bus);
+    groups_use_bus(run[number]->groups, &run[number]->bus);
     run[number]->on_bus = true;
 }
 
@@ -190,11 +238,11 @@ static inline unsigned run_settle(void)
             if (!run[i] || !run[i]->on_bus)
                 continue;
             run_turn(run[i]);
-            run_time(&run[i]->server.groups->bus->later);
+            run_time(&run[i]->groups->bus->later);
             for (unsigned k = 0; k < RUN_WORKERS; k++)
                 if (run[k] && k != i)
                     more += run_deliver(i, k, RUN_LINE);
-            due = due || !link_empty(&run[i]->server.groups->bus->tell.link);
+            due = due || !link_empty(&run[i]->groups->bus->tell.link);
         }
         all += more;
     } while (more || due);
@@ -217,46 +265,46 @@ static void run_flushed(struct loop_job *job)
     (void)job; /* output stays where the test looks for it */
 }
 
-/* A connection that is open, for messages that are read by run_taken. */
-static inline struct conn *run_conn(struct run_worker *w)
+static void run_kept(struct conn *c)
 {
-    static const struct stream_ops ops = {.write = run_write, .close = run_close};
-    struct conn *c = mem_alloc(sizeof *c);
-    c->stream = (struct stream){.ops = &ops, .fd = -1};
-    loop_io_init(&c->io, -1, NULL);
-    loop_job_init(&c->job, run_flushed);
-    link_init(&c->link);
-    wheel_entry_init(&c->entry);
-    c->endpoint = &w->endpoint;
-    c->route = &w->route;
-    c->state = CONN_OPEN;
-    c->opened = true;
-    ws_init(&c->ws, WS_SERVER, &w->route.config.ws, &w->server.shared, &c->out);
-    server_random(&w->server, c->id, sizeof c->id);
-    return c;
+    (void)c; /* the test frees it */
 }
 
-static inline void run_conn_free(struct conn *c)
+/* A session that is open, for messages that are read by run_taken. */
+static inline struct session *run_conn(struct run_worker *w)
 {
-    group_leave_all(c);
-    wheel_remove(&c->entry);
-    loop_undefer(&c->job);
-    outq_clear(&c->out, c->ws.shared->pool);
-    ws_deinit(&c->ws);
-    mem_free(c->reason);
-    mem_free(c);
+    static const struct stream_ops ops = {.write = run_write, .close = run_close};
+    static const struct conn_proto proto = {SESSION_PROTO, .free = run_kept};
+    const struct session_config config = {WS_SERVER, &w->settings, false, false};
+    const struct address nobody = {0};
+    struct session *s = mem_alloc(sizeof *s);
+    conn_init(&s->conn, &w->conns, &proto, 1 << 20, &nobody, NULL); /* no such descriptor */
+    s->conn.stream.ops = &ops;
+    s->conn.job.run = run_flushed;
+    session_init(s, &w->sessions, &config);
+    session_open(s, &proto);
+    s->open_due = false;
+    return s;
+}
+
+static inline void run_conn_free(struct session *s)
+{
+    conn_gone(&s->conn);
+    loop_undefer(&s->conn.job);
+    session_deinit(s);
+    mem_free(s);
 }
 
 /* The short messages that it was sent since it was last asked, with blanks between; not "". */
-static inline const char *run_taken(struct conn *c, char text[RUN_TEXT])
+static inline const char *run_taken(struct session *s, char text[RUN_TEXT])
 {
     struct iovec iov[64];
     size_t used = 0;
     *text = '\0';
-    while (c->out.len) {
+    while (s->conn.out.len) {
         uint8_t bytes[RUN_TEXT];
         size_t len = 0;
-        int count = outq_iovec(&c->out, iov, 64);
+        int count = outq_iovec(&s->conn.out, iov, 64);
         for (int i = 0; i < count && len + iov[i].iov_len <= sizeof bytes; i++) {
             memcpy(bytes + len, iov[i].iov_base, iov[i].iov_len);
             len += iov[i].iov_len;
@@ -266,7 +314,7 @@ static inline const char *run_taken(struct conn *c, char text[RUN_TEXT])
         for (size_t at = 0; at + 2 + bytes[at + 1] <= len; at += 2 + bytes[at + 1])
             used += (size_t)snprintf(text + used, RUN_TEXT - used, "%s%.*s", used ? " " : "",
                                      bytes[at + 1], bytes + at + 2);
-        outq_consume(&c->out, c->ws.shared->pool, len);
+        outq_consume(&s->conn.out, s->ws.shared->pool, len);
     }
     return text;
 }
@@ -276,22 +324,22 @@ static inline struct group_key run_key(enum group_kind kind, const char *name)
     return (struct group_key){kind, name, strlen(name)};
 }
 
-static inline int run_join(struct conn *c, enum group_kind kind, const char *name)
+static inline int run_join(struct session *s, enum group_kind kind, const char *name)
 {
     struct group_key key = run_key(kind, name);
-    return group_join(c->endpoint->server->groups, &key, c);
+    return group_join(run_of(s)->groups, &key, s);
 }
 
-static inline bool run_leave(struct conn *c, enum group_kind kind, const char *name)
+static inline bool run_leave(struct session *s, enum group_kind kind, const char *name)
 {
     struct group_key key = run_key(kind, name);
-    return group_leave(c->endpoint->server->groups, &key, c);
+    return group_leave(run_of(s)->groups, &key, s);
 }
 
 static inline bool run_dissolve(struct run_worker *w, enum group_kind kind, const char *name)
 {
     struct group_key key = run_key(kind, name);
-    return group_dissolve(w->server.groups, &key);
+    return group_dissolve(w->groups, &key);
 }
 
 static inline struct group_pushed run_push(struct run_worker *w, enum group_kind kind,
@@ -302,7 +350,7 @@ static inline struct group_pushed run_push(struct run_worker *w, enum group_kind
                                     .type = WS_TEXT,
                                     .bytes = (const uint8_t *)text,
                                     .len = strlen(text)};
-    group_push(w->server.groups, &push, &out);
+    group_push(w->groups, &push, &out);
     return out;
 }
 

@@ -3,8 +3,8 @@
  * Patterns, routes and the paths that they match. Paths come from uri_split, as in the server,
  * and lie before an unreadable page.
  */
+#include "http/router.h"
 #include "proto/http/uri.h"
-#include "server/router.h"
 #include "support.h"
 
 #include <stdio.h>
@@ -366,7 +366,7 @@ static void kept(void)
 
 static void takes_over(void)
 {
-    struct route_config config = {.idle_timeout = 3, .subprotocol_count = 2};
+    struct route_config config = {.session.idle_timeout = 3, .subprotocol_count = 2};
     config.subprotocols = calloc(2, sizeof *config.subprotocols);
     config.subprotocols[0] = strdup("chat");
     config.subprotocols[1] = strdup("chat2");
@@ -375,7 +375,7 @@ static void takes_over(void)
     pattern[1] = 'X';
     CHECK_TEXT(route->pattern, "/chat");
     CHECK_TEXT(route->config.subprotocols[1], "chat2");
-    CHECK(route->config.idle_timeout > 2);
+    CHECK(route->config.session.idle_timeout > 2);
     route_unref(route); /* without on_free; the sanitizer sees what is left */
 }
 

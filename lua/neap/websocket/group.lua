@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- Groups of connections, stored connections and broadcasts, over all workers (src/server/group.h).  Values become
+-- Groups of connections, stored connections and broadcasts, over all workers (src/group/group.h).  Values become
 -- messages once, however many clients get them; the rest is C's.
 --
 --      JOINED    addConnectionToGroup, pushToGroup …         any number of members

@@ -22,8 +22,8 @@ void lerror_push(struct lvm *vm, lua_State *L, const char *kind, const char *for
 void lerror_make(const struct lvm *vm, lua_State *L, const char *kind);
 
 /*
- * Pushes nil and the error object for a negative enum err of conn_send and its like; returns 2. May
- * raise (no memory).
+ * Pushes nil and the error object for a negative enum err of session_send and its like; returns 2.
+ * May raise (no memory).
  */
 int lerror_return(struct lvm *vm, lua_State *L, int err);
 

@@ -33,21 +33,19 @@ static struct deflate_config read_deflate(lua_State *L, int table)
     return config;
 }
 
-struct listener_config lconfig_listener(lua_State *L, int table)
+struct http_settings lconfig_listener(lua_State *L, int table)
 {
-    struct listener_config config = {
+    struct http_settings config = {
         .head_timeout = smaller_timeout(lfield_number(L, table, "timeout"),
                                         lfield_number(L, table, "headerTimeout")),
-        .max_connections = lfield_count(L, table, "maxConnections"),
-        .max_per_address = lfield_count(L, table, "maxConnectionsPerAddress"),
         .compress = lfield_flag(L, table, "webSocketCompressionEnabled"),
         .deflate = read_deflate(L, table),
     };
     lua_getfield(L, table, "requestLimits");
     int limits = lua_gettop(L);
-    config.http = (struct http_limits){.max_uri = lfield_count(L, limits, "maxUriLength"),
-                                       .max_header = lfield_count(L, limits, "maxHeaderSize"),
-                                       .max_lines = HEADER_LINES};
+    config.limits = (struct http_limits){.max_uri = lfield_count(L, limits, "maxUriLength"),
+                                         .max_header = lfield_count(L, limits, "maxHeaderSize"),
+                                         .max_lines = HEADER_LINES};
     lua_pop(L, 1);
     lua_getfield(L, table, "secureSocket");
     if (lua_istable(L, -1))
@@ -58,6 +56,14 @@ struct listener_config lconfig_listener(lua_State *L, int table)
         config.server = mem_strdup(lua_tostring(L, -1));
     lua_pop(L, 1);
     return config;
+}
+
+struct endpoint_limits lconfig_limits(lua_State *L, int table)
+{
+    return (struct endpoint_limits){
+        .max_connections = lfield_count(L, table, "maxConnections"),
+        .max_per_address = lfield_count(L, table, "maxConnectionsPerAddress"),
+    };
 }
 
 static void read_subprotocols(lua_State *L, int table, struct route_config *config)
@@ -78,19 +84,20 @@ struct route_config lconfig_route(lua_State *L, int table)
 {
     uint32_t frame = lfield_count(L, table, "maxFrameSize");
     struct route_config config = {
-        .ws = {.max_frame = frame,
-               .max_message = (uint64_t)lfield_number(L, table, "maxMessageSize"),
-               .max_fragments = lfield_count(L, table, "maxFragments"),
-               .out_frame = frame ? frame : OUT_FRAME},
-        .idle_timeout = lfield_number(L, table, "idleTimeout"),
-        .message_timeout = lfield_number(L, table, "messageTimeout"),
-        .close_timeout = lfield_number(L, table, "connectionClosureTimeout"),
-        .ping_interval = lfield_number(L, table, "pingInterval"),
-        .pong_timeout = lfield_number(L, table, "pongTimeout"),
-        .write_timeout = lfield_number(L, table, "writeTimeout"),
-        .max_buffered = (size_t)lfield_number(L, table, "maxBufferedBytes"),
-        .drop_slow = lfield_is(L, table, "slowConsumer", "drop"),
-    };
+        .session = {
+            .ws = {.max_frame = frame,
+                   .max_message = (uint64_t)lfield_number(L, table, "maxMessageSize"),
+                   .max_fragments = lfield_count(L, table, "maxFragments"),
+                   .out_frame = frame ? frame : OUT_FRAME},
+            .idle_timeout = lfield_number(L, table, "idleTimeout"),
+            .message_timeout = lfield_number(L, table, "messageTimeout"),
+            .close_timeout = lfield_number(L, table, "connectionClosureTimeout"),
+            .ping_interval = lfield_number(L, table, "pingInterval"),
+            .pong_timeout = lfield_number(L, table, "pongTimeout"),
+            .write_timeout = lfield_number(L, table, "writeTimeout"),
+            .max_buffered = (size_t)lfield_number(L, table, "maxBufferedBytes"),
+            .drop_slow = lfield_is(L, table, "slowConsumer", "drop"),
+        }};
     read_subprotocols(L, table, &config);
     return config;
 }

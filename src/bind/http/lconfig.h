@@ -7,7 +7,8 @@
 #ifndef NEAP_BIND_HTTP_LCONFIG_H
 #define NEAP_BIND_HTTP_LCONFIG_H
 
-#include "server/config.h"
+#include "http/settings.h"
+#include "server/endpoint.h"
 
 #include <lua.h>
 
@@ -15,7 +16,8 @@
  * The settings at the absolute index `table`. What they own (texts, lists) passes to the caller,
  * who hands it on to endpoint_new or route_new. Neither raises.
  */
-struct listener_config lconfig_listener(lua_State *L, int table);
+struct http_settings lconfig_listener(lua_State *L, int table);
+struct endpoint_limits lconfig_limits(lua_State *L, int table);
 struct route_config lconfig_route(lua_State *L, int table);
 
 #endif

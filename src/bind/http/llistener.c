@@ -14,7 +14,7 @@
 #include "bind/http/lconfig.h"
 #include "bind/http/lserver.h"
 #include "bind/http/ltls.h"
-#include "server/group.h"
+#include "group/group.h"
 
 #include <inttypes.h>
 #include <lauxlib.h>
@@ -143,6 +143,7 @@ static int listener_attach(lua_State *L)
     if (wrong)
         return failed(L, wrong);
     struct route_config config = lconfig_route(L, 3);
+    config.session.hooks = ((const struct lserver *)ll->vm->states[LSERVER_SLOT])->session_hooks;
     struct route *route = route_new(path, &config);
     struct lroute *lr = mem_alloc(sizeof *lr);
     lr->vm = ll->vm;
@@ -151,7 +152,7 @@ static int listener_attach(lua_State *L)
     name_group(lr, ll, path);
     route->user = lr;
     route->on_free = on_route_free;
-    bool added = router_add(&ll->endpoint->router, route);
+    bool added = router_add(&ll->endpoint->site.router, route);
     route_unref(route);
     if (!added)
         return failed(L, "already attached (\"/x\" and \"/x/\" are one path); detach it before");
@@ -162,7 +163,7 @@ static int listener_attach(lua_State *L)
 static int listener_detach(lua_State *L)
 {
     struct llistener *ll = check_open(L);
-    if (!router_remove(&ll->endpoint->router, luaL_checkstring(L, 2)))
+    if (!router_remove(&ll->endpoint->site.router, luaL_checkstring(L, 2)))
         return failed(L, "not attached; write the path as attach was given it");
     lua_pushboolean(L, true);
     return 1;
@@ -251,8 +252,8 @@ static int listener_graceful_stop(lua_State *L)
     if (!ltask_can_wait(L))
         return 0;
     struct conn *c = ll->vm->running->conn;
-    if (c && c->endpoint == ll->endpoint)
-        c->excused = true;
+    if (c && http_conn_of(session_of(c))->site == &ll->endpoint->site)
+        http_conn_excuse(http_conn_of(session_of(c)));
     list_append(&ll->stoppers, &ll->vm->running->waiting);
     return ltask_wait(L);
 }
@@ -369,13 +370,16 @@ static int core_listen(lua_State *L)
         return bind_failed(vm, L, socket.error);
     }
     struct llistener *ll = push_new(vm, L, address, socket.port);
-    struct listener_config config = lconfig_listener(L, 2);
-    config.tls = tls;
+    struct lserver *server = vm->states[LSERVER_SLOT];
+    struct http_settings settings = lconfig_listener(L, 2);
+    struct endpoint_limits limits = lconfig_limits(L, 2);
+    settings.hooks = server->http_hooks;
+    settings.tls = tls;
     if (tls) {
         lua_pushvalue(L, 3);
         ll->secure = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    ll->endpoint = endpoint_new(lserver_of(vm), socket.fd, &config);
+    ll->endpoint = endpoint_new(&server->server, socket.fd, &settings, &limits);
     list_append(&s->open, &ll->link);
     vm->sources++;
     lua_pushvalue(L, -1);

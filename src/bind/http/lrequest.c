@@ -31,15 +31,15 @@ static struct lrequest *check(lua_State *L)
     return r;
 }
 
-struct lrequest *lrequest_new(struct lvm *vm, lua_State *L, struct conn *c)
+struct lrequest *lrequest_new(struct lvm *vm, lua_State *L, struct http_conn *h)
 {
     struct lrequest *r = lua_newuserdata(L, sizeof *r);
     *r = (struct lrequest){
-        .head = http_head_ref(c->head),
-        .route = route_ref(c->route),
-        .peer = c->peer,
-        .secure = c->stream.tls != NULL,
-        .cert = tls_peer_cert(&c->stream),
+        .head = http_head_ref(h->head),
+        .route = route_ref(http_conn_route(h)),
+        .peer = h->session.conn.peer,
+        .secure = h->session.conn.stream.tls != NULL,
+        .cert = tls_peer_cert(&h->session.conn.stream),
     };
     lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(vm)->metatable);
     lua_setmetatable(L, -2);

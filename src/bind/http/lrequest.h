@@ -23,7 +23,7 @@ struct lrequest {
 };
 
 /* Pushes a new request object for the connection, which Lua owns. May raise (no memory). */
-struct lrequest *lrequest_new(struct lvm *vm, lua_State *L, struct conn *c);
+struct lrequest *lrequest_new(struct lvm *vm, lua_State *L, struct http_conn *h);
 
 const struct lmodule *lrequest_module(void);
 

@@ -2,7 +2,7 @@
 /* The server's beginning and end, and what concerns no listener of its own. */
 #include "bind/http/lserver.h"
 
-#include "server/refusal.h"
+#include "conn/refusal.h"
 
 #include <lauxlib.h>
 
@@ -16,7 +16,7 @@ static void conn_id(const struct conn *c, char out[LVM_CONN_ID])
 static int core_may_log_refusal(lua_State *L)
 {
     const char *reason = luaL_checkstring(L, 1);
-    lua_pushboolean(L, refusal_may_log(lserver_of(lvm_of(L)), reason));
+    lua_pushboolean(L, refusal_may_log(&lserver_of(lvm_of(L))->conns.refusals, reason));
     return 1;
 }
 
@@ -26,7 +26,7 @@ static void module_open(struct lvm *vm, lua_State *L)
 {
     struct lserver *s = vm->states[LSERVER_SLOT];
     s->vm = vm;
-    server_init(&s->server, vm->loop, NULL);
+    server_init(&s->server, vm->loop);
     vm->conn_id = conn_id;
     lvm_register(vm, L, functions);
 }

@@ -7,7 +7,7 @@
 #define NEAP_BIND_HTTP_LSERVER_H
 
 #include "bind/core/lvm.h"
-#include "server/conn.h"
+#include "http/http_conn.h"
 #include "server/server.h"
 
 enum { LSERVER_SLOT = LMODULE_HTTP };
@@ -15,6 +15,9 @@ enum { LSERVER_SLOT = LMODULE_HTTP };
 struct lserver {
     struct server server;
     struct lvm *vm;
+    /* whom routes and listeners tell: bind/ws/lconn.c sets them */
+    const struct session_hooks *session_hooks;
+    const struct http_hooks *http_hooks;
 };
 
 /* The server of a vm, which owns it. */
@@ -32,7 +35,7 @@ static inline struct lvm *lserver_vm(struct server *s)
 /* The vm whose server has this connection. */
 static inline struct lvm *lserver_vm_of_conn(const struct conn *c)
 {
-    return lserver_vm(c->endpoint->server);
+    return lserver_vm(LIST_ITEM(c->shared, struct server, conns));
 }
 
 /* Closes last but for what holds nothing of it: its listeners must be gone. */

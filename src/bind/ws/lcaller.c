@@ -15,11 +15,11 @@
 #include <lauxlib.h>
 #include <string.h>
 
-struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service,
-                            int self)
+struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct session *s,
+                            struct lservice *service, int self)
 {
     struct lcaller *lc = lua_newuserdata(L, sizeof *lc);
-    *lc = (struct lcaller){.conn = c, .service = lservice_ref(service), .error = LUA_NOREF};
+    *lc = (struct lcaller){.session = s, .service = lservice_ref(service), .error = LUA_NOREF};
     link_init(&lc->writers);
     link_init(&lc->streams);
     lua_rawgeti(L, LUA_REGISTRYINDEX,
@@ -28,14 +28,14 @@ struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct
     lua_pushvalue(L, self);
     lua_setfenv(L, -2);
     lc->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    c->user = lc;
+    s->user = lc;
     return lc;
 }
 
 struct group_key lcaller_service_group(const struct lcaller *lc)
 {
     const char *name = lc->service->name;
-    struct http_str group = llistener_route_group(lc->conn->route);
+    struct http_str group = llistener_route_group(http_conn_route(http_conn_of(lc->session)));
     if (name)
         group = (struct http_str){name, strlen(name)};
     return (struct group_key){GROUP_SERVICE, group.s, group.len};
@@ -76,8 +76,8 @@ void lcaller_push_both(lua_State *L, const struct lcaller *lc)
 
 static int push_outcome(struct lvm *vm, lua_State *L, const struct lcaller *lc, unsigned waits_for)
 {
-    const struct conn *c = lc->conn;
-    bool well = waits_for == LCALLER_WAITS_CLOSE ? c->ws.close_got : !c->over;
+    const struct session *s = lc->session;
+    bool well = waits_for == LCALLER_WAITS_CLOSE ? session_closed_by_peer(s) : !session_over(s);
     if (waits_for == LCALLER_WAITS_HANDLER) {
         lua_pushboolean(L, well);
         return 1;
@@ -101,7 +101,7 @@ void lcaller_wake(struct lcaller *lc)
     while (!link_empty(&waiting)) {
         struct ltask *t = LIST_ITEM(waiting.next, struct ltask, waiting);
         list_remove(&t->waiting);
-        if (t->waits_for != LCALLER_WAITS_WRITE && !lc->conn->over)
+        if (t->waits_for != LCALLER_WAITS_WRITE && !session_over(lc->session))
             list_append(&lc->writers, &t->waiting);
         else
             ltask_wake(t, push_outcome(t->vm, t->vm->L, lc, t->waits_for));
@@ -146,5 +146,5 @@ void lcaller_detach(struct lvm *vm, struct lcaller *lc)
     luaL_unref(L, LUA_REGISTRYINDEX, lc->anchor);
     lservice_unref(lc->service);
     lc->service = NULL;
-    lc->conn = NULL;
+    lc->session = NULL;
 }

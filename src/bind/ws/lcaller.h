@@ -8,8 +8,8 @@
 #define NEAP_BIND_WS_LCALLER_H
 
 #include "bind/core/lvm.h"
-#include "server/conn.h"
-#include "server/group.h"
+#include "group/group.h"
+#include "http/http_conn.h"
 
 struct lservice;
 
@@ -19,13 +19,13 @@ enum { LCALLER_SLOT = LMODULE_WS + 2 };
 enum lcaller_wait { LCALLER_WAITS_WRITE, LCALLER_WAITS_CLOSE, LCALLER_WAITS_HANDLER };
 
 struct lcaller {
-    struct conn *conn;
+    struct session *session;
     struct lservice *service;
     /* tasks that wait for output to drain, for the close to complete, or for a handler to end */
     struct link writers;
     struct link streams; /* tasks of lstream.c, by ltask.kin */
     uint32_t stream_count;
-    bool held;           /* there are as many as may be: nothing is told (conn_hold) */
+    bool held;           /* there are as many as may be: nothing is told (session_hold) */
     bool has_attributes; /* in the table of all callers' attributes */
     /* registry reference that keeps the userdata while the connection lives */
     int anchor;
@@ -34,11 +34,11 @@ struct lcaller {
 
 /*
  * Makes the Caller of a connection from the service and the instance table at `self`; sets
- * conn->user. Counts the service. Lua owns it; until lcaller_detach it is kept. May raise (no
+ * session->user. Counts the service. Lua owns it; until lcaller_detach it is kept. May raise (no
  * memory).
  */
-struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct conn *c, struct lservice *service,
-                            int self);
+struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct session *s,
+                            struct lservice *service, int self);
 
 /*
  * The group that all clients of the service are in, over all workers: named as the service, or

@@ -11,9 +11,9 @@
 #include <lauxlib.h>
 
 /* The connection behind argument 1, or NULL when it is gone: then `return lcaller_gone(L)`. */
-static struct conn *check_conn(lua_State *L)
+static struct session *check_session(lua_State *L)
 {
-    return lcaller_self(L)->conn;
+    return lcaller_self(L)->session;
 }
 
 /*
@@ -36,10 +36,10 @@ static void push_attributes(lua_State *L, bool make)
 
 static int caller_set_attribute(lua_State *L)
 {
-    struct conn *c = check_conn(L);
+    struct session *s = check_session(L);
     luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "attribute name expected, got nil");
     luaL_checkany(L, 3);
-    if (!c)
+    if (!s)
         return lcaller_gone(L);
     push_attributes(L, true);
     lua_pushvalue(L, 2);
@@ -51,9 +51,9 @@ static int caller_set_attribute(lua_State *L)
 
 static int caller_get_attribute(lua_State *L)
 {
-    struct conn *c = check_conn(L);
+    struct session *s = check_session(L);
     luaL_checkany(L, 2);
-    if (!c)
+    if (!s)
         return lcaller_gone(L);
     push_attributes(L, false);
     if (lua_istable(L, -1)) {
@@ -66,9 +66,9 @@ static int caller_get_attribute(lua_State *L)
 /* removeAttribute(name) → what it was */
 static int caller_remove_attribute(lua_State *L)
 {
-    struct conn *c = check_conn(L);
+    struct session *s = check_session(L);
     luaL_checkany(L, 2);
-    if (!c)
+    if (!s)
         return lcaller_gone(L);
     push_attributes(L, false);
     if (!lua_istable(L, -1))
@@ -83,76 +83,76 @@ static int caller_remove_attribute(lua_State *L)
 
 static int caller_id(lua_State *L)
 {
-    struct conn *c = check_conn(L);
-    if (!c)
+    struct session *s = check_session(L);
+    if (!s)
         return lcaller_gone(L);
     char id[CONN_ID_SIZE + 1];
-    conn_id_text(c, id);
+    conn_id_text(&s->conn, id);
     lua_pushlstring(L, id, CONN_ID_SIZE);
     return 1;
 }
 
 static int caller_subprotocol(lua_State *L)
 {
-    struct conn *c = check_conn(L);
-    if (!c)
+    struct session *s = check_session(L);
+    if (!s)
         return lcaller_gone(L);
-    lua_pushstring(L, conn_subprotocol(c)); /* nil when there is none */
+    lua_pushstring(L, http_conn_subprotocol(http_conn_of(s))); /* nil when there is none */
     return 1;
 }
 
 static int caller_is_secure(lua_State *L)
 {
-    struct conn *c = check_conn(L);
-    if (!c)
+    struct session *s = check_session(L);
+    if (!s)
         return lcaller_gone(L);
-    lua_pushboolean(L, c->stream.tls != NULL);
+    lua_pushboolean(L, s->conn.stream.tls != NULL);
     return 1;
 }
 
 static int caller_is_open(lua_State *L)
 {
-    struct conn *c = check_conn(L);
-    lua_pushboolean(L, c && conn_writable(c));
+    struct session *s = check_session(L);
+    lua_pushboolean(L, s && session_writable(s));
     return 1;
 }
 
 static int caller_remote_address(lua_State *L)
 {
-    struct conn *c = check_conn(L);
-    if (!c)
+    struct session *s = check_session(L);
+    if (!s)
         return lcaller_gone(L);
     char text[ADDRESS_TEXT];
-    address_text(&c->peer, text);
+    address_text(&s->conn.peer, text);
     lua_pushstring(L, text);
-    lua_pushinteger(L, c->peer.port);
+    lua_pushinteger(L, s->conn.peer.port);
     return 2;
 }
 
 static int caller_request(lua_State *L)
 {
-    struct conn *c = check_conn(L);
-    if (!c)
+    struct session *s = check_session(L);
+    if (!s)
         return lcaller_gone(L);
-    lrequest_new(lvm_of(L), L, c);
+    lrequest_new(lvm_of(L), L, http_conn_of(s));
     return 1;
 }
 
 static int caller_buffered(lua_State *L)
 {
-    struct conn *c = check_conn(L);
-    if (!c)
+    struct session *s = check_session(L);
+    if (!s)
         return lcaller_gone(L);
-    lua_pushinteger(L, (lua_Integer)conn_buffered(c));
+    lua_pushinteger(L, (lua_Integer)conn_buffered(&s->conn));
     return 1;
 }
 
 static int caller_tostring(lua_State *L)
 {
-    struct conn *c = check_conn(L);
+    struct session *s = check_session(L);
     char id[CONN_ID_SIZE + 1] = "gone";
-    if (c)
-        conn_id_text(c, id);
+    if (s)
+        conn_id_text(&s->conn, id);
     lua_pushfstring(L, "Caller (%s)", id);
     return 1;
 }

@@ -21,16 +21,16 @@
 #define MAX_TIMEOUT 1e9
 
 /* The connection behind argument 1, or NULL when it is gone: then `return lcaller_gone(L)`. */
-static struct conn *check_conn(lua_State *L)
+static struct session *check_session(lua_State *L)
 {
-    return lcaller_self(L)->conn;
+    return lcaller_self(L)->session;
 }
 
-/* As check_conn, for a method that may wait: raises in a cancelled task. */
-static struct conn *enter(lua_State *L)
+/* As check_session, for a method that may wait: raises in a cancelled task. */
+static struct session *enter(lua_State *L)
 {
     lcancel_check(L, lvm_of(L)->running);
-    return check_conn(L);
+    return check_session(L);
 }
 
 static int gone_in_wait(lua_State *L)
@@ -40,38 +40,38 @@ static int gone_in_wait(lua_State *L)
 }
 
 /* Waits on the connection; lcaller_wake goes on with the results. */
-static int wait_for(lua_State *L, struct conn *c, enum lcaller_wait what)
+static int wait_for(lua_State *L, struct session *s, enum lcaller_wait what)
 {
-    struct lcaller *lc = c->user;
+    struct lcaller *lc = s->user;
     struct ltask *t = lvm_of(L)->running;
     t->waits_for = (uint8_t)what;
     list_append(&lc->writers, &t->waiting);
-    c->writers_wait = true;
+    session_await_drain(s, true);
     return lcancel_wait(L);
 }
 
 /* The Caller itself, after waiting for the output to drain where it is over the limit. */
-static int sent(lua_State *L, struct conn *c)
+static int sent(lua_State *L, struct session *s)
 {
     lua_settop(L, 1);
-    if (conn_buffered(c) <= c->route->config.max_buffered || !ltask_can_wait(L))
+    if (conn_buffered(&s->conn) <= session_settings_of(s)->max_buffered || !ltask_can_wait(L))
         return 1;
-    return wait_for(L, c, LCALLER_WAITS_WRITE);
+    return wait_for(L, s, LCALLER_WAITS_WRITE);
 }
 
-static int result(lua_State *L, struct conn *c, int err)
+static int result(lua_State *L, struct session *s, int err)
 {
-    return err == 0 ? sent(L, c) : lerror_return(lvm_of(L), L, err);
+    return err == 0 ? sent(L, s) : lerror_return(lvm_of(L), L, err);
 }
 
 /* What a push to one client came to: the Caller, or nil and an error. */
-static int pushed(lua_State *L, struct conn *c, int err)
+static int pushed(lua_State *L, struct session *s, int err)
 {
     if (err == ERR_POLICY) {
         lua_pushnil(L);
         lerror_push(lvm_of(L), L, "ConnectionError", "the client reads too slowly: %s",
-                    c->route->config.drop_slow ? "the message was dropped"
-                                               : "the connection was closed");
+                    session_settings_of(s)->drop_slow ? "the message was dropped"
+                                                      : "the connection was closed");
         return 2;
     }
     if (err < 0)
@@ -83,12 +83,12 @@ static int pushed(lua_State *L, struct conn *c, int err)
 /* How a message goes to one client, and what the call returns then. */
 struct way {
     int (*gone)(lua_State *L);
-    int (*send)(struct conn *c, enum ws_type type, const void *bytes, size_t len);
-    int (*outcome)(lua_State *L, struct conn *c, int err);
+    int (*send)(struct session *s, enum ws_type type, const void *bytes, size_t len);
+    int (*outcome)(lua_State *L, struct session *s, int err);
 };
-static const struct way writing = {gone_in_wait, conn_send, result};
+static const struct way writing = {gone_in_wait, session_send, result};
 /* A push never waits: a peer that does not read is dealt with as the route says. */
-static const struct way pushing = {lcaller_gone, conn_push, pushed};
+static const struct way pushing = {lcaller_gone, session_push, pushed};
 
 /* Raises in a cancelled task where the way may wait, whether it would have to or not. */
 static inline void check_cancelled(lua_State *L, const struct lcaller *lc, const struct way *way)
@@ -100,22 +100,22 @@ static inline void check_cancelled(lua_State *L, const struct lcaller *lc, const
 /* The two kinds are compiled apart: this is what a message costs. */
 #define APART static inline __attribute__((always_inline))
 
-APART int send_message(lua_State *L, struct conn *c, const struct way *way,
+APART int send_message(lua_State *L, struct session *s, const struct way *way,
                        const struct lmessage *m)
 {
     if (!lmessage_is_sendable(m))
         return lmessage_return_invalid(L, lvm_of(L), "use writeBinaryMessage for bytes");
-    return way->outcome(L, c, way->send(c, lmessage_type(m), m->bytes, m->len));
+    return way->outcome(L, s, way->send(s, lmessage_type(m), m->bytes, m->len));
 }
 
 APART int send_string(lua_State *L, const struct way *way, enum lmessage_kind kind)
 {
     const struct lcaller *lc = lcaller_self(L);
     struct lmessage m = lmessage_check(L, 2, kind);
-    if (!lc->conn)
+    if (!lc->session)
         return way->gone(L);
     check_cancelled(L, lc, way);
-    return send_message(L, lc->conn, way, &m);
+    return send_message(L, lc->session, way, &m);
 }
 
 static int send_text(lua_State *L, const struct way *way)
@@ -192,15 +192,15 @@ static int itself(lua_State *L)
     return 1;
 }
 
-static int send_converted(lua_State *L, struct conn *c, const struct way *way,
+static int send_converted(lua_State *L, struct session *s, const struct way *way,
                           const struct lmessage *m)
 {
-    return send_message(L, c, way, m);
+    return send_message(L, s, way, m);
 }
 
-static int close_by_value(lua_State *L, struct conn *c, const struct lmessage *m)
+static int close_by_value(lua_State *L, struct session *s, const struct lmessage *m)
 {
-    int err = lmessage_close(c, m);
+    int err = lmessage_close(s, m);
     return err < 0 ? lerror_return(lvm_of(L), L, err) : itself(L);
 }
 
@@ -208,30 +208,30 @@ static int caller_write(lua_State *L)
 {
     if (lua_type(L, 2) == LUA_TSTRING)
         return caller_write_text(L);
-    struct conn *c = enter(L);
+    struct session *s = enter(L);
     luaL_checkany(L, 2);
-    if (!c)
+    if (!s)
         return lcaller_gone(L);
     struct lmessage m = convert(L);
     switch (m.kind) {
     case LMESSAGE_NOTHING: return itself(L);
     case LMESSAGE_REFUSED: return refuse(L);
-    case LMESSAGE_CLOSE: return close_by_value(L, c, &m);
+    case LMESSAGE_CLOSE: return close_by_value(L, s, &m);
     case LMESSAGE_STREAM: return refuse_stream(L);
-    default: return send_converted(L, c, &writing, &m);
+    default: return send_converted(L, s, &writing, &m);
     }
 }
 
 static int caller_push(lua_State *L)
 {
-    struct conn *c = check_conn(L);
+    struct session *s = check_session(L);
     if (lua_type(L, 2) == LUA_TSTRING)
         return caller_push_text(L);
     luaL_checkany(L, 2);
-    if (!c)
+    if (!s)
         return lcaller_gone(L);
     struct lmessage m = convert_payload(L);
-    return m.kind == LMESSAGE_REFUSED ? refuse(L) : send_converted(L, c, &pushing, &m);
+    return m.kind == LMESSAGE_REFUSED ? refuse(L) : send_converted(L, s, &pushing, &m);
 }
 
 /* --- To all clients of the service ------------------------------------------------------------ */
@@ -246,7 +246,7 @@ static int broadcast_string(lua_State *L, enum lmessage_kind kind)
 {
     const struct lcaller *lc = lcaller_self(L);
     struct lmessage m = lmessage_check(L, 2, kind);
-    return lc->conn ? broadcast(L, lc, &m) : lcaller_gone(L);
+    return lc->session ? broadcast(L, lc, &m) : lcaller_gone(L);
 }
 
 static int caller_broadcast_text(lua_State *L)
@@ -263,7 +263,7 @@ static int caller_broadcast(lua_State *L)
 {
     const struct lcaller *lc = lcaller_self(L);
     luaL_checkany(L, 2);
-    if (!lc->conn)
+    if (!lc->session)
         return lcaller_gone(L);
     struct lmessage m = convert_payload(L);
     return m.kind == LMESSAGE_REFUSED ? refuse(L) : broadcast(L, lc, &m);
@@ -271,12 +271,12 @@ static int caller_broadcast(lua_State *L)
 
 /* --- Control frames --------------------------------------------------------------------------- */
 
-static int control(lua_State *L, int (*send)(struct conn *, const void *, size_t))
+static int control(lua_State *L, int (*send)(struct session *, const void *, size_t))
 {
-    struct conn *c = enter(L);
+    struct session *s = enter(L);
     size_t len;
     const char *bytes = luaL_optlstring(L, 2, "", &len);
-    if (!c)
+    if (!s)
         return lcaller_gone(L);
     if (len > 125) { /* RFC 6455 §5.5 */
         lua_pushnil(L);
@@ -284,17 +284,17 @@ static int control(lua_State *L, int (*send)(struct conn *, const void *, size_t
                     (int)len);
         return 2;
     }
-    return result(L, c, send(c, bytes, len));
+    return result(L, s, send(s, bytes, len));
 }
 
 static int caller_ping(lua_State *L)
 {
-    return control(L, conn_ping);
+    return control(L, session_ping);
 }
 
 static int caller_pong(lua_State *L)
 {
-    return control(L, conn_pong);
+    return control(L, session_pong);
 }
 
 static int refuse_close(lua_State *L, const char *kind, const char *what, int index)
@@ -327,16 +327,16 @@ static bool app_may_send(double code)
 /* close([statusCode [, reason [, timeout]]]) */
 static int caller_close(lua_State *L)
 {
-    struct conn *c = check_conn(L);
+    struct session *s = check_session(L);
     double code = luaL_optnumber(L, 2, WS_NORMAL);
     size_t len;
     const char *reason = luaL_optlstring(L, 3, "", &len);
     luaL_argcheck(L, ltext_is_line(reason, len), 3, "a reason must not contain CR, LF or NUL");
     if (luaL_optnumber(L, 4, 1) != 0) /* with 0 it never waits: also clean-up may call it */
         lcancel_check(L, lvm_of(L)->running);
-    if (!c)
+    if (!s)
         return closed_already(L);
-    double timeout = luaL_optnumber(L, 4, c->route->config.close_timeout);
+    double timeout = luaL_optnumber(L, 4, session_settings_of(s)->close_timeout);
     if (!app_may_send(code))
         return refuse_close(L, "ConnectionClosureError",
                             "Failed to execute close. Invalid status code", 2);
@@ -348,12 +348,12 @@ static int caller_close(lua_State *L)
                     "Failed to execute close. The reason must be UTF-8 of at most 123 bytes");
         return 2;
     }
-    if (conn_close(c, (unsigned)code, reason, len, timeout) < 0)
+    if (session_close(s, (unsigned)code, reason, len, timeout) < 0)
         return closed_already(L);
     lua_settop(L, 1);
     if (timeout == 0 || !ltask_can_wait(L))
         return 1;
-    return wait_for(L, c, LCALLER_WAITS_CLOSE);
+    return wait_for(L, s, LCALLER_WAITS_CLOSE);
 }
 
 static const struct luaL_Reg methods[] = {

@@ -5,7 +5,7 @@
  *
  *      server hook ─▶ task with (self, caller, …)
  *                       ├─▶ ends ──▶ its results are sent, or its error ends the session
- *                       └─▶ waits ─▶ the hook says "not finished"; conn_done follows
+ *                       └─▶ waits ─▶ the hook says "not finished"; session_done follows
  *
  * A callback that the service does not have costs a look into an array.
  */
@@ -20,6 +20,7 @@
 #include "bind/http/lrequest.h"
 #include "bind/http/lserver.h"
 #include "bind/ws/lcaller.h"
+#include "bind/ws/lgroup.h"
 #include "bind/ws/lresult.h"
 #include "bind/ws/lservice.h"
 #include "bind/ws/lstream.h"
@@ -34,21 +35,21 @@ struct lconns {
 
 static void callback_finished(struct ltask *t, bool ok)
 {
-    struct conn *c = t->conn;
+    struct session *s = session_of(t->conn);
     lresult_send(t, ok);
     if (t->waited)
-        conn_done(c);
+        session_done(s);
 }
 
 /* A task for the callback with self and caller pushed; NULL when the service does not have it. */
-static struct ltask *begin(struct conn *c, enum lservice_callback what)
+static struct ltask *begin(struct session *s, enum lservice_callback what)
 {
-    const struct lcaller *lc = c->user;
+    const struct lcaller *lc = s->user;
     int callback = lc->service->callbacks[what];
     if (callback == LUA_NOREF)
         return NULL;
     struct ltask *t = ltask_get(lc->service->vm, lservice_callback_name(what));
-    t->conn = c;
+    t->conn = &s->conn;
     t->what = (uint8_t)what;
     t->binary = false;
     t->finish = callback_finished;
@@ -57,19 +58,19 @@ static struct ltask *begin(struct conn *c, enum lservice_callback what)
     return t;
 }
 
-static bool on_open(struct conn *c)
+static bool on_open(struct session *s)
 {
-    struct ltask *t = begin(c, LSERVICE_OPEN);
+    struct ltask *t = begin(s, LSERVICE_OPEN);
     return t && ltask_start(t, 2);
 }
 
-static bool on_message(struct conn *c, const struct ws_event *ev)
+static bool on_message(struct session *s, const struct ws_event *ev)
 {
     bool binary = ev->type == WS_BINARY;
-    struct ltask *t = begin(c, binary ? LSERVICE_BINARY : LSERVICE_TEXT);
+    struct ltask *t = begin(s, binary ? LSERVICE_BINARY : LSERVICE_TEXT);
     int extra = 0;
     if (!t) {
-        t = begin(c, LSERVICE_MESSAGE);
+        t = begin(s, LSERVICE_MESSAGE);
         extra = 1;
     }
     if (!t) {
@@ -83,45 +84,39 @@ static bool on_message(struct conn *c, const struct ws_event *ev)
     return ltask_start(t, 3 + extra);
 }
 
-static bool on_event(struct conn *c, const struct ws_event *ev)
+static bool on_event(struct session *s, const struct ws_event *ev)
 {
     if (ev->type == WS_TEXT || ev->type == WS_BINARY)
-        return on_message(c, ev);
-    struct ltask *t = begin(c, ev->type == WS_PING ? LSERVICE_PING : LSERVICE_PONG);
+        return on_message(s, ev);
+    struct ltask *t = begin(s, ev->type == WS_PING ? LSERVICE_PING : LSERVICE_PONG);
     if (!t)
         return false;
     lua_pushlstring(t->co, (const char *)ev->data, ev->len);
     return ltask_start(t, 3);
 }
 
-static bool on_idle(struct conn *c)
+static bool on_idle(struct session *s)
 {
-    struct ltask *t = begin(c, LSERVICE_IDLE);
+    struct ltask *t = begin(s, LSERVICE_IDLE);
     return t && ltask_start(t, 2);
 }
 
-/* What ended the session, for people. */
-static const char *why(const struct conn *c)
+static bool on_error(struct session *s)
 {
-    return c->ws.why ? c->ws.why : err_text(c->ws.error);
-}
-
-static bool on_error(struct conn *c)
-{
-    const struct lcaller *lc = c->user;
-    struct ltask *t = begin(c, LSERVICE_ERROR);
+    const struct lcaller *lc = s->user;
+    struct ltask *t = begin(s, LSERVICE_ERROR);
     if (!t)
         return false;
     if (lc->error != LUA_NOREF)
         lua_rawgeti(t->co, LUA_REGISTRYINDEX, lc->error);
     else
-        lerror_push(t->vm, t->co, lerror_kind(c->ws.error), "%s", why(c));
+        lerror_push(t->vm, t->co, lerror_kind(session_error(s)), "%s", session_why(s));
     return ltask_start(t, 3);
 }
 
-static bool on_close(struct conn *c, unsigned code, const char *reason, size_t len)
+static bool on_close(struct session *s, unsigned code, const char *reason, size_t len)
 {
-    struct ltask *t = begin(c, LSERVICE_CLOSE);
+    struct ltask *t = begin(s, LSERVICE_CLOSE);
     if (!t)
         return false;
     lua_pushinteger(t->co, (lua_Integer)code);
@@ -129,19 +124,35 @@ static bool on_close(struct conn *c, unsigned code, const char *reason, size_t l
     return ltask_start(t, 4);
 }
 
-static void on_drain(struct conn *c)
+static void on_drain(struct session *s)
 {
-    struct lcaller *lc = c->user;
+    struct lcaller *lc = s->user;
     lcaller_wake(lc);
-    if (!conn_writable(c) || c->hung_up)
+    if (!session_writable(s) || s->conn.hung_up)
         lstream_stop_all(lc);
-    c->writers_wait = lcaller_is_waited_for(lc);
+    session_await_drain(s, lcaller_is_waited_for(lc));
 }
 
-static void on_free(struct conn *c)
+static struct groups *groups_of(const struct session *s)
 {
-    if (c->user)
-        lcaller_detach(lserver_vm_of_conn(c), c->user);
+    return lgroup_groups(lserver_vm_of_conn(&s->conn));
+}
+
+static bool begins(struct session *s)
+{
+    struct group_key group = lcaller_service_group(s->user);
+    return group_join_service(groups_of(s), s, group.name, group.len) == 0;
+}
+
+static void ends(struct session *s)
+{
+    group_leave_all(groups_of(s), s);
+}
+
+static void on_free(struct http_conn *h)
+{
+    if (h->session.user)
+        lcaller_detach(lserver_vm_of_conn(&h->session.conn), h->session.user);
 }
 
 /* --- The upgrade ------------------------------------------------------------------------------ */
@@ -149,24 +160,28 @@ static void on_free(struct conn *c)
 /* hooks.upgrade returned service, self: 101. */
 static void accept(struct ltask *t, struct lservice *service, struct lrequest *r)
 {
-    const struct lcaller *lc = lcaller_new(t->vm, t->co, t->conn, service, 2);
-    struct group_key group = lcaller_service_group(lc);
-    struct conn_accept how = {
+    struct session *s = session_of(t->conn);
+    lcaller_new(t->vm, t->co, s, service, 2);
+    struct http_accept how = {
         .lines = r->lines,
         .line_count = r->line_count,
-        .service = group.name,
-        .service_len = group.len,
         .wants_pings = service->callbacks[LSERVICE_PING] != LUA_NOREF,
         .wants_idle = service->callbacks[LSERVICE_IDLE] != LUA_NOREF,
     };
-    conn_accept(t->conn, &how);
+    http_conn_accept(http_conn_of(s), &how);
 }
 
-static void internal_error(struct conn *c)
+/* The client whose upgrade function it is. */
+static struct http_conn *client_of(const struct ltask *t)
+{
+    return http_conn_of(session_of(t->conn));
+}
+
+static void internal_error(struct ltask *t)
 {
     static const char body[] = "internal error\n";
     struct http_reply reply = {.status = 500, .body = {body, sizeof body - 1}};
-    conn_refuse(c, &reply);
+    http_conn_refuse(client_of(t), &reply);
 }
 
 static struct http_str str_at(lua_State *co, int index)
@@ -204,7 +219,7 @@ static void refuse(struct ltask *t)
                                .lines = lines,
                                .line_count = count,
                                .body = str_at(co, 3)};
-    conn_refuse(t->conn, &reply);
+    http_conn_refuse(client_of(t), &reply);
     mem_free(lines);
 }
 
@@ -221,19 +236,20 @@ static void upgrade_finished(struct ltask *t, bool ok)
     else if (ok && lua_isnumber(co, 2))
         refuse(t);
     else
-        internal_error(t->conn);
+        internal_error(t);
 }
 
-static void on_upgrade(struct conn *c)
+static void on_upgrade(struct http_conn *h)
 {
+    struct conn *c = &h->session.conn;
     struct lvm *vm = lserver_vm_of_conn(c);
-    const struct lconns *s = vm->states[LCONN_SLOT];
+    const struct lconns *state = vm->states[LCONN_SLOT];
     struct ltask *t = ltask_get(vm, "upgrade");
     t->conn = c;
     t->finish = upgrade_finished;
-    lua_rawgeti(t->co, LUA_REGISTRYINDEX, s->upgrade);
-    llistener_push_route(t->co, c->route);
-    lrequest_new(vm, t->co, c)->answering = true;
+    lua_rawgeti(t->co, LUA_REGISTRYINDEX, state->upgrade);
+    llistener_push_route(t->co, http_conn_route(h));
+    lrequest_new(vm, t->co, h)->answering = true;
     lua_pushvalue(t->co, -1);
     t->pinned = luaL_ref(t->co, LUA_REGISTRYINDEX);
     ltask_start(t, 2);
@@ -241,18 +257,21 @@ static void on_upgrade(struct conn *c)
 
 static void module_open(struct lvm *vm, lua_State *L)
 {
-    static const struct server_hooks hooks = {
-        .on_upgrade = on_upgrade,
+    static const struct session_hooks session_hooks = {
+        .begins = begins,
+        .ends = ends,
         .on_open = on_open,
         .on_event = on_event,
         .on_idle = on_idle,
         .on_error = on_error,
         .on_close = on_close,
         .on_drain = on_drain,
-        .on_free = on_free,
     };
+    static const struct http_hooks http_hooks = {.on_upgrade = on_upgrade, .on_free = on_free};
     (void)L;
-    lserver_of(vm)->hooks = &hooks;
+    struct lserver *server = vm->states[LSERVER_SLOT];
+    server->session_hooks = &session_hooks;
+    server->http_hooks = &http_hooks;
 }
 
 static void module_take(struct lvm *vm, lua_State *L)

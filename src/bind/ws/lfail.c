@@ -18,9 +18,9 @@ struct http_str lfail_reason(void)
     return (struct http_str){text, sizeof text - 1};
 }
 
-bool lfail_session(lua_State *L, struct conn *c, unsigned code, struct http_str reason)
+bool lfail_session(lua_State *L, struct session *s, unsigned code, struct http_str reason)
 {
-    if (c->over || c->state != CONN_OPEN) {
+    if (!session_running(s)) {
         lua_pop(L, 1);
         return false;
     }
@@ -32,10 +32,10 @@ bool lfail_session(lua_State *L, struct conn *c, unsigned code, struct http_str 
         len--;
     memcpy(text, reason.s, len);
     text[len] = '\0';
-    struct lcaller *lc = c->user;
+    struct lcaller *lc = s->user;
     luaL_unref(L, LUA_REGISTRYINDEX, lc->error);
     lc->error = luaL_ref(L, LUA_REGISTRYINDEX);
-    conn_fail(c, ERR_HANDLER, code, text);
+    session_fail(s, ERR_HANDLER, code, text);
     return true;
 }
 
@@ -43,5 +43,5 @@ void lfail_raised(struct ltask *t, struct http_str reason)
 {
     lua_pushvalue(t->vm->L, -1);
     ltell_take_object(t);
-    lfail_session(t->vm->L, t->conn, WS_INTERNAL_ERROR, reason);
+    lfail_session(t->vm->L, session_of(t->conn), WS_INTERNAL_ERROR, reason);
 }

@@ -4,7 +4,7 @@
 #define NEAP_BIND_WS_LFAIL_H
 
 #include "bind/core/lvm.h"
-#include "proto/http/http.h"
+#include "http/http_conn.h"
 
 /* The reason that tells a client nothing: "internal error". */
 struct http_str lfail_reason(void);
@@ -14,7 +14,7 @@ struct http_str lfail_reason(void);
  * bytes), then onError with the error object at the top of L, which is popped, then onClose. False
  * when the session was over already.
  */
-bool lfail_session(lua_State *L, struct conn *c, unsigned code, struct http_str reason);
+bool lfail_session(lua_State *L, struct session *s, unsigned code, struct http_str reason);
 
 /*
  * The same, with 1011, for the error value at the top of vm->L, which stays there: any value, of

@@ -26,6 +26,7 @@
 #include <string.h>
 
 struct lgroups {
+    struct groups *groups;
     int metatable; /* registry reference: of PushResults */
     struct link questions;
 };
@@ -35,9 +36,14 @@ static struct lgroups *state_of(const struct lvm *vm)
     return vm->states[LGROUP_SLOT];
 }
 
+struct groups *lgroup_groups(const struct lvm *vm)
+{
+    return state_of(vm)->groups;
+}
+
 static struct groups *groups_of(lua_State *L)
 {
-    return lserver_of(lvm_of(L))->groups;
+    return lgroup_groups(lvm_of(L));
 }
 
 /* --- Results of pushes ------------------------------------------------------------------------ */
@@ -115,7 +121,7 @@ int lgroup_push(lua_State *L, struct lvm *vm, const struct lgroup_push *push)
     *r = (struct group_pushed){0};
     lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(vm)->metatable);
     lua_setmetatable(L, -2);
-    group_push(lserver_of(vm)->groups, &how, r);
+    group_push(lgroup_groups(vm), &how, r);
     return 1;
 }
 
@@ -139,7 +145,7 @@ static int core_push(lua_State *L)
     struct lgroup_push push = {.key = check_key(L, check_kind(L, 1), 2)};
     push.message = lmessage_check(L, 3, lua_toboolean(L, 4) ? LMESSAGE_BINARY : LMESSAGE_TEXT);
     if (!lua_isnoneornil(L, 5))
-        push.except = lcaller_check(L, 5)->conn; /* who is gone is in no group */
+        push.except = lcaller_check(L, 5)->session; /* who is gone is in no group */
     int results = lgroup_push(L, lvm_of(L), &push);
     if (results > 1 || push.key.kind != GROUP_STORED)
         return results;
@@ -162,8 +168,8 @@ static int cannot_join(lua_State *L, int err)
 static int core_join(lua_State *L)
 {
     struct group_key key = check_key(L, check_kind(L, 1), 2);
-    struct conn *c = lcaller_check(L, 3)->conn;
-    int err = c ? group_join(groups_of(L), &key, c) : ERR_CLOSED;
+    struct session *s = lcaller_check(L, 3)->session;
+    int err = s ? group_join(groups_of(L), &key, s) : ERR_CLOSED;
     if (err < 0)
         return cannot_join(L, err);
     lua_pushboolean(L, true);
@@ -173,8 +179,8 @@ static int core_join(lua_State *L)
 static int core_leave(lua_State *L)
 {
     struct group_key key = check_key(L, GROUP_JOINED, 1);
-    struct conn *c = lcaller_check(L, 2)->conn;
-    lua_pushboolean(L, c && group_leave(groups_of(L), &key, c));
+    struct session *s = lcaller_check(L, 2)->session;
+    lua_pushboolean(L, s && group_leave(groups_of(L), &key, s));
     return 1;
 }
 
@@ -290,6 +296,7 @@ static const struct luaL_Reg functions[] = {
 
 static void module_open(struct lvm *vm, lua_State *L)
 {
+    state_of(vm)->groups = groups_new(vm->loop, &lserver_of(vm)->conns.entropy);
     link_init(&state_of(vm)->questions);
     lvm_register(vm, L, functions);
     luaL_newmetatable(L, "neap.PushResult");
@@ -298,6 +305,11 @@ static void module_open(struct lvm *vm, lua_State *L)
     lua_pushcfunction(L, result_tostring);
     lua_setfield(L, -2, "__tostring");
     state_of(vm)->metatable = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void module_close(struct lvm *vm)
+{
+    groups_free(state_of(vm)->groups);
 }
 
 /* Who asked is gone: the tasks have been freed. */
@@ -314,6 +326,7 @@ const struct lmodule *lgroup_module(void)
                                           .slot = LGROUP_SLOT,
                                           .size = sizeof(struct lgroups),
                                           .open = module_open,
-                                          .stop = module_stop};
+                                          .stop = module_stop,
+                                          .close = module_close};
     return &module;
 }

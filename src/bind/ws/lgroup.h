@@ -2,13 +2,13 @@
 /*
  * Groups for Lua: joining, leaving, pushing, asking. What apps call is in
  * lua/neap/websocket/group.lua and lcaller_send.c; who is in which group, and how a message gets to
- * other workers, is server/group.h's business.
+ * other workers, is group/group.h's business.
  */
 #ifndef NEAP_BIND_WS_LGROUP_H
 #define NEAP_BIND_WS_LGROUP_H
 
 #include "bind/ws/lmessage.h"
-#include "server/group.h"
+#include "group/group.h"
 
 enum { LGROUP_SLOT = LMODULE_WS + 3 };
 
@@ -16,7 +16,7 @@ enum { LGROUP_SLOT = LMODULE_WS + 3 };
 struct lgroup_push {
     struct group_key key;
     struct lmessage message;
-    const struct conn *except;
+    const struct session *except;
 };
 
 /*
@@ -28,6 +28,9 @@ int lgroup_push(lua_State *L, struct lvm *vm, const struct lgroup_push *push);
 
 /* Whether the value at `index` is a PushResult. Does not raise. */
 bool lgroup_is_result(const struct lvm *vm, lua_State *L, int index);
+
+/* The groups of this worker's connections. */
+struct groups *lgroup_groups(const struct lvm *vm);
 
 const struct lmodule *lgroup_module(void);
 

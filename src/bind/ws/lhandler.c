@@ -28,10 +28,10 @@
 
 static void handler_finished(struct ltask *t, bool ok)
 {
-    struct conn *c = t->conn;
+    struct session *s = session_of(t->conn);
     lresult_send(t, ok);
-    lcaller_handler_ended(c->user);
-    conn_leave(c);
+    lcaller_handler_ended(s->user);
+    session_parallel_end(s);
 }
 
 /*
@@ -40,11 +40,11 @@ static void handler_finished(struct ltask *t, bool ok)
  */
 static struct ltask *prepare(lua_State *L, int *args)
 {
-    struct conn *c = lcaller_check(L, 1)->conn;
+    struct session *s = lcaller_check(L, 1)->session;
     const char *name = luaL_checkstring(L, 2);
     luaL_checktype(L, 3, LUA_TFUNCTION);
     *args = lua_gettop(L) - 3;
-    if (!c || !conn_writable(c))
+    if (!s || !session_writable(s))
         return NULL;
     struct ltask *t = ltask_get(lvm_of(L), name);
     if (!lua_checkstack(t->co, *args + 1)) {
@@ -54,11 +54,11 @@ static struct ltask *prepare(lua_State *L, int *args)
     lua_xmove(L, t->co, *args + 1);
     lua_settop(L, 2);
     t->pinned = luaL_ref(L, LUA_REGISTRYINDEX); /* the name */
-    t->conn = c;
+    t->conn = &s->conn;
     t->what = LSERVICE_MESSAGE;
     t->binary = false;
     t->finish = handler_finished;
-    conn_join(c);
+    session_parallel_begin(s);
     return t;
 }
 
@@ -88,22 +88,22 @@ static int core_start_now(lua_State *L)
 /* fail(caller, status, reason, err) → false when the session was over already */
 static int core_fail(lua_State *L)
 {
-    struct conn *c = lcaller_check(L, 1)->conn;
+    struct session *s = lcaller_check(L, 1)->session;
     lua_Integer status = luaL_checkinteger(L, 2);
     struct http_str reason;
     reason.s = luaL_checklstring(L, 3, &reason.len);
     luaL_checktype(L, 4, LUA_TTABLE);
     luaL_argcheck(L, status > 0 && ws_code_valid((unsigned)status), 2, "no close code");
     lua_settop(L, 4);
-    lua_pushboolean(L, c && lfail_session(L, c, (unsigned)status, reason));
+    lua_pushboolean(L, s && lfail_session(L, s, (unsigned)status, reason));
     return 1;
 }
 
 /* handlers(caller) → number */
 static int core_handlers(lua_State *L)
 {
-    const struct conn *c = lcaller_check(L, 1)->conn;
-    lua_pushinteger(L, c ? (lua_Integer)c->beside : 0);
+    const struct session *s = lcaller_check(L, 1)->session;
+    lua_pushinteger(L, s ? (lua_Integer)session_parallel(s) : 0);
     return 1;
 }
 
@@ -114,8 +114,8 @@ static int core_handlers(lua_State *L)
 static int core_await_handler(lua_State *L)
 {
     struct lcaller *lc = lcaller_check(L, 1);
-    const struct conn *c = lc->conn;
-    if (!c || !conn_writable(c) || !c->beside || !ltask_can_wait(L)) {
+    const struct session *s = lc->session;
+    if (!s || !session_writable(s) || !session_parallel(s) || !ltask_can_wait(L)) {
         lua_pushboolean(L, false);
         return 1;
     }

@@ -3,7 +3,7 @@
 #include "bind/ws/lmessage.h"
 
 #include "bind/core/lerror.h"
-#include "server/conn.h"
+#include "session/session.h"
 
 /* Registry references: the hooks of these names. */
 struct lmessages {
@@ -37,7 +37,7 @@ static enum lmessage_kind kind_of(const char *name)
     switch (*name) {
     case 't': return LMESSAGE_TEXT;
     case 'b': return LMESSAGE_BINARY;
-    case 'c': return LMESSAGE_CLOSE;
+    case 's': return LMESSAGE_CLOSE;
     default: return LMESSAGE_STREAM;
     }
 }
@@ -63,10 +63,10 @@ int lmessage_return_invalid(lua_State *L, struct lvm *vm, const char *instead)
     return 2;
 }
 
-int lmessage_close(struct conn *c, const struct lmessage *m)
+int lmessage_close(struct session *s, const struct lmessage *m)
 {
-    return conn_close(c, m->status, m->bytes ? m->bytes : "", m->len,
-                      c->route->config.close_timeout);
+    return session_close(s, m->status, m->bytes ? m->bytes : "", m->len,
+                         session_settings_of(s)->close_timeout);
 }
 
 static void module_take(struct lvm *vm, lua_State *L)

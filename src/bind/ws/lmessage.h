@@ -15,7 +15,7 @@
 
 #include <lauxlib.h>
 
-struct conn;
+struct session;
 
 enum { LMESSAGE_SLOT = LMODULE_WS };
 
@@ -79,7 +79,7 @@ static inline enum ws_type lmessage_type(const struct lmessage *m)
 }
 
 /* Closes the session with a LMESSAGE_CLOSE, within the route's time: 0, or a negative enum err. */
-int lmessage_close(struct conn *c, const struct lmessage *m);
+int lmessage_close(struct session *s, const struct lmessage *m);
 
 const struct lmodule *lmessage_module(void);
 

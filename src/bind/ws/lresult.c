@@ -24,7 +24,7 @@
 #include "bind/ws/lmessage.h"
 #include "bind/ws/lservice.h"
 #include "bind/ws/lstream.h"
-#include "server/conn.h"
+#include "session/session.h"
 
 #include <stdio.h>
 
@@ -53,14 +53,14 @@ static bool tells_gone(const struct lvm *vm)
 static void tell_returned(struct ltask *t)
 {
     struct ltell said;
-    bool writable = conn_writable(t->conn);
+    bool writable = session_writable(session_of(t->conn));
     if (!writable && tells_gone(t->vm))
         return;
     ltell_begin(t, &said);
     log_line(LOG_WARN, t, "returned an error: ", said.log);
     if (writable) {
         ltell_push_object(t, &said);
-        lfail_session(t->vm->L, t->conn, WS_INTERNAL_ERROR,
+        lfail_session(t->vm->L, session_of(t->conn), WS_INTERNAL_ERROR,
                       said.public.s ? said.public : lfail_reason());
     }
     ltell_end(t, &said);
@@ -100,7 +100,7 @@ static void send_message(struct ltask *t, const struct lmessage *m)
         lua_pushliteral(t->vm->L, "returned text that is not valid UTF-8: return "
                                   "websocket.bytes(…) for bytes");
         fail_saying(t, "");
-    } else if (conn_send(t->conn, lmessage_type(m), m->bytes, m->len) == ERR_NOMEM) {
+    } else if (session_send(session_of(t->conn), lmessage_type(m), m->bytes, m->len) == ERR_NOMEM) {
         lua_pushstring(t->vm->L, err_text(ERR_NOMEM));
         fail_saying(t, "cannot send what it returned: ");
     }
@@ -144,7 +144,7 @@ static void send_converted(struct ltask *t)
     case LMESSAGE_NOTHING: break;
     case LMESSAGE_REFUSED: refused(t); break;
     case LMESSAGE_STREAM: lstream_start(t, 2); break;
-    case LMESSAGE_CLOSE: lmessage_close(t->conn, &m); break;
+    case LMESSAGE_CLOSE: lmessage_close(session_of(t->conn), &m); break;
     default: send_message(t, &m);
     }
 }
@@ -161,7 +161,7 @@ static void send_pong(struct ltask *t)
         log_line(LOG_WARN, t, "cut its answer: ", (struct http_str){why, (size_t)n});
         len = 125;
     }
-    conn_pong(t->conn, bytes, len);
+    session_pong(session_of(t->conn), bytes, len);
 }
 
 static void send_values(struct ltask *t)
@@ -173,11 +173,11 @@ static void send_values(struct ltask *t)
     case LUA_TSTRING:
         if (t->what == LSERVICE_PING)
             send_pong(t);
-        else if (conn_writable(t->conn))
+        else if (session_writable(session_of(t->conn)))
             send_string(t);
         return;
     default: /* `return websocket.pushTextToGroup(…)` is harmless, and frequent */
-        if (conn_writable(t->conn) && !lgroup_is_result(t->vm, co, 1))
+        if (session_writable(session_of(t->conn)) && !lgroup_is_result(t->vm, co, 1))
             send_converted(t);
     }
 }

@@ -30,14 +30,14 @@ struct lstreams {
 static void stream_finished(struct ltask *t, bool ok)
 {
     static const char reason[] = "streaming failed";
-    struct lcaller *lc = t->conn->user;
+    struct lcaller *lc = session_of(t->conn)->user;
     if (!ok)
         lfail_raised(t, (struct http_str){reason, sizeof reason - 1});
     list_remove(&t->kin);
     lc->stream_count--;
     if (lc->held && lc->stream_count < STREAMS_MAX) {
         lc->held = false;
-        conn_release(t->conn);
+        session_release(session_of(t->conn));
     }
 }
 
@@ -45,19 +45,19 @@ static void stream_finished(struct ltask *t, bool ok)
 static void count_in(struct lcaller *lc, struct ltask *t)
 {
     list_append(&lc->streams, &t->kin);
-    lc->conn->writers_wait = true; /* so that lcaller_wake hears when the session ends */
+    session_await_drain(lc->session, true); /* so that lcaller_wake hears when the session ends */
     if (++lc->stream_count < STREAMS_MAX || lc->held)
         return;
     lc->held = true;
-    conn_hold(lc->conn);
+    session_hold(lc->session);
 }
 
 void lstream_start(struct ltask *from, int source)
 {
-    struct lcaller *lc = from->conn->user;
+    struct lcaller *lc = session_of(from->conn)->user;
     struct lvm *vm = from->vm;
     const struct lstreams *s = vm->states[LSTREAM_SLOT];
-    if (lc->conn->hung_up)
+    if (lc->session->conn.hung_up)
         return; /* its messages are handled still, but it does not listen */
     struct ltask *t = ltask_get(vm, "stream");
     lua_rawgeti(t->co, LUA_REGISTRYINDEX, s->hook);
@@ -88,7 +88,7 @@ void lstream_stop_all(struct lcaller *lc)
     if (!lc->held)
         return;
     lc->held = false;
-    conn_release(lc->conn);
+    session_release(lc->session);
 }
 
 static void module_take(struct lvm *vm, lua_State *L)

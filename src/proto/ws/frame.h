@@ -22,7 +22,8 @@ enum frame_opcode {
     FRAME_PONG = 0xA,
 };
 
-enum { FRAME_HEADER_MAX = 14, FRAME_CONTROL_MAX = 125 };
+/* Bytes of a header; of a control frame's payload (RFC 6455 §5.5), and of a close reason in it. */
+enum { FRAME_HEADER_MAX = 14, FRAME_CONTROL_MAX = 125, FRAME_REASON_MAX = FRAME_CONTROL_MAX - 2 };
 
 /* RSV bits as they stand in byte 0. RSV1 marks a compressed message (RFC 7692 §6). */
 enum { FRAME_RSV1 = 0x40, FRAME_RSV2 = 0x20, FRAME_RSV3 = 0x10 };

@@ -300,7 +300,7 @@ static size_t close_payload(uint8_t *payload, uint16_t code, const char *reason,
     const uint8_t *bytes = (const uint8_t *)reason;
     if (len == 0 || !utf8_valid(bytes, len))
         return 2;
-    len = utf8_cut(bytes, len, FRAME_CONTROL_MAX - 2);
+    len = utf8_cut(bytes, len, FRAME_REASON_MAX);
     memcpy(payload + 2, bytes, len);
     return 2 + len;
 }

@@ -10,11 +10,11 @@
  *
  * Segments of a request are percent-decoded one by one before they are compared: %2F never divides.
  */
-#ifndef NEAP_SERVER_ROUTER_H
-#define NEAP_SERVER_ROUTER_H
+#ifndef NEAP_HTTP_ROUTER_H
+#define NEAP_HTTP_ROUTER_H
 
+#include "http/settings.h"
 #include "proto/http/http.h"
-#include "server/config.h"
 
 struct node;
 

@@ -9,12 +9,12 @@
  * it survives wherever the two meet. Who hears of the removal first does not wait for the holder to
  * say so: of a claim that is older, heard before or after, nothing is believed (group_bury).
  */
-#include "server/group_private.h"
+#include "group/group_private.h"
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "server/group_wire.h"
+#include "group/group_wire.h"
 
 struct chunk *group_bus_encode(const struct group_wire *m)
 {
@@ -251,7 +251,7 @@ static int on_message(void *arg, unsigned peer, const uint8_t *bytes, size_t len
 static void tell_soon(struct groups *g)
 {
     g->bus->urgent = true;
-    loop_defer(g->server->loop, LOOP_RUN, &g->bus->tell);
+    loop_defer(g->loop, LOOP_RUN, &g->bus->tell);
 }
 
 static void on_peer(void *arg, unsigned peer)
@@ -260,7 +260,7 @@ static void on_peer(void *arg, unsigned peer)
     struct group_peer *p = &g->bus->peers[peer];
     p->there = true;
     p->since = g->bus->seq;
-    p->came = loop_now(g->server->loop);
+    p->came = loop_now(g->loop);
     g->bus->there++;
     g->bus->unsure++;
     if (peer >= g->bus->limit)
@@ -348,7 +348,7 @@ void group_bus_deinit(struct groups *g)
         return;
     group_ask_deinit(g);
     loop_undefer(&b->tell);
-    loop_timer_stop(g->server->loop, &b->later);
+    loop_timer_stop(g->loop, &b->later);
     map_deinit(&b->asks);
     mem_free(b);
     g->bus = NULL;

@@ -4,11 +4,11 @@
  * the group want it (ws_broadcast), and never waits: what becomes of a slow member is the route's
  * business, and told once a second.
  */
-#include "server/group_private.h"
+#include "group/group_private.h"
 
 #include "base/err.h"
 #include "base/log.h"
-#include "server/group_wire.h"
+#include "group/group_wire.h"
 
 #include <string.h>
 
@@ -48,34 +48,35 @@ void group_trouble_init(struct groups *g)
 
 void group_trouble_deinit(struct groups *g)
 {
-    loop_timer_stop(g->server->loop, &g->trouble.timer);
+    loop_timer_stop(g->loop, &g->trouble.timer);
 }
 
 static void tell_in_a_while(struct groups *g)
 {
     if (!loop_timer_active(&g->trouble.timer))
-        loop_timer_start(g->server->loop, &g->trouble.timer, TELL_SECONDS);
+        loop_timer_start(g->loop, &g->trouble.timer, TELL_SECONDS);
 }
 
-static void log_closed(const struct conn *c)
+static void log_closed(const struct session *s)
 {
     if (!log_enabled(LOG_DEBUG))
         return;
     char id[CONN_ID_SIZE + 1];
-    conn_id_text(c, id);
+    conn_id_text(&s->conn, id);
     struct log_field field = {.key = "connection", .value = id};
     log_event(LOG_DEBUG, &field, 1, "closed: too slow for what is pushed to it");
 }
 
 /* A member got nothing; ERR_POLICY: it does not read fast enough. */
-static void note_dropped(struct groups *g, const struct group *group, const struct conn *c, int err)
+static void note_dropped(struct groups *g, const struct group *group, const struct session *s,
+                         int err)
 {
     struct group_trouble *t = &g->trouble;
     if (err != ERR_POLICY)
         return;
-    if (c->over) {
+    if (session_over(s)) {
         t->closed++;
-        log_closed(c);
+        log_closed(s);
     } else {
         t->dropped++;
     }
@@ -84,7 +85,7 @@ static void note_dropped(struct groups *g, const struct group *group, const stru
     tell_in_a_while(g);
 }
 
-static void note(struct groups *g, const struct group *group, const struct conn *c, int err,
+static void note(struct groups *g, const struct group *group, const struct session *s, int err,
                  struct group_pushed *out)
 {
     out->members++;
@@ -93,8 +94,8 @@ static void note(struct groups *g, const struct group *group, const struct conn 
         return;
     }
     out->dropped++;
-    out->closed += err == ERR_POLICY && c->over;
-    note_dropped(g, group, c, err);
+    out->closed += err == ERR_POLICY && session_over(s);
+    note_dropped(g, group, s, err);
 }
 
 /*
@@ -107,11 +108,11 @@ void group_push_here(struct groups *g, struct group *group, const struct group_p
     struct ws_broadcast b = {.type = push->type, .bytes = push->bytes, .len = push->len};
     group->held = true;
     for (uint32_t i = group->count; i-- > 0;) {
-        struct conn *c = group->slots[i].conn;
+        struct session *s = group->slots[i].session;
         if (i >= FETCH_AHEAD)
-            conn_fetch(group->slots[i - FETCH_AHEAD].conn);
-        if (c != push->except)
-            note(g, group, c, conn_push_broadcast(c, &b), out);
+            session_fetch(group->slots[i - FETCH_AHEAD].session);
+        if (s != push->except)
+            note(g, group, s, session_push_broadcast(s, &b), out);
     }
     ws_broadcast_deinit(&b);
     group->held = false;

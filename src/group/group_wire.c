@@ -4,10 +4,10 @@
  * there or not allowed and gives zeros from then on, so that what is read is judged once, at the
  * end of a message or entry.
  */
-#include "server/group_wire.h"
+#include "group/group_wire.h"
 
 #include "base/err.h"
-#include "server/conn.h"
+#include "session/session.h"
 
 #include <string.h>
 

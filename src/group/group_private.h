@@ -9,34 +9,34 @@
  *      group_tell.c  telling them what is here
  *      group_wire.c  messages as bytes
  *
- *      struct groups ── names ──▶ struct group ── slots ──▶ [conn|member] [conn|member] …
+ *      struct groups ── names ──▶ struct group ── slots ──▶ [session|member] … …
  *            │                         ▲                      │     │ ▲
  *            └── members ──▶ struct group_member ◀────────────┼─────┘ │
  *                                      ▲                      ▼       │
- *                                      └─ memberships ── struct conn  │ slot
+ *                                      └─ memberships ── session.place│ slot
  *                                      └──────────────────────────────┘
  *
  * The members of a group stand side by side in an array, which is what a push goes through; who
  * leaves is replaced by the last one. A service has no member records: a connection has one service
  * from its first moment to its last and keeps its place there itself.
  */
-#ifndef NEAP_SERVER_GROUP_PRIVATE_H
-#define NEAP_SERVER_GROUP_PRIVATE_H
+#ifndef NEAP_GROUP_GROUP_PRIVATE_H
+#define NEAP_GROUP_GROUP_PRIVATE_H
 
 #include "base/hash.h"
 #include "base/map.h"
-#include "server/conn.h"
-#include "server/group.h"
+#include "group/group.h"
+#include "session/session.h"
 
 struct group_slot {
-    struct conn *conn;
+    struct session *session;
     struct group_member *member; /* NULL in a service */
 };
 
 struct group_member {
     struct map_node node; /* in groups->members; its value is the slot */
     struct group *group;
-    struct group_member *next, **at; /* in conn->memberships */
+    struct group_member *next, **at; /* in session->place */
 };
 
 /* What another worker has of a group. */
@@ -111,7 +111,7 @@ struct group_bus {
 };
 
 struct groups {
-    struct server *server;
+    struct loop *loop;
     struct group_bus *bus; /* NULL: there are no others */
     struct hash_seed seed;
     struct map names, members;

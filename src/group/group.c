@@ -4,7 +4,7 @@
  * numbers are: a group is found by its name, a membership by group and connection, the place of a
  * member in its group by the membership.
  */
-#include "server/group_private.h"
+#include "group/group_private.h"
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -12,11 +12,6 @@
 #include <string.h>
 
 enum { ROOM_KEPT = 8 }; /* places that are not worth giving back */
-
-static struct groups *groups_of(const struct conn *c)
-{
-    return c->endpoint->server->groups;
-}
 
 static bool valid(const struct group_key *key)
 {
@@ -113,17 +108,18 @@ static int make_room(struct group *group)
 /* Tells the one that stands there now. */
 static void note_slot(struct group *group, uint32_t slot)
 {
-    struct group_slot *s = &group->slots[slot];
-    if (s->member)
-        s->member->node.value = slot;
+    struct group_slot *at = &group->slots[slot];
+    if (at->member)
+        at->member->node.value = slot;
     else
-        s->conn->service_slot = slot;
+        at->session->place.service_slot = slot;
 }
 
 /* At the end; there must be room. */
-static void put(struct groups *g, struct group *group, struct conn *c, struct group_member *member)
+static void put(struct groups *g, struct group *group, struct session *s,
+                struct group_member *member)
 {
-    group->slots[group->count] = (struct group_slot){c, member};
+    group->slots[group->count] = (struct group_slot){s, member};
     note_slot(group, group->count++);
     group_changed(g, group, group->count == 1);
 }
@@ -144,38 +140,38 @@ static void vacate(struct groups *g, struct group *group, uint32_t slot)
 
 /* --- Memberships ------------------------------------------------------------------------------ */
 
-static uint32_t member_hash(const struct group *group, const struct conn *c)
+static uint32_t member_hash(const struct group *group, const struct session *s)
 {
-    return (uint32_t)hash_pair((uintptr_t)group, (uintptr_t)c);
+    return (uint32_t)hash_pair((uintptr_t)group, (uintptr_t)s);
 }
 
 static struct group_member *find_member(const struct groups *g, const struct group *group,
-                                        const struct conn *c)
+                                        const struct session *s)
 {
-    struct map_node *n = map_first(&g->members, member_hash(group, c));
+    struct map_node *n = map_first(&g->members, member_hash(group, s));
     for (; n; n = map_next(n)) {
         struct group_member *m = MAP_ITEM(n, struct group_member, node);
-        if (m->group == group && group->slots[n->value].conn == c)
+        if (m->group == group && group->slots[n->value].session == s)
             return m;
     }
     return NULL;
 }
 
-static int add_member(struct groups *g, struct group *group, struct conn *c)
+static int add_member(struct groups *g, struct group *group, struct session *s)
 {
     struct group_member *m = mem_try(sizeof *m);
-    if (!m || make_room(group) < 0 || map_add(&g->members, &m->node, member_hash(group, c)) < 0) {
+    if (!m || make_room(group) < 0 || map_add(&g->members, &m->node, member_hash(group, s)) < 0) {
         mem_free(m);
         return ERR_NOMEM;
     }
     m->group = group;
-    m->next = c->memberships;
-    m->at = &c->memberships;
+    m->next = s->place.memberships;
+    m->at = &s->place.memberships;
     if (m->next)
         m->next->at = &m->next;
-    c->memberships = m;
-    c->membership_count++;
-    put(g, group, c, m);
+    s->place.memberships = m;
+    s->place.membership_count++;
+    put(g, group, s, m);
     return 0;
 }
 
@@ -186,7 +182,7 @@ static void remove_member(struct groups *g, struct group_member *m)
     *m->at = m->next;
     if (m->next)
         m->next->at = m->at;
-    group->slots[slot].conn->membership_count--;
+    group->slots[slot].session->place.membership_count--;
     map_remove(&g->members, &m->node);
     mem_free(m);
     vacate(g, group, slot);
@@ -200,17 +196,17 @@ void group_clear(struct groups *g, struct group *group)
     group->held = false;
 }
 
-static int join(struct groups *g, struct group *group, struct conn *c)
+static int join(struct groups *g, struct group *group, struct session *s)
 {
-    if (find_member(g, group, c))
+    if (find_member(g, group, s))
         return 0;
-    return c->membership_count < GROUP_PER_CONN ? add_member(g, group, c) : ERR_POLICY;
+    return s->place.membership_count < GROUP_PER_CONN ? add_member(g, group, s) : ERR_POLICY;
 }
 
 /* It is the holder now, and nobody else. */
-static int claim(struct groups *g, struct group *group, struct conn *c)
+static int claim(struct groups *g, struct group *group, struct session *s)
 {
-    int err = join(g, group, c);
+    int err = join(g, group, s);
     if (err < 0)
         return err;
     if (group->count > 1)
@@ -220,23 +216,22 @@ static int claim(struct groups *g, struct group *group, struct conn *c)
     return 0;
 }
 
-int group_join(struct groups *g, const struct group_key *key, struct conn *c)
+int group_join(struct groups *g, const struct group_key *key, struct session *s)
 {
     if (!valid(key) || key->kind == GROUP_SERVICE)
         return ERR_ARGUMENT;
-    if (!conn_writable(c))
+    if (!session_writable(s))
         return ERR_CLOSED;
     struct group *group = group_get(g, key);
     if (!group)
         return ERR_NOMEM;
-    int err = key->kind == GROUP_STORED ? claim(g, group, c) : join(g, group, c);
+    int err = key->kind == GROUP_STORED ? claim(g, group, s) : join(g, group, s);
     group_settle(g, group);
     return err;
 }
 
-int group_join_service(struct conn *c, const char *name, size_t len)
+int group_join_service(struct groups *g, struct session *s, const char *name, size_t len)
 {
-    struct groups *g = groups_of(c);
     const struct group_key key = {GROUP_SERVICE, name, len};
     if (!valid(&key))
         return ERR_ARGUMENT;
@@ -245,31 +240,30 @@ int group_join_service(struct conn *c, const char *name, size_t len)
         return ERR_NOMEM;
     int err = make_room(group);
     if (err == 0) {
-        put(g, group, c, NULL);
-        c->service = group;
+        put(g, group, s, NULL);
+        s->place.service = group;
     }
     group_settle(g, group);
     return err;
 }
 
-bool group_leave(struct groups *g, const struct group_key *key, struct conn *c)
+bool group_leave(struct groups *g, const struct group_key *key, struct session *s)
 {
     struct group *group = group_find(g, key);
-    struct group_member *m = group ? find_member(g, group, c) : NULL;
+    struct group_member *m = group ? find_member(g, group, s) : NULL;
     if (m)
         remove_member(g, m);
     return m;
 }
 
-void group_leave_all(struct conn *c)
+void group_leave_all(struct groups *g, struct session *s)
 {
-    struct groups *g = groups_of(c);
-    struct group *service = c->service;
-    c->service = NULL;
+    struct group *service = s->place.service;
+    s->place.service = NULL;
     if (service)
-        vacate(g, service, c->service_slot);
-    while (c->memberships)
-        remove_member(g, c->memberships);
+        vacate(g, service, s->place.service_slot);
+    while (s->place.memberships)
+        remove_member(g, s->place.memberships);
 }
 
 /* Others hear of it even when it is not known here: their news may be on the way. */
@@ -295,11 +289,11 @@ bool group_dissolve(struct groups *g, const struct group_key *key)
     return had;
 }
 
-struct groups *groups_new(struct server *s)
+struct groups *groups_new(struct loop *loop, struct entropy *entropy)
 {
     struct groups *g = mem_alloc(sizeof *g);
-    g->server = s;
-    server_random(s, &g->seed, sizeof g->seed);
+    g->loop = loop;
+    entropy_take(entropy, &g->seed, sizeof g->seed);
     link_init(&g->told);
     link_init(&g->silent);
     group_trouble_init(g);

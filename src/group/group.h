@@ -15,13 +15,13 @@
  * Each of the three kinds has its own names: a group "x" is not the service "x". Names are byte
  * strings of 1 to GROUP_NAME_MAX bytes.
  */
-#ifndef NEAP_SERVER_GROUP_H
-#define NEAP_SERVER_GROUP_H
+#ifndef NEAP_GROUP_GROUP_H
+#define NEAP_GROUP_GROUP_H
 
 #include "base/buf.h"
 #include "bus/bus.h"
 #include "proto/ws/ws.h"
-#include "server/server.h"
+#include "session/session.h"
 
 enum group_kind {
     GROUP_JOINED,  /* addConnectionToGroup */
@@ -43,7 +43,8 @@ struct group_key {
 
 struct groups;
 
-struct groups *groups_new(struct server *s);
+/* Without a bus: one worker's. Random bytes are for the seed of its tables. */
+struct groups *groups_new(struct loop *loop, struct entropy *entropy);
 /* No connection may be left, and no question. */
 void groups_free(struct groups *g);
 
@@ -53,23 +54,23 @@ void groups_use_bus(struct groups *g, struct bus *bus);
 /*
  * Puts the connection into the group; harmless when it is there. For GROUP_STORED: it becomes the
  * holder of the name, in the place of whoever was. Others hear of it at the end of the turn, and
- * before any push of this worker that follows. Returns 0, ERR_CLOSED when conn_writable says no,
+ * before any push of this worker that follows. Returns 0, ERR_CLOSED when session_writable says no,
  * ERR_ARGUMENT for GROUP_SERVICE and for a name that is empty or too long, ERR_POLICY when it is in
  * GROUP_PER_CONN, ERR_NOMEM.
  */
-int group_join(struct groups *g, const struct group_key *key, struct conn *c);
+int group_join(struct groups *g, const struct group_key *key, struct session *s);
 
 /* Takes the connection out; false when it was not in. Not for GROUP_STORED: see group_dissolve. */
-bool group_leave(struct groups *g, const struct group_key *key, struct conn *c);
+bool group_leave(struct groups *g, const struct group_key *key, struct session *s);
 
 /*
- * For conn.c: the connection opens, as a client of that service; it is in none yet. 0, ERR_ARGUMENT
- * for a bad name, ERR_NOMEM.
+ * For session_hooks.begins: the session opens, as a client of that service; it is in none yet. 0,
+ * ERR_ARGUMENT for a bad name, ERR_NOMEM.
  */
-int group_join_service(struct conn *c, const char *name, size_t len);
+int group_join_service(struct groups *g, struct session *s, const char *name, size_t len);
 
-/* For conn.c: the connection has ended, or is about to: takes it out of everything. */
-void group_leave_all(struct conn *c);
+/* For session_hooks.ends: takes the session out of everything. Harmless when it is in nothing. */
+void group_leave_all(struct groups *g, struct session *s);
 
 /*
  * Empties the group, or takes the name from its holder, in all workers; the connections stay open.
@@ -83,7 +84,7 @@ struct group_push {
     enum ws_type type; /* WS_TEXT (UTF-8, checked by the caller) or WS_BINARY */
     const uint8_t *bytes;
     size_t len;
-    const struct conn *except; /* NULL, or who gets none */
+    const struct session *except; /* NULL, or who gets none */
 };
 
 /* What became of it; of the members elsewhere, by what their workers told last. */
@@ -94,7 +95,7 @@ struct group_pushed {
     uint32_t closed;    /* of `dropped`: here, whose connections were ended for being slow */
 };
 
-/* Never waits: slow members are dealt with as their route says (conn_push). */
+/* Never waits: slow members are dealt with as their route says (session_push). */
 void group_push(struct groups *g, const struct group_push *push, struct group_pushed *out);
 
 /*

@@ -5,7 +5,7 @@
  * capture beside it; the work is bounded by the nodes that the app has attached, never by what the
  * client sends.
  */
-#include "server/router.h"
+#include "http/router.h"
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -27,6 +27,7 @@ struct route *route_new(const char *pattern, const struct route_config *config)
     r->refs = 1;
     r->pattern = mem_strdup(pattern);
     r->config = *config;
+    r->config.session.path = r->pattern;
     return r;
 }
 

@@ -14,10 +14,10 @@
  * What a worker reads here was written by another one of the same build. It is judged all the same,
  * byte by byte: a fault in one worker must not spread.
  */
-#ifndef NEAP_SERVER_GROUP_WIRE_H
-#define NEAP_SERVER_GROUP_WIRE_H
+#ifndef NEAP_GROUP_GROUP_WIRE_H
+#define NEAP_GROUP_GROUP_WIRE_H
 
-#include "server/group.h"
+#include "group/group.h"
 
 enum group_wire_type {
     GROUP_WIRE_STATE = 1,

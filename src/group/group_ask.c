@@ -9,11 +9,11 @@
  * it has. One whose first life we have not seen end may be silent because it is stuck, with members
  * that it had before we came; that is waited for.
  */
-#include "server/group_private.h"
+#include "group/group_private.h"
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "server/group_wire.h"
+#include "group/group_wire.h"
 
 #include <string.h>
 
@@ -26,7 +26,7 @@ static int append_ids(struct buf *ids, const struct group *group)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < group->count; i++) {
         char text[CONN_ID_SIZE + 1];
-        conn_id_text(group->slots[i].conn, text);
+        conn_id_text(&group->slots[i].session->conn, text);
         memcpy(buf_room(ids), text, CONN_ID_SIZE);
         buf_added(ids, CONN_ID_SIZE);
     }
@@ -47,7 +47,7 @@ static void asking_free(struct group_asking *a)
 {
     map_remove(&a->groups->bus->asks, &a->node);
     list_remove(&a->link);
-    loop_timer_stop(a->groups->server->loop, &a->timer);
+    loop_timer_stop(a->groups->loop, &a->timer);
     mem_free(a);
 }
 
@@ -97,7 +97,7 @@ static struct group_asking *asking_new(struct groups *g, struct group_ask *ask)
 
 static bool loads(const struct groups *g, const struct group_peer *p)
 {
-    return may_load(p) && loop_now(g->server->loop) - p->came >= LOADING_SECONDS;
+    return may_load(p) && loop_now(g->loop) - p->came >= LOADING_SECONDS;
 }
 
 static void send_all(struct groups *g, struct group_asking *a, struct chunk *message)
@@ -129,7 +129,7 @@ static int ask_others(struct groups *g, struct group_ask *ask)
     chunk_unref(message);
     ask->asking = a;
     if (a->waiting)
-        loop_timer_start(g->server->loop, &a->timer, GROUP_ASK_SECONDS);
+        loop_timer_start(g->loop, &a->timer, GROUP_ASK_SECONDS);
     else
         finish(a);
     return 0;

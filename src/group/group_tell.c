@@ -12,10 +12,10 @@
  * on later where it stopped, and hears of a group that changed a thousand times once. A group that
  * has no members here any more leaves the list when all peers know that.
  */
-#include "server/group_private.h"
+#include "group/group_private.h"
 
 #include "base/err.h"
-#include "server/group_wire.h"
+#include "group/group_wire.h"
 
 enum { BATCH = 64 * 1024 }; /* bytes of entries in one message */
 
@@ -38,9 +38,9 @@ void group_changed(struct groups *g, struct group *group, bool urgent)
     list_append(&g->told, &group->link);
     if (urgent && !b->urgent) {
         b->urgent = true;
-        loop_defer(g->server->loop, LOOP_RUN, &b->tell);
+        loop_defer(g->loop, LOOP_RUN, &b->tell);
     } else if (!b->urgent && !loop_timer_active(&b->later)) {
-        loop_timer_start(g->server->loop, &b->later, LATER_SECONDS);
+        loop_timer_start(g->loop, &b->later, LATER_SECONDS);
     }
 }
 
@@ -197,12 +197,12 @@ void group_tell(struct groups *g)
     bool told = true;
     b->urgent = false;
     loop_undefer(&b->tell);
-    loop_timer_stop(g->server->loop, &b->later);
+    loop_timer_stop(g->loop, &b->later);
     for (unsigned i = 0; i < b->limit; i++)
         if (b->peers[i].there && !tell_peer(g, i, &batch))
             told = false;
     forget(&batch);
     reap(g);
     if (!told)
-        loop_timer_start(g->server->loop, &b->later, LATER_SECONDS);
+        loop_timer_start(g->loop, &b->later, LATER_SECONDS);
 }

@@ -28,23 +28,22 @@
  * Traffic only notes the time. When an entry of the wheel is due, we look which clock has really
  * run out, and set the entry for the next: a message touches no timer.
  */
-#include "server/conn_private.h"
+#include "conn/conn_private.h"
 
-#include "server/refusal.h"
+#include "base/log.h"
+#include "conn/refusal.h"
 
 enum {
     LOOK_MS = 2000,      /* how often we look after a peer that we do not read */
     CLOSE_LOOK_MS = 500, /* ... whether our close frame has arrived */
     SLACK_MS = 10,       /* the wheel may be early by that */
     LOOKS = 4,           /* at what a peer has taken, within the time that it has */
-    PING_ROOM = 32,      /* more than an encrypted ping takes */
+    MARK_ROOM = 32,      /* more than an encrypted ping takes, which is what is marked */
 };
-
-#define WRITE_SECONDS 30.0 /* where no route says how long, or where it is switched off too late */
 
 static struct wheel *wheel_of(const struct conn *c)
 {
-    return &c->endpoint->server->wheel;
+    return &c->shared->wheel;
 }
 
 uint32_t conn_now(const struct conn *c)
@@ -81,6 +80,15 @@ void conn_clock_deadline(struct conn *c, double seconds)
     conn_clock_arm(c);
 }
 
+void conn_clock_after_output(struct conn *c, double seconds)
+{
+    conn_clock_deadline(c, seconds);
+    if (!c->deadline || c->proto->write_timeout(c) <= 0)
+        return;
+    c->deadline = conn_ms(seconds);
+    c->closure_due = true;
+}
+
 /* --- Output ----------------------------------------------------------------------------------- */
 
 void conn_clock_closure(struct conn *c)
@@ -90,13 +98,10 @@ void conn_clock_closure(struct conn *c)
         conn_clock_deadline(c, c->deadline / 1e3);
 }
 
-/* In milliseconds; 0: for ever. Without a running session nobody can wish that. */
+/* In milliseconds; 0: for ever. */
 static uint32_t write_time(const struct conn *c)
 {
-    double seconds = c->route ? c->route->config.write_timeout : WRITE_SECONDS;
-    if (seconds <= 0 && (c->state != CONN_OPEN || c->over))
-        seconds = WRITE_SECONDS;
-    return conn_ms(seconds);
+    return conn_ms(c->proto->write_timeout(c));
 }
 
 void conn_clock_output(struct conn *c, bool waits)
@@ -115,20 +120,26 @@ void conn_clock_measure(struct conn *c)
     if ((int32_t)(c->acked - before) <= 0)
         return;
     c->taken = wheel_now(wheel_of(c));
-    if (c->pong_due && !c->ping_waits && (int32_t)(c->ping_mark - before) > 0)
-        c->beat = conn_now(c);
+    if (!c->marked && (int32_t)(c->mark - before) > 0)
+        c->proto->mark_fed(c);
 }
 
-void conn_clock_ping_moved(struct conn *c, size_t written)
+void conn_mark(struct conn *c)
 {
-    if (written < c->ping_mark) {
-        c->ping_mark -= (uint32_t)written;
+    c->marked = true;
+    c->mark = c->out.len < UINT32_MAX ? (uint32_t)c->out.len : UINT32_MAX;
+}
+
+void conn_clock_mark_moved(struct conn *c, size_t written)
+{
+    if (written < c->mark) {
+        c->mark -= (uint32_t)written;
         return;
     }
-    c->ping_waits = false;
-    c->beat = conn_now(c);
+    c->marked = false;
     c->acked = stream_acked(&c->stream);
-    c->ping_mark = c->stream.sent - PING_ROOM;
+    c->mark = c->stream.sent - MARK_ROOM;
+    c->proto->mark_left(c);
     conn_clock_arm(c);
 }
 
@@ -165,7 +176,7 @@ static int32_t next_left(const struct conn *c)
     else
         other = CONN_NEVER;
     left = other < left ? other : left;
-    other = c->held ? CONN_NEVER : conn_ws_clock_left(c);
+    other = c->held || c->state != CONN_OPEN ? CONN_NEVER : c->proto->clock_left(c);
     return other < left ? other : left;
 }
 
@@ -198,53 +209,37 @@ static void check_peer(struct conn *c)
         conn_lost(c);
 }
 
-double conn_head_seconds(const struct conn *c)
+static bool deadline_out(const struct conn *c)
 {
-    const struct listener_config *config = &c->endpoint->config;
-    double head = config->head_timeout, shake = config->handshake_timeout;
-    bool shaking = config->tls && !c->shaken && shake > 0;
-    return shaking && (head <= 0 || shake < head) ? shake : head;
-}
-
-/* The handshake was finished in its time: what is left of the head's begins. */
-static bool extend(struct conn *c)
-{
-    if (c->state != CONN_HEAD || c->shaken || c->stream.handshaking)
-        return false;
-    uint32_t had = conn_ms(conn_head_seconds(c));
-    c->shaken = true;
-    uint32_t has = conn_ms(conn_head_seconds(c));
-    c->deadline = has ? c->deadline + has - had : 0;
-    return !has || has > had;
+    return c->deadline && !c->closure_due && (int32_t)(c->deadline - conn_now(c)) <= SLACK_MS;
 }
 
 static void on_deadline(struct conn *c)
 {
-    if (extend(c))
-        return;
-    if (c->state == CONN_HEAD && c->setup && c->setup->parser && http_begun(c->setup->parser))
-        conn_http_refuse(c, 408, NULL);
+    if (c->state == CONN_OPEN)
+        c->proto->on_deadline(c);
     else
         conn_gone(c);
 }
 
-static bool deadline_out(const struct conn *c)
+void conn_log_timeout(const struct conn *c, const char *what, double seconds, const char *setting)
 {
-    return c->deadline && !c->closure_due && (int32_t)(c->deadline - conn_now(c)) <= SLACK_MS;
+    if (log_enabled(LOG_INFO) && refusal_may_log(&c->shared->refusals, setting))
+        conn_log_refusal(c, "closed: the client %s for %g s (%s)", what, seconds, setting);
 }
 
 void conn_clock_on_due(struct wheel_entry *entry)
 {
     struct conn *c = LIST_ITEM(entry, struct conn, entry);
     if (took_nothing(c)) {
-        refusal_log_timeout(c, "took no data", write_time(c) / 1e3, "writeTimeout");
+        conn_log_timeout(c, "took no data", write_time(c) / 1e3, "writeTimeout");
         conn_lost(c);
     } else if (c->held) {
         check_peer(c);
     } else if (deadline_out(c)) {
         on_deadline(c);
-    } else {
-        conn_ws_clock_due(c);
+    } else if (c->state == CONN_OPEN) {
+        c->proto->clock_due(c);
     }
     conn_clock_arm(c);
     conn_proceed(c);

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Invariants as code. CHECK(x) says what must hold at this point whatever a peer or an app does: a
+ * fault of ours when it does not, so the process ends at once, with the place, before it does harm
+ * that is hard to trace. Only in builds for tests (sanitizers, fuzzing, units): elsewhere it is
+ * compiled but never evaluated.
+ *
+ * A struct whose fields depend on each other has one function, conn_check say, that says how,
+ * called at the end of the functions that change it.
+ */
+#ifndef NEAP_BASE_CHECK_H
+#define NEAP_BASE_CHECK_H
+
+/* Writes the place and what should have held to stderr, and aborts. */
+_Noreturn void check_failed(const char *file, int line, const char *what);
+
+/* Used in .c files alone: the unit tests have a macro of the same name. */
+#ifdef NEAP_CHECKS
+#define CHECK(x) ((x) ? (void)0 : check_failed(__FILE__, __LINE__, #x))
+#else
+#define CHECK(x) ((void)sizeof(x))
+#endif
+
+#endif

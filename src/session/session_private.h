@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+/* What the parts of a session (session*.c) call in each other. */
+#ifndef NEAP_SESSION_SESSION_PRIVATE_H
+#define NEAP_SESSION_SESSION_PRIVATE_H
+
+#include "session/session.h"
+
+/* session.c: forgets what waits to be told. */
+void session_free_queue(struct session *s);
+/* session.c: it has ended, with the code that on_close will tell. Only the first end counts. */
+void session_end(struct session *s, unsigned code, const void *reason, size_t len);
+
+/* session_log.c: the session has just refused a frame or message by a limit: logs its size. */
+void session_log_limit(const struct session *s);
+
+/* session.c: dies when the flags are not as session.h's table has them (in builds for tests). */
+void session_check(const struct session *s);
+
+#endif
