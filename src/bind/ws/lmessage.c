@@ -37,7 +37,7 @@ static enum lmessage_kind kind_of(const char *name)
     switch (*name) {
     case 't': return LMESSAGE_TEXT;
     case 'b': return LMESSAGE_BINARY;
-    case 's': return LMESSAGE_CLOSE;
+    case 'c': return LMESSAGE_CLOSE;
     default: return LMESSAGE_STREAM;
     }
 }
