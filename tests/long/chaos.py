@@ -238,8 +238,8 @@ class Run:
             ["no client was let in"] * (not sum(c.opened for c in clients))
 
     def report(self, witnesses, clients):
-        print("seed %d: %d connections, %d refused, %d times sent, %d answers to bystanders, the slowest after %.2f s of "
-              "its worker"
+        print("seed %d: %d connections, %d refused, %d times sent, %d answers to bystanders, the slowest after %.2f s "
+              "of its worker"
               % (self.seed, sum(c.opened for c in clients), sum(c.refused for c in clients),
                  sum(c.sent for c in clients), sum(w.count for w in witnesses),
                  max(w.worst for w in witnesses)), flush=True)
