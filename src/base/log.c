@@ -20,6 +20,7 @@
 
 #include "base/escape.h"
 #include "base/quiet.h"
+#include "base/seconds.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +41,7 @@ enum {
     LINE = 8192,           /* bytes in a line, its newline included */
     MESSAGE = 6144,        /* of these for the message, so that a long one leaves room for fields */
     WAITING = 1024 * 1024, /* bytes that may wait */
+    LOOK_MS = 10,          /* between looks whether an ending log can be written */
 };
 
 enum sink { SINK_PLAIN, SINK_SOCKET, SINK_POLL };
@@ -227,7 +229,7 @@ static void line_time(struct line *l)
             !strftime(state.stamp, sizeof state.stamp, "%Y-%m-%dT%H:%M:%S", &tm))
             strcpy(state.stamp, "0000-00-00T00:00:00");
     }
-    line_print(l, "%s.%03dZ", state.stamp, (int)(now.tv_nsec / 1000000));
+    line_print(l, "%s.%03dZ", state.stamp, (int)(now.tv_nsec / NS_PER_MS));
 }
 
 /* What ends every line must have room: the worker's number, a quote, a brace and the newline. */
@@ -393,13 +395,13 @@ static double monotonic(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return seconds_from(&now);
 }
 
-/* Looks every 10 ms, which serves every kind of sink; nobody but an ending process waits here. */
+/* Looks now and then, which serves every kind of sink; nobody but an ending process waits here. */
 void log_close(double seconds)
 {
     double deadline = monotonic() + seconds;
     while (log_flush() && state.error != EPIPE && monotonic() < deadline)
-        poll(NULL, 0, 10);
+        poll(NULL, 0, LOOK_MS);
 }

@@ -76,6 +76,9 @@ bool log_flush(void);
  */
 void log_on_wait(void (*fn)(void *arg), void *arg);
 
+/* What an ending process gives its log. */
+#define LOG_CLOSE_SECONDS 1.0
+
 /* Waits at most `seconds` for what is pending to be written; before the process ends. */
 void log_close(double seconds);
 

@@ -31,9 +31,9 @@ enum {
     VECTORS = 64,               /* segments in one write: more than a socket takes */
 };
 
-#define LOG_PERIOD 1.0
+#define LOG_SECONDS 1.0
 /* When memory was short, and nothing waits whose going out would tell that there is room. */
-#define ROOM_RETRY 0.1
+#define ROOM_RETRY_SECONDS 0.1
 
 struct line {
     struct mesh *mesh;
@@ -311,8 +311,8 @@ static int refuse(struct line *l)
     double now = loop_now(m->loop);
     l->full = true;
     if (l->out.len <= BUS_QUEUE_MAX / 2 && !loop_timer_active(&m->retry))
-        loop_timer_start(m->loop, &m->retry, ROOM_RETRY);
-    if (now - l->logged >= LOG_PERIOD) {
+        loop_timer_start(m->loop, &m->retry, ROOM_RETRY_SECONDS);
+    if (now - l->logged >= LOG_SECONDS) {
         l->logged = now;
         l->told = true;
         log_warn("worker %u takes no messages: its queue is full", bus_worker(&m->bus, l->peer));
@@ -384,7 +384,7 @@ void mesh_add(struct mesh *m, unsigned peer, int fd)
     struct line *l = mem_alloc(sizeof *l);
     l->mesh = m;
     l->peer = peer;
-    l->logged = -LOG_PERIOD;
+    l->logged = -LOG_SECONDS;
     link_init(&l->link);
     loop_io_init(&l->io, fd, on_ready);
     loop_job_init(&l->flush, on_flush);

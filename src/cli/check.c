@@ -47,7 +47,7 @@ static void on_check_exit(void)
     if (!checking.vm)
         return;
     scratch_close(checking.scratch);
-    log_close(1);
+    log_close(LOG_CLOSE_SECONDS);
     if (checking.vm->checked)
         return;
     fflush(stdout);
@@ -84,6 +84,6 @@ int check_command(const struct options *o)
     lvm_free(vm);
     scratch_close(scratch);
     loop_deinit(&loop);
-    log_close(1);
+    log_close(LOG_CLOSE_SECONDS);
     return status;
 }

@@ -14,6 +14,12 @@
 
 enum { MAX_WORKERS = 256 };
 
+/* Unless options say; and what they may say. */
+#define DRAIN_SECONDS 10.0
+#define HANDLER_SECONDS 1.0
+#define HANDLER_MIN_SECONDS 0.01
+#define MAX_SECONDS 86400.0
+
 struct option {
     const char *name;
     unsigned commands; /* bits of enum options_for */
@@ -67,7 +73,7 @@ static bool set_drain(struct options *o, const char *value)
 {
     char *end;
     o->drain = strtod(value, &end);
-    return *value && !*end && o->drain >= 0 && o->drain <= 86400;
+    return *value && !*end && o->drain >= 0 && o->drain <= MAX_SECONDS;
 }
 
 static bool set_handler_timeout(struct options *o, const char *value)
@@ -75,7 +81,8 @@ static bool set_handler_timeout(struct options *o, const char *value)
     char *end;
     o->handler_timeout = strtod(value, &end);
     return *value && !*end &&
-           (o->handler_timeout == 0 || (o->handler_timeout >= 0.01 && o->handler_timeout <= 86400));
+           (o->handler_timeout == 0 ||
+            (o->handler_timeout >= HANDLER_MIN_SECONDS && o->handler_timeout <= MAX_SECONDS));
 }
 
 /* A number of bytes, perhaps with K, M or G for 2^10, 2^20, 2^30. */
@@ -159,8 +166,8 @@ bool options_parse(struct options *o, enum options_for command, char **argv)
     *o = (struct options){.words = argv,
                           .workers = 1,
                           .log_level = LOG_INFO,
-                          .drain = 10,
-                          .handler_timeout = 1,
+                          .drain = DRAIN_SECONDS,
+                          .handler_timeout = HANDLER_SECONDS,
                           .memory_limit = 1 << 30,
                           .args = none};
     while (*argv) {

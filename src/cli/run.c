@@ -53,6 +53,6 @@ int run_command(const struct options *o)
         .arg = (void *)(size_t)o,
     };
     int status = master_run(&config);
-    log_close(1);
+    log_close(LOG_CLOSE_SECONDS);
     return status;
 }

@@ -38,7 +38,7 @@ static int live(struct worker_link *link, const char *lua_path, const struct opt
     log_set_worker(link_worker(link));
     int status = worker_run(link, &config);
     link_free(link);
-    log_close(1);
+    log_close(LOG_CLOSE_SECONDS);
     return status;
 }
 

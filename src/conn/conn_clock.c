@@ -31,6 +31,7 @@
 #include "conn/conn_private.h"
 
 #include "base/log.h"
+#include "base/seconds.h"
 #include "conn/refusal.h"
 
 enum {
@@ -53,9 +54,9 @@ uint32_t conn_now(const struct conn *c)
 
 uint32_t conn_ms(double seconds)
 {
-    if (seconds <= 0 || seconds * 1e3 >= WHEEL_SPAN_MAX)
+    if (seconds <= 0 || seconds * MS_PER_SECOND >= WHEEL_SPAN_MS)
         return 0;
-    uint32_t ms = (uint32_t)(seconds * 1e3);
+    uint32_t ms = (uint32_t)(seconds * MS_PER_SECOND);
     return ms ? ms : 1;
 }
 
@@ -95,7 +96,7 @@ void conn_clock_closure(struct conn *c)
 {
     conn_clock_measure(c);
     if (c->acked == c->stream.sent)
-        conn_clock_deadline(c, c->deadline / 1e3);
+        conn_clock_deadline(c, c->deadline / MS_PER_SECOND);
 }
 
 /* In milliseconds; 0: for ever. */
@@ -232,7 +233,7 @@ void conn_clock_on_due(struct wheel_entry *entry)
 {
     struct conn *c = LIST_ITEM(entry, struct conn, entry);
     if (took_nothing(c)) {
-        conn_log_timeout(c, "took no data", write_time(c) / 1e3, "writeTimeout");
+        conn_log_timeout(c, "took no data", write_time(c) / MS_PER_SECOND, "writeTimeout");
         conn_lost(c);
     } else if (c->held) {
         check_peer(c);

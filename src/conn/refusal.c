@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { LINES_A_SECOND = 10 };
+#define WINDOW_SECONDS 1.0
 
 static void on_second(struct loop_timer *timer)
 {
@@ -49,6 +50,6 @@ static int place_of(struct refusals *r, const char *reason)
 bool refusal_may_log(struct refusals *r, const char *reason)
 {
     if (!loop_timer_active(&r->second))
-        loop_timer_start(r->loop, &r->second, 1.0);
+        loop_timer_start(r->loop, &r->second, WINDOW_SECONDS);
     return ++r->count[place_of(r, reason)] <= LINES_A_SECOND;
 }

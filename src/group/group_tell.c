@@ -15,6 +15,7 @@
 #include "group/group_private.h"
 
 #include "base/err.h"
+#include "base/seconds.h"
 #include "group/group_wire.h"
 
 enum { BATCH = 64 * 1024 }; /* bytes of entries in one message */
@@ -49,7 +50,7 @@ uint64_t group_stamp(struct groups *g)
     struct group_bus *b = g->bus;
     if (!b)
         return 0; /* nobody to compare with */
-    uint64_t now = (uint64_t)(loop_wall() * 1e6);
+    uint64_t now = (uint64_t)(loop_wall() * US_PER_SECOND);
     b->stamp = now > b->stamp ? now : b->stamp + 1;
     if (b->stamp > GROUP_WIRE_STAMP_MAX)
         b->stamp = GROUP_WIRE_STAMP_MAX;

@@ -28,7 +28,7 @@
 #define OWNER "owner"
 #define PATH_ROOM 1024
 #define ATTEMPTS 5
-#define YOUNG 60 /* seconds */
+#define YOUNG_SECONDS 60
 
 struct scratch {
     char path[PATH_ROOM];
@@ -69,7 +69,7 @@ static bool in_use(int dir, const struct stat *st)
 {
     int lock = openat(dir, OWNER, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (lock < 0)
-        return errno != ENOENT || time(NULL) - st->st_mtime < YOUNG;
+        return errno != ENOENT || time(NULL) - st->st_mtime < YOUNG_SECONDS;
     bool locked = flock(lock, LOCK_EX | LOCK_NB) < 0;
     close(lock);
     return locked;

@@ -8,25 +8,25 @@
 
 #include "base/log.h"
 #include "base/pulse.h"
+#include "base/seconds.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Seconds past the limit: the worker ends itself after 2, and knows best what it was about. */
-#define LOST 2.2
+/* Past the limit: the worker ends itself after 2, and knows best what it was about. */
+#define LOST_SECONDS 2.2
 /* Looks in the time that ends with a judgement: it may come so much too late. */
 enum { LOOKS = 24 };
-/* Seconds that it has for its last words. */
-#define LAST_WORDS 0.5
+/* What it has for its last words. */
+#define LAST_WORDS_SECONDS 0.5
 
 static double time_limit(const struct heartbeat *h)
 {
-    return (h->pulse->slow ? h->limit * PULSE_SLOW : h->limit) + LOST;
+    return (h->pulse->slow ? h->limit * PULSE_SLOW : h->limit) + LOST_SECONDS;
 }
 
 bool heartbeat_lost(struct heartbeat *h, double used)
@@ -67,7 +67,7 @@ void heartbeat_look(struct heartbeat *h)
     if (used < 0 || !heartbeat_lost(h, used))
         return;
     kill(h->pid, SIGXCPU);
-    loop_timer_start(h->loop, &h->patience, LAST_WORDS);
+    loop_timer_start(h->loop, &h->patience, LAST_WORDS_SECONDS);
 }
 
 static void on_silence(struct loop_timer *timer)
@@ -95,9 +95,8 @@ static bool start_timer(struct heartbeat *h)
     clockid_t clock;
     if ((errno = clock_getcpuclockid(h->pid, &clock)) || timer_create(clock, &event, &h->timer) < 0)
         return false;
-    double period = (h->limit + LOST) / LOOKS;
-    struct timespec t = {.tv_sec = (time_t)period};
-    t.tv_nsec = (long)((period - floor(period)) * 1e9);
+    double period = (h->limit + LOST_SECONDS) / LOOKS;
+    struct timespec t = seconds_to(period);
     struct itimerspec both = {.it_interval = t, .it_value = t};
     timer_settime(h->timer, 0, &both, NULL);
     return true;

@@ -15,10 +15,10 @@
 #include <unistd.h>
 
 /* Workers end by themselves when their time to drain is over; so much later they are killed. */
-#define GRACE 1.0
-#define LOG_RETRY 0.25
+#define KILL_AFTER_SECONDS 1.0
+#define LOG_RETRY_SECONDS 0.25
 /* How long new session tickets are encrypted with the same key, unless the config says. */
-#define TICKET_PERIOD (12 * 3600.0)
+#define TICKET_SECONDS (12 * 3600.0)
 
 /* --- All workers together ------------------------------------------------------------------- */
 
@@ -91,7 +91,7 @@ void master_stop(struct master *m)
         sockets_worker_gone(m->sockets, place->number);
     for (struct place *place = m->places; place < places_end(m); place++)
         place_stop(place);
-    loop_timer_start(&m->loop, &m->deadline, m->config->drain + GRACE);
+    loop_timer_start(&m->loop, &m->deadline, m->config->drain + KILL_AFTER_SECONDS);
     master_place_changed(m);
 }
 
@@ -168,7 +168,7 @@ static void on_signal(struct signals *s, int number)
 static void plan_rotation(struct master *m)
 {
     double period = m->config->ticket_period;
-    loop_timer_start(&m->loop, &m->rotation, period > 0 ? period : TICKET_PERIOD);
+    loop_timer_start(&m->loop, &m->rotation, period > 0 ? period : TICKET_SECONDS);
 }
 
 /* A ticket encrypted just before a rotation is good for two more, which is a day. */
@@ -186,13 +186,14 @@ static void on_rotation(struct loop_timer *timer)
 static void on_log_waits(void *arg)
 {
     struct master *m = arg;
-    loop_timer_start(&m->loop, &m->log_retry, LOG_RETRY);
+    loop_timer_start(&m->loop, &m->log_retry, LOG_RETRY_SECONDS);
 }
 
 static void on_log_retry(struct loop_timer *timer)
 {
+    struct master *m = LIST_ITEM(timer, struct master, log_retry);
     if (log_flush())
-        loop_timer_start(&LIST_ITEM(timer, struct master, log_retry)->loop, timer, LOG_RETRY);
+        loop_timer_start(&m->loop, timer, LOG_RETRY_SECONDS);
 }
 
 /* --- The process ---------------------------------------------------------------------------- */

@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TICK 0.1
-#define LOG_PERIOD 10.0
+#define TICK_SECONDS 0.1
+#define LOG_SECONDS 10.0
 
 enum { SOON = 1, LATER = 10 }; /* ticks */
 
@@ -48,7 +48,7 @@ static void plan(struct pairs *p, int a, int b, uint8_t ticks)
 {
     *due(p, a, b) = ticks;
     if (!loop_timer_active(&p->tick))
-        loop_timer_start(p->loop, &p->tick, TICK);
+        loop_timer_start(p->loop, &p->tick, TICK_SECONDS);
 }
 
 /*
@@ -87,7 +87,7 @@ static void connect_now(struct pairs *p, int a, int b)
     *due(p, a, b) = 0;
     if (connect_them(p, a, b))
         return;
-    if (errno != EPIPE && loop_now(p->loop) - p->logged >= LOG_PERIOD) {
+    if (errno != EPIPE && loop_now(p->loop) - p->logged >= LOG_SECONDS) {
         p->logged = loop_now(p->loop);
         log_warn("workers %d and %d are not connected yet: %s", a, b, strerror(errno));
     }
@@ -113,7 +113,7 @@ struct pairs *pairs_new(struct loop *loop, int workers)
     struct pairs *p = mem_alloc(sizeof *p + n * n);
     p->loop = loop;
     p->workers = workers;
-    p->logged = -LOG_PERIOD;
+    p->logged = -LOG_SECONDS;
     p->members = mem_alloc(n * sizeof *p->members);
     for (int i = 0; i < workers; i++)
         p->members[i].link = -1;

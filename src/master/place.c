@@ -30,10 +30,10 @@ enum { ATTEMPTS = 5 };
 /* After so many lives that did not become ready, its clients should wait for it no longer. */
 enum { ABSENT_AFTER = 3 };
 
-#define DELAY_FIRST 0.1
-#define DELAY_MAX 5.0
-#define DELAY_MAX_SERVED 0.5
-#define LONG_LIFE 10.0
+#define DELAY_FIRST_SECONDS 0.1
+#define DELAY_MAX_SECONDS 5.0
+#define DELAY_SERVED_SECONDS 0.5
+#define LONG_LIFE_SECONDS 10.0
 
 static void on_restart(struct loop_timer *timer);
 
@@ -103,8 +103,8 @@ void place_look(struct place *place)
 static void plan_restart(struct place *place, bool served)
 {
     struct master *m = place->master;
-    double most = served ? DELAY_MAX_SERVED : DELAY_MAX;
-    place->delay = place->delay > 0 ? place->delay * 2 : DELAY_FIRST;
+    double most = served ? DELAY_SERVED_SECONDS : DELAY_MAX_SECONDS;
+    place->delay = place->delay > 0 ? place->delay * 2 : DELAY_FIRST_SECONDS;
     if (place->delay > most)
         place->delay = most;
     place->life = LIFE_WAITING;
@@ -152,7 +152,7 @@ static void on_restart(struct loop_timer *timer)
 static void next_life(struct place *place)
 {
     bool served = place->life == LIFE_READY;
-    if (served && loop_now(&place->master->loop) - place->ready >= LONG_LIFE)
+    if (served && loop_now(&place->master->loop) - place->ready >= LONG_LIFE_SECONDS)
         place->delay = 0;
     if (served)
         plan_restart(place, true);

@@ -39,7 +39,7 @@ static int listen_to(const int *numbers)
     if (fd >= 0)
         return fd;
     log_error("cannot listen to signals: %s", strerror(errno));
-    log_close(1);
+    log_close(LOG_CLOSE_SECONDS);
     exit(1);
 }
 

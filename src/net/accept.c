@@ -18,6 +18,7 @@
 enum { BATCH = 64, DRAIN_MAX = 65536 };
 
 #define RETRY_SECONDS 0.1
+#define COMPLAINT_SECONDS 1.0 /* from one warning to the next */
 
 /*
  * True when the failure is of this one connection, which is gone already, and the next one may be
@@ -34,7 +35,7 @@ static void pause_accepting(struct accept *a, int error)
     loop_io_watch(a->loop, &a->io, 0);
     loop_timer_start(a->loop, &a->retry, RETRY_SECONDS);
     double now = loop_now(a->loop);
-    if (now - a->complained < 1)
+    if (now - a->complained < COMPLAINT_SECONDS)
         return;
     a->complained = now;
     log_warn("cannot accept connections: %s; trying again", strerror(error));
@@ -88,7 +89,7 @@ static void on_retry(struct loop_timer *timer)
 void accept_init(struct accept *a, struct loop *loop, int fd,
                  void (*on_accept)(struct accept *, int, const struct address *))
 {
-    *a = (struct accept){.loop = loop, .on_accept = on_accept, .complained = -1e9};
+    *a = (struct accept){.loop = loop, .on_accept = on_accept, .complained = -COMPLAINT_SECONDS};
     loop_io_init(&a->io, fd, on_ready);
     loop_timer_init(&a->retry, on_retry);
 }

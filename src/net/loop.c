@@ -6,6 +6,8 @@
  */
 #include "net/loop.h"
 
+#include "base/seconds.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -103,21 +105,21 @@ uint64_t loop_ms(struct loop *loop)
     if (loop->now == 0) {
         struct timespec ts;
         clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-        loop->now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+        loop->now = seconds_ms(&ts);
     }
     return loop->now;
 }
 
 double loop_now(struct loop *loop)
 {
-    return (double)loop_ms(loop) / 1e3;
+    return (double)loop_ms(loop) / MS_PER_SECOND;
 }
 
 double loop_wall(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+    return seconds_from(&ts);
 }
 
 static void on_io(struct ev_loop *ev, ev_io *w, int events)

@@ -6,6 +6,8 @@
  */
 #include "net/wheel.h"
 
+#include "base/seconds.h"
+
 #include <string.h>
 
 enum {
@@ -66,7 +68,7 @@ static void arm(struct wheel *w, uint32_t tick)
     w->armed = tick;
     w->waiting = true;
     w->expected = at > now ? at : now;
-    loop_timer_start(w->loop, &w->timer, (double)(w->expected - now) / 1e3);
+    loop_timer_start(w->loop, &w->timer, (double)(w->expected - now) / MS_PER_SECOND);
 }
 
 void wheel_set(struct wheel *w, struct wheel_entry *e, uint32_t delay)

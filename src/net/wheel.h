@@ -51,12 +51,12 @@ void wheel_entry_init(struct wheel_entry *entry);
 
 /*
  * Milliseconds on the clock of the wheel, modulo 2^32: to be compared by signed differences, for
- * spans of at most WHEEL_SPAN_MAX. It may fall back when it turns out that the loop had stopped.
+ * spans of at most WHEEL_SPAN_MS. It may fall back when it turns out that the loop had stopped.
  */
 uint32_t wheel_now(const struct wheel *wheel);
 
 /* The longest span in milliseconds that differences tell: some 20 days. */
-#define WHEEL_SPAN_MAX (UINT32_C(20) * 24 * 3600 * 1000)
+#define WHEEL_SPAN_MS (UINT32_C(20) * 24 * 3600 * 1000)
 
 /*
  * Has the entry told in `delay` milliseconds, rounded up to its slot, or earlier when it stands

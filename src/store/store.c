@@ -6,6 +6,7 @@
  */
 #include "store/store.h"
 
+#include "base/seconds.h"
 #include "store/store_private.h"
 
 #include <math.h>
@@ -38,7 +39,7 @@ uint64_t store_now(const struct store *s)
 {
     struct timespec t;
     clock_gettime(s->disk ? CLOCK_REALTIME : CLOCK_BOOTTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    return seconds_ms(&t);
 }
 
 void store_name(struct name *n, const struct store_key *key)
@@ -158,7 +159,7 @@ int store_ttl(struct store *s, const struct store_key *key, double *seconds)
     rc = look(s, key, &record);
     if (rc == 0) {
         uint64_t when = store_expiry(&record), now = store_now(s);
-        *seconds = when == 0 ? HUGE_VAL : when > now ? (double)(when - now) / 1000 : 0;
+        *seconds = when == 0 ? HUGE_VAL : when > now ? (double)(when - now) / MS_PER_SECOND : 0;
     }
     end_read(s);
     return rc == 0 || rc == MDB_NOTFOUND ? STORE_OK : broken(s, rc);

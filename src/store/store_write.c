@@ -19,6 +19,8 @@
  */
 #include "store/store_private.h"
 
+#include "base/seconds.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -246,7 +248,7 @@ static int put(struct change *c, const struct name *entry, const struct store_va
 static int set(struct change *c, const struct name *entry, const MDB_val *old,
                const struct store_write *w)
 {
-    uint64_t when = w->ttl > 0 ? c->now + (uint64_t)ceil(w->ttl * 1000) : 0;
+    uint64_t when = w->ttl > 0 ? c->now + (uint64_t)ceil(w->ttl * MS_PER_SECOND) : 0;
     int rc = old ? drop_expiry(c, store_expiry(old), entry) : 0;
     if (rc == 0)
         rc = put(c, entry, &w->value, when);

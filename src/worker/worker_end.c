@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #define LAST_WORDS_SECONDS 0.25
+/* For the log of one that has overrun its time. */
+#define LOG_CLOSE_LATE_SECONDS 0.1
 /* For those who came in just before a successor took over to say what they want. */
 #define ARRIVAL_SECONDS 0.5
 
@@ -37,7 +39,7 @@ static void on_deadline(struct loop_timer *timer)
         return;
     }
     fflush(stdout);
-    log_close(0.1);
+    log_close(LOG_CLOSE_LATE_SECONDS);
     _exit(WORKER_DONE); /* there is no order in which to take down what still waits */
 }
 

@@ -301,7 +301,7 @@ static inline void become(int line, int number, void *arg)
     log_set_worker(link_worker(link));
     int status = work(link, plan);
     link_free(link);
-    log_close(1);
+    log_close(LOG_CLOSE_SECONDS);
     exit(status);
 }
 
@@ -334,7 +334,7 @@ static inline struct server *server_start(struct master_config config, const str
         setpgid(0, 0);
         log_open(LOG_DEBUG, false);
         int status = master_run(&config);
-        log_close(1);
+        log_close(LOG_CLOSE_SECONDS);
         exit(status);
     }
     setpgid(s->pid, s->pid);

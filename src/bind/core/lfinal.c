@@ -6,6 +6,7 @@
 #include "bind/core/lfinal.h"
 
 #include "base/log.h"
+#include "base/seconds.h"
 #include "bind/core/ltask.h"
 #include "bind/core/ltell.h"
 
@@ -38,7 +39,7 @@ static double monotonic(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return seconds_from(&now);
 }
 
 /* --- In the collector ------------------------------------------------------------------------- */

@@ -15,13 +15,13 @@
 
 #include "base/log.h"
 #include "base/quiet.h"
+#include "base/seconds.h"
 #include "bind/core/lcancel.h"
 #include "bind/core/ltask.h"
 
 #include <errno.h>
 #include <lauxlib.h>
 #include <luajit.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,11 +32,13 @@
 
 /* Ticks in the time of a run; so much may an interruption come late. */
 enum { TICKS = 10 };
-/* Seconds between ticks while a run is being ended. */
-#define AGAIN 0.01
-/* Seconds past the limit: from then on the library is no longer spared; the process ends. */
-#define INSIST 1.0
-#define STUCK 2.0
+/* Between ticks while a run is being ended. */
+#define AGAIN_SECONDS 0.01
+/* Between ticks while none is, at least. */
+#define PACE_MIN_SECONDS 0.001
+/* Past the limit: from then on the library is no longer spared; the process ends. */
+#define INSIST_SECONDS 1.0
+#define STUCK_SECONDS 2.0
 /* A second breach of the heap's limit within so many seconds is one too many. */
 #define BREACH_AGAIN_SECONDS 60.0
 /* Its address is the key in the registry. */
@@ -46,8 +48,7 @@ static struct lguard *watched;
 
 static void set_timer(struct lguard *g, double seconds)
 {
-    struct timespec t = {.tv_sec = (time_t)seconds};
-    t.tv_nsec = (long)((seconds - floor(seconds)) * 1e9);
+    struct timespec t = seconds_to(seconds);
     struct itimerspec both = {.it_interval = t, .it_value = t};
     timer_settime(g->timer, 0, &both, NULL);
 }
@@ -56,7 +57,7 @@ static void set_timer(struct lguard *g, double seconds)
 static double pace(const struct lguard *g)
 {
     double seconds = g->config.seconds / TICKS;
-    return seconds < 0.001 ? 0.001 : seconds;
+    return seconds < PACE_MIN_SECONDS ? PACE_MIN_SECONDS : seconds;
 }
 
 static bool loading(const struct lguard *g)
@@ -74,7 +75,7 @@ static double processor_time(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return seconds_from(&now);
 }
 
 /* --- The heap --------------------------------------------------------------------------------- */
@@ -220,7 +221,7 @@ void lguard_arm(struct lguard *g, enum lguard_why why)
         g->app_count = lua_gethookcount(L);
         g->armed = true;
         if (g->config.seconds > 0)
-            set_timer(g, AGAIN);
+            set_timer(g, AGAIN_SECONDS);
     }
     lua_sethook(L, NULL, 0, 0);
     lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
@@ -315,11 +316,11 @@ static void stuck(struct lguard *g)
 static void judge(struct lguard *g, double took)
 {
     double limit = limit_of(g);
-    if (took >= limit + STUCK && g->config.on_stuck)
+    if (took >= limit + STUCK_SECONDS && g->config.on_stuck)
         stuck(g);
     if (!g->inside || took < limit)
         return;
-    g->insist = took >= limit + INSIST;
+    g->insist = took >= limit + INSIST_SECONDS;
     lguard_arm(g, LGUARD_TIME);
 }
 
@@ -377,7 +378,7 @@ static void take_profiler(struct lguard *g)
 static void die(const char *what)
 {
     log_error("cannot watch the time of handlers: %s: %s", what, strerror(errno));
-    log_close(1);
+    log_close(LOG_CLOSE_SECONDS);
     exit(1);
 }
 

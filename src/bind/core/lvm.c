@@ -39,7 +39,7 @@ void lvm_went(struct lvm *vm)
 static void die(const char *what)
 {
     log_error("%s", what);
-    log_close(1);
+    log_close(LOG_CLOSE_SECONDS);
     exit(1);
 }
 

@@ -18,7 +18,7 @@
 #include "bind/ws/lservice.h"
 #include "proto/ws/utf8.h"
 
-#define MAX_TIMEOUT 1e9
+#define TIMEOUT_MAX_SECONDS 1e9
 
 /* The connection behind argument 1, or NULL when it is gone: then `return lcaller_gone(L)`. */
 static struct session *check_session(lua_State *L)
@@ -340,7 +340,7 @@ static int caller_close(lua_State *L)
     if (!app_may_send(code))
         return refuse_close(L, "ConnectionClosureError",
                             "Failed to execute close. Invalid status code", 2);
-    if ((timeout < 0 && timeout != -1) || timeout > MAX_TIMEOUT || timeout != timeout)
+    if ((timeout < 0 && timeout != -1) || timeout > TIMEOUT_MAX_SECONDS || timeout != timeout)
         return refuse_close(L, "Error", "Invalid timeout value", 4);
     if (len > 123 || !utf8_valid((const uint8_t *)reason, len)) {
         lua_pushnil(L);
