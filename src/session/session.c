@@ -38,13 +38,6 @@ _Static_assert(MESSAGE_END - offsetof(struct conn, stream) <= 5 * 64, "five line
 _Static_assert(offsetof(struct session, conn) == 0, "session_of is a cast");
 _Static_assert(offsetof(struct session_settings, ws) == 0, "limits are settings");
 
-struct session_message {
-    struct session_message *next;
-    uint32_t len;
-    uint8_t type;
-    uint8_t bytes[];
-};
-
 static const struct session_hooks *hooks_of(const struct session *s)
 {
     return session_settings_of(s)->hooks;
@@ -61,42 +54,6 @@ void session_check(const struct session *s)
     CHECK(!s->close_now || closing || over);
     CHECK(!s->queue == !s->queued);
     CHECK(!s->reason == !s->reason_len);
-}
-
-/* --- The queue: a ring, entered at its end ---------------------------------------------------- */
-
-static struct session_message *take_queued(struct session *s)
-{
-    struct session_message *m = s->queue->next;
-    if (m == s->queue)
-        s->queue = NULL;
-    else
-        s->queue->next = m->next;
-    s->queued -= (uint32_t)sizeof *m + m->len;
-    return m;
-}
-
-void session_free_queue(struct session *s)
-{
-    while (s->queue)
-        mem_free(take_queued(s));
-}
-
-static bool enqueue(struct session *s, const struct ws_event *ev)
-{
-    struct session_message *m = mem_try(sizeof *m + ev->len);
-    if (!m)
-        return false;
-    m->len = (uint32_t)ev->len;
-    m->type = (uint8_t)ev->type;
-    if (ev->len)
-        memcpy(m->bytes, ev->data, ev->len);
-    m->next = s->queue ? s->queue->next : m;
-    if (s->queue)
-        s->queue->next = m;
-    s->queue = m;
-    s->queued += (uint32_t)(sizeof *m + ev->len);
-    return true;
 }
 
 /* --- The end ---------------------------------------------------------------------------------- */
@@ -175,7 +132,7 @@ static void tell(struct session *s, const struct ws_event *ev)
 
 static void tell_queued(struct session *s, size_t *work)
 {
-    struct session_message *m = take_queued(s);
+    struct session_message *m = session_queue_take(s);
     struct ws_event ev = {.type = m->type, .data = m->bytes, .len = m->len};
     *work += CONN_MESSAGE_WORK + m->len;
     s->stalled = s->queued > QUEUE_MAX;
@@ -220,7 +177,7 @@ static void absorb(struct session *s)
     struct ws_event ev;
     while (s->busy && !s->stalled && next_event(s, &ev)) {
         note_event(s, &ev);
-        if (enqueue(s, &ev))
+        if (session_queue_add(s, &ev))
             s->stalled = s->queued > QUEUE_MAX;
         else
             session_fail(s, ERR_NOMEM, WS_INTERNAL_ERROR, "out of memory");
@@ -477,7 +434,7 @@ void session_gone(struct conn *c, bool lost)
 {
     struct session *s = session_of(c);
     if (lost)
-        session_free_queue(s);
+        session_queue_free(s);
     session_end(s, WS_ABNORMAL, NULL, 0);
 }
 
@@ -524,7 +481,7 @@ void session_deinit(struct session *s)
 {
     if (!s->ws.limits)
         return;
-    session_free_queue(s);
+    session_queue_free(s);
     ws_deinit(&s->ws);
     mem_free(s->reason);
 }

@@ -5,8 +5,20 @@
 
 #include "session/session.h"
 
-/* session.c: forgets what waits to be told. */
-void session_free_queue(struct session *s);
+struct session_message {
+    struct session_message *next;
+    uint32_t len;
+    uint8_t type;
+    uint8_t bytes[];
+};
+
+/* session_queue.c: a copy of the event, at the end; false when memory is short. */
+bool session_queue_add(struct session *s, const struct ws_event *ev);
+/* session_queue.c: the first one; there is one. The caller frees it (mem_free). */
+struct session_message *session_queue_take(struct session *s);
+/* session_queue.c: forgets all. */
+void session_queue_free(struct session *s);
+
 /* session.c: it has ended, with the code that on_close will tell. Only the first end counts. */
 void session_end(struct session *s, unsigned code, const void *reason, size_t len);
 

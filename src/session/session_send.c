@@ -88,7 +88,7 @@ int session_close(struct session *s, unsigned code, const char *reason, size_t l
         return r;
     s->state = SESSION_CLOSING;
     session_settings_of(s)->hooks->ends(s);
-    session_free_queue(s); /* nobody's now: what comes after it is read */
+    session_queue_free(s); /* nobody's now: what comes after it is read */
     s->stalled = false;
     s->close_now = timeout == 0;
     s->last_input = conn_now(&s->conn);
@@ -102,7 +102,7 @@ void session_fail(struct session *s, int err, unsigned code, const char *reason)
 {
     if (!session_running(s))
         return;
-    session_free_queue(s); /* nobody's now */
+    session_queue_free(s); /* nobody's now */
     ws_fail(&s->ws, err, (uint16_t)code, reason);
     session_end(s, code, reason, strlen(reason));
     conn_dirty(&s->conn);
