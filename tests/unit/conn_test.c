@@ -85,7 +85,7 @@ static void not_read_until_wanted(void)
     rig_turns();
     CHECK_INT(rig.reads, 0);
     f->wants = true;
-    rig.noted = 0;
+    rig_forget();
     conn_proceed(&f->conn);
     CHECK_INT(fake_watched(f), LOOP_READ);
     rig_turn();
@@ -217,8 +217,7 @@ static void check_units(const char *expected)
 {
     char served[32];
     size_t len = 0;
-    rig.noted = 0;
-    rig.notes[0] = '\0';
+    rig_forget();
     rig_turn();
     for (const char *at = rig.notes; (at = strstr(at, ":unit")) && len < sizeof served - 1; at++)
         served[len++] = at[-1];

@@ -56,11 +56,16 @@ static inline void rig_note(const char *format, ...)
         abort();
 }
 
+static inline void rig_forget(void)
+{
+    rig.noted = 0;
+    rig.notes[0] = '\0';
+}
+
 static inline bool rig_check_notes(const char *expected, const char *file, int line)
 {
     bool same = check_text(rig.notes, expected, file, line);
-    rig.noted = 0;
-    rig.notes[0] = '\0';
+    rig_forget();
     return same;
 }
 #define rig_notes(expected) rig_check_notes(expected, __FILE__, __LINE__)

@@ -187,8 +187,7 @@ static inline struct fake *fake_begin(unsigned count)
     fake_count = count;
     for (unsigned i = 0; i < count; i++)
         fake_open(&fakes[i]);
-    rig.noted = 0;
-    rig.notes[0] = '\0';
+    rig_forget();
     rig.on_write = fake_on_write;
     return &fakes[0];
 }
