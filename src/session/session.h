@@ -98,7 +98,7 @@ void session_init(struct session *s, struct session_shared *shared,
 /* Makes it a session that speaks on its connection; false when memory is short (hooks->begins). */
 bool session_open(struct session *s, const struct conn_proto *proto);
 
-/* Frees what it owns, also when it was never opened (but for session_init); told by `freed`. */
+/* Frees what it owns, also when it was never opened, or not even given to session_init. */
 void session_deinit(struct session *s);
 
 /*

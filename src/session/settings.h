@@ -21,7 +21,7 @@ struct session;
 struct session_hooks {
     /*
      * The session begins, and will be told of in a moment: time to make it a member of what it
-     * belongs to. False when memory is short: it ends at once, and only `freed` follows.
+     * belongs to. False when memory is short: nothing more is told of it but `ends`.
      */
     bool (*begins)(struct session *s);
     /* It ends, or has begun to close: it is nobody's member any more. Can be told twice. */
@@ -40,15 +40,13 @@ struct session_hooks {
     bool (*on_idle)(struct session *s);
     /* It ended by an error: session_why tells which. on_close follows. */
     bool (*on_error)(struct session *s);
-    /* Exactly once for each session that opened; the last thing told but for `freed`. */
+    /* Exactly once for each session that opened; the last thing told. */
     bool (*on_close)(struct session *s, unsigned code, const char *reason, size_t len);
     /*
      * Output has drained below max_buffered, the session has ended, or the peer has hung up: who
      * waits for one of them may go on. Only after session_await_drain.
      */
     void (*on_drain)(struct session *s);
-    /* It is about to be freed: forget it. Also told when it never opened. */
-    void (*freed)(struct session *s);
 };
 
 struct session_settings {
