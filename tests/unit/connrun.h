@@ -4,7 +4,7 @@
  * the connection's system calls, counted and made to fail. What happens is noted as words.
  *
  *      rig_begin();
- *      int peer = rig_pair(&fd);                       fd for conn_init, whose stream rig_wrap takes
+ *      int peer = rig_pair(&fd);          fd is for conn_init, whose stream rig_wrap takes
  *      rig_turn();                                     what was deferred, then what is ready
  *      rig_pass(2.5);                                  so many seconds, clocks included
  *      rig_notes("input proceed written");             what was noted since the last time
@@ -13,6 +13,7 @@
 #ifndef NEAP_TESTS_UNIT_CONNRUN_H
 #define NEAP_TESTS_UNIT_CONNRUN_H
 
+#include "base/log.h"
 #include "conn/conn.h"
 #include "support.h"
 
@@ -124,6 +125,7 @@ static inline void rig_begin(void)
     memset(&rig, 0, sizeof rig);
     loop_init(&rig.loop);
     rig.loop.now = rig.ms = 100 * 1000;
+    log_open(LOG_ERROR, false);
     conn_shared_init(&rig.shared, &rig.loop);
     ev_check_init(&rig.clock, rig_on_clock);
     ev_set_priority(&rig.clock, EV_MAXPRI);
