@@ -40,7 +40,7 @@ struct session_hooks {
     bool (*on_idle)(struct session *s);
     /* It ended by an error: session_why tells which. on_close follows. */
     bool (*on_error)(struct session *s);
-    /* Exactly once for each session that opened; the last thing told. */
+    /* Exactly once for each session that opened; nothing but on_drain can follow. */
     bool (*on_close)(struct session *s, unsigned code, const char *reason, size_t len);
     /*
      * Output has drained below max_buffered, the session has ended, or the peer has hung up: who
