@@ -357,8 +357,8 @@ def descriptors():
             hold()
         crowd.kill(other.worker)
         ended = "the line to worker . has ended"
-        wait_until(lambda: len(re.findall(ended, crowd.server.log())) >= 2,
-                   what="the new line is lost on the way, after the old one has ended")
+        wait_until(lambda: len(re.findall(ended, crowd.server.log())) >= 2, SECONDS * 4,
+                   "the new line is lost on the way, after the old one has ended")
         need(full.ask("size", "all") == 1, "the full one goes on")
         for client in held:
             client.close()
