@@ -11,8 +11,8 @@
  *      - each pattern can be detached once, and then nothing is left.
  */
 #include "head_fuzz.h"
+#include "http/router.h"
 #include "proto/http/uri.h"
-#include "server/router.h"
 
 enum { PATTERNS = 32, SEGMENTS = 40, LINE = 200 };
 
