@@ -16,6 +16,7 @@
 #include "bind/ws/lgroup.h"
 #include "bind/ws/lmessage.h"
 #include "bind/ws/lservice.h"
+#include "proto/ws/frame.h"
 #include "proto/ws/utf8.h"
 
 #define TIMEOUT_MAX_SECONDS 1e9
@@ -278,10 +279,10 @@ static int control(lua_State *L, int (*send)(struct session *, const void *, siz
     const char *bytes = luaL_optlstring(L, 2, "", &len);
     if (!s)
         return lcaller_gone(L);
-    if (len > 125) { /* RFC 6455 §5.5 */
+    if (len > FRAME_CONTROL_MAX) {
         lua_pushnil(L);
-        lerror_push(lvm_of(L), L, "Error", "a ping or pong carries at most 125 bytes, this has %d",
-                    (int)len);
+        lerror_push(lvm_of(L), L, "Error", "a ping or pong carries at most %d bytes, this has %d",
+                    FRAME_CONTROL_MAX, (int)len);
         return 2;
     }
     return result(L, s, send(s, bytes, len));
@@ -342,10 +343,11 @@ static int caller_close(lua_State *L)
                             "Failed to execute close. Invalid status code", 2);
     if ((timeout < 0 && timeout != -1) || timeout > TIMEOUT_MAX_SECONDS || timeout != timeout)
         return refuse_close(L, "Error", "Invalid timeout value", 4);
-    if (len > 123 || !utf8_valid((const uint8_t *)reason, len)) {
+    if (len > FRAME_REASON_MAX || !utf8_valid((const uint8_t *)reason, len)) {
         lua_pushnil(L);
         lerror_push(lvm_of(L), L, "ConnectionClosureError",
-                    "Failed to execute close. The reason must be UTF-8 of at most 123 bytes");
+                    "Failed to execute close. The reason must be UTF-8 of at most %d bytes",
+                    FRAME_REASON_MAX);
         return 2;
     }
     if (session_close(s, (unsigned)code, reason, len, timeout) < 0)

@@ -7,6 +7,7 @@
 #include "bind/core/ltell.h"
 #include "bind/core/ltext.h"
 #include "bind/ws/lcaller.h"
+#include "proto/ws/frame.h"
 #include "proto/ws/utf8.h"
 
 #include <lauxlib.h>
@@ -26,7 +27,7 @@ bool lfail_session(lua_State *L, struct session *s, unsigned code, struct http_s
     }
     if (!ltext_is_line(reason.s, reason.len))
         reason = lfail_reason();
-    char text[124];
+    char text[FRAME_REASON_MAX + 1];
     size_t len = utf8_cut((const uint8_t *)reason.s, reason.len, sizeof text - 1);
     while (!utf8_valid((const uint8_t *)reason.s, len))
         len--;

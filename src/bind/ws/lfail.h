@@ -10,9 +10,9 @@
 struct http_str lfail_reason(void);
 
 /*
- * Ends the session: close frame with `code` and `reason` (as much of it as is UTF-8 of at most 123
- * bytes), then onError with the error object at the top of L, which is popped, then onClose. False
- * when the session was over already.
+ * Ends the session: close frame with `code` and `reason` (as much of it as is UTF-8 of at most
+ * FRAME_REASON_MAX bytes), then onError with the error object at the top of L, which is popped,
+ * then onClose. False when the session was over already.
  */
 bool lfail_session(lua_State *L, struct session *s, unsigned code, struct http_str reason);
 

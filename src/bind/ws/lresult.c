@@ -24,6 +24,7 @@
 #include "bind/ws/lmessage.h"
 #include "bind/ws/lservice.h"
 #include "bind/ws/lstream.h"
+#include "proto/ws/frame.h"
 #include "session/session.h"
 
 #include <stdio.h>
@@ -154,12 +155,13 @@ static void send_pong(struct ltask *t)
 {
     size_t len;
     const char *bytes = lua_tolstring(t->co, 1, &len);
-    if (len > 125) {
+    if (len > FRAME_CONTROL_MAX) {
         char why[80];
-        int n = snprintf(why, sizeof why,
-                         "a pong carries at most 125 bytes, what it returned has %zu", len);
+        int n =
+            snprintf(why, sizeof why, "a pong carries at most %d bytes, what it returned has %zu",
+                     FRAME_CONTROL_MAX, len);
         log_line(LOG_WARN, t, "cut its answer: ", (struct http_str){why, (size_t)n});
-        len = 125;
+        len = FRAME_CONTROL_MAX;
     }
     session_pong(session_of(t->conn), bytes, len);
 }

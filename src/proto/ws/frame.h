@@ -38,9 +38,10 @@ struct frame {
 
 /*
  * Decodes a header from the start of `bytes`. Returns its size (2 to 14), 0 when more bytes are
- * needed, or ERR_PROTOCOL: reserved opcode, control frame that is fragmented or longer than 125
- * (§5.5), length not in its shortest form or with the top bit set (§5.2). Errors are told as soon
- * as the bytes that prove them are there. Does not judge RSV bits, masking or order.
+ * needed, or ERR_PROTOCOL: reserved opcode, control frame that is fragmented or longer than
+ * FRAME_CONTROL_MAX (§5.5), length not in its shortest form or with the top bit set (§5.2). Errors
+ * are told as soon as the bytes that prove them are there. Does not judge RSV bits, masking or
+ * order.
  */
 int frame_decode(struct frame *f, const uint8_t *bytes, size_t len);
 

@@ -24,8 +24,8 @@ int utf8_feed(int state, const uint8_t *bytes, size_t len);
 bool utf8_valid(const uint8_t *bytes, size_t len);
 
 /*
- * The largest length <= max that does not cut a character of valid UTF-8 in two (close reasons: 123
- * bytes).
+ * The largest length <= max that does not cut a character of valid UTF-8 in two (of close reasons,
+ * FRAME_REASON_MAX).
  */
 size_t utf8_cut(const uint8_t *bytes, size_t len, size_t max);
 

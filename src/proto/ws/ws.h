@@ -227,15 +227,18 @@ struct ws_broadcast {
 int ws_send_broadcast(struct ws *ws, struct ws_broadcast *b);
 void ws_broadcast_deinit(struct ws_broadcast *b);
 
-/* Queues a ping or pong; `len` <= 125 else ERR_ARGUMENT; ERR_CLOSED, ERR_NOMEM as above. */
+/*
+ * Queues a ping or pong; `len` <= FRAME_CONTROL_MAX else ERR_ARGUMENT; ERR_CLOSED, ERR_NOMEM as
+ * above.
+ */
 int ws_ping(struct ws *ws, const uint8_t *bytes, size_t len);
 int ws_pong(struct ws *ws, const uint8_t *bytes, size_t len);
 
 /*
- * Queues a close frame with the code (0: a frame without one) and reason (cut to 123 bytes at a
- * character, left out when it is not UTF-8 or when there is no code). Only the first call has an
- * effect: then ERR_CLOSED. ERR_ARGUMENT for a code that must not travel (see ws_code_valid),
- * ERR_NOMEM when it could not be queued.
+ * Queues a close frame with the code (0: a frame without one) and reason (cut to FRAME_REASON_MAX
+ * bytes at a character, left out when it is not UTF-8 or when there is no code). Only the first
+ * call has an effect: then ERR_CLOSED. ERR_ARGUMENT for a code that must not travel (see
+ * ws_code_valid), ERR_NOMEM when it could not be queued.
  */
 int ws_close(struct ws *ws, uint16_t code, const char *reason, size_t reason_len);
 
