@@ -238,7 +238,7 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int count)
         note_progress(s);
         if (r <= 0) {
             int status = outcome(s, r);
-            if (status == 0) /* no writing behind close_notify */
+            if (status == 0) /* no writing after close_notify */
                 status = fatal(s, "closed");
             return total ? (ssize_t)total : status;
         }
@@ -248,8 +248,8 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int count)
     return (ssize_t)total;
 }
 
-/* Says close_notify (RFC 8446 §6.1) once, if the state of things allows it. */
-static void farewell(struct tls *t)
+/* Once, if the state of things allows it (RFC 8446 §6.1). */
+static void send_close_notify(struct tls *t)
 {
     if (t->broken || !SSL_is_init_finished(t->ssl) || SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
         return;
@@ -260,7 +260,7 @@ static void farewell(struct tls *t)
 
 static int tls_finish(struct stream *s)
 {
-    farewell(s->tls);
+    send_close_notify(s->tls);
     return shutdown(s->fd, SHUT_WR) == 0 || errno == ENOTCONN ? 0 : STREAM_ERROR;
 }
 
@@ -283,7 +283,7 @@ void stream_become_plain(struct stream *s)
 
 static void tls_close(struct stream *s)
 {
-    farewell(s->tls);
+    send_close_notify(s->tls);
     forget(s);
     close(s->fd);
     s->fd = -1;

@@ -28,7 +28,7 @@ struct tls {
     bool drained;  /* the last recv got less than it asked for */
     bool tried;    /* there was a recv in this call of OpenSSL */
     bool eof;      /* the socket has ended */
-    bool broken;   /* after a fatal error nothing may be written, not even a farewell */
+    bool broken;   /* after a fatal error nothing may be written, not even close_notify */
 };
 
 /* tls_context.c: writes one line into `error`; returns false, for the caller to return. */

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "net/tls.h"
 
-enum { ADDRESS_BUCKETS = 1024, EBB = 64 };
+enum { ADDRESS_BUCKETS = 1024, TRIM_MIN = 64 };
 
 #define STEP_SECONDS 0.05
 #define DRAIN_STEPS 20
@@ -167,7 +167,7 @@ static void leave(struct http_site *site, const struct address *peer)
  */
 static void trim_if_quiet(struct endpoint *e)
 {
-    if (e->count >= e->peak / 2 || e->peak - e->count < EBB)
+    if (e->count >= e->peak / 2 || e->peak - e->count < TRIM_MIN)
         return;
     e->peak = e->count;
     mem_trim();

@@ -107,7 +107,7 @@ static void read_person(struct person *p)
 }
 
 /* Who has been closed is in nothing. */
-static void look_after(struct person *p)
+static void check_person(struct person *p)
 {
     if (!p->conn || session_writable(p->conn))
         return;
@@ -134,7 +134,7 @@ static void push(unsigned worker, unsigned topic)
     for (unsigned i = 0; i < PEOPLE; i++) {
         struct person *p = &people[i];
         read_person(p);
-        look_after(p);
+        check_person(p);
         if (p->conn && p->worker == worker && !p->slow)
             MUST((p->last[worker] == number) == member[i]);
     }
@@ -163,7 +163,7 @@ static void end_person(struct person *p, unsigned how)
         session_fail(p->conn, ERR_HANDLER, 1011, "failed");
     else
         conn_gone(&p->conn->conn);
-    look_after(p);
+    check_person(p);
     MUST(!p->conn->place.memberships);
     run_conn_free(p->conn);
     *p = (struct person){0};
@@ -426,7 +426,7 @@ static void settle(void)
     repair();
     for (unsigned i = 0; i < PEOPLE; i++) {
         struct person *p = &people[i];
-        look_after(p);
+        check_person(p);
         if (p->conn && p->slow)
             outq_clear(&p->conn->conn.out, &run[p->worker]->conns.pool);
         p->slow = false;

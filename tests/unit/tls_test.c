@@ -346,7 +346,7 @@ static void truncation(void)
     ends_close(&e);
 }
 
-static void farewell(void)
+static void close_notify(void)
 {
     struct ends e;
     uint8_t byte;
@@ -630,7 +630,7 @@ int main(void)
     test("pending data", pending_data);
     test("batches", batches);
     test("truncation", truncation);
-    test("farewell", farewell);
+    test("close_notify", close_notify);
     test("a write that wants to read", write_wants_read);
     test("a slow reader", slow_reader);
     test("a read that wants to write", read_wants_write);

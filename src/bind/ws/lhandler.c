@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Handlers beside the callbacks: dispatching by a message's content (lua/neap/websocket) may run
- * several handlers of a connection at once.
+ * Handlers parallel to the callbacks: dispatching by a message's content (lua/neap/websocket) may
+ * run several handlers of a connection at once.
  *
  *      start(caller, name, fn, …)   runs fn(…) as a handler; its results are sent, its error ends
  *                                   the session, on_close waits for it; begins later in the turn

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Further handlers of a connection, beside its callbacks, as the Lua side starts them. */
+/* Further handlers of a connection, parallel to its callbacks, as the Lua side starts them. */
 #ifndef NEAP_BIND_WS_LHANDLER_H
 #define NEAP_BIND_WS_LHANDLER_H
 

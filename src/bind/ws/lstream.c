@@ -41,7 +41,7 @@ static void stream_finished(struct ltask *t, bool ok)
     }
 }
 
-/* Handlers that run beside may go past STREAMS_MAX, by as many as there are of them. */
+/* Handlers that run in parallel may go past STREAMS_MAX, by as many as there are of them. */
 static void count_in(struct lcaller *lc, struct ltask *t)
 {
     list_append(&lc->streams, &t->kin);

@@ -82,7 +82,7 @@ def _():
         need("NO_APPLICATION_PROTOCOL" in why, why)
 
 
-@suite.case("works.farewell", "close_notify comes before the end of the socket")
+@suite.case("works.close-notify", "close_notify comes before the end of the socket")
 def _():
     with tls_server() as s, Raw(s.port, "/echo", tls=ca.client()) as c:
         c.sock.suppress_ragged_eofs = False
