@@ -3,7 +3,7 @@
  * A line is made in a buffer on the stack, appended to the bytes that wait, and these are written
  * as far as the system takes them:
  *
- *      event ─▶ struct line ─▶ waiting (1 MiB; empty nearly always) ─▶ sink
+ *      event ─▶ struct text ─▶ waiting (1 MiB; empty nearly always) ─▶ sink
  *
  * How to write without blocking depends on what stderr is. Setting O_NONBLOCK on descriptor 2
  * itself would set it for everybody who shares it, the shell that started us included; so:
@@ -184,12 +184,12 @@ static bool keep(const char *bytes, size_t len)
 
 /* --- Lines ---------------------------------------------------------------------------------- */
 
-struct line {
+struct text {
     size_t len;
     char bytes[LINE + 1]; /* one for snprintf's NUL */
 };
 
-static void line_add(struct line *l, const char *bytes, size_t len)
+static void text_add(struct text *l, const char *bytes, size_t len)
 {
     if (LINE - l->len < len)
         return;
@@ -197,9 +197,9 @@ static void line_add(struct line *l, const char *bytes, size_t len)
     l->len += len;
 }
 
-static void line_print(struct line *l, const char *format, ...)
+static void text_print(struct text *l, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-static void line_print(struct line *l, const char *format, ...)
+static void text_print(struct text *l, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -210,7 +210,7 @@ static void line_print(struct line *l, const char *format, ...)
 }
 
 /* Adds escaped bytes as far as they fit below `limit`. */
-static void line_escape(struct line *l, const char *bytes, size_t len, size_t limit,
+static void text_escape(struct text *l, const char *bytes, size_t len, size_t limit,
                         enum escape_form form)
 {
     if (l->len < limit)
@@ -218,7 +218,7 @@ static void line_escape(struct line *l, const char *bytes, size_t len, size_t li
 }
 
 /* "2026-11-22T03:00:00.123Z" (RFC 3339) */
-static void line_time(struct line *l)
+static void text_time(struct text *l)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -229,58 +229,58 @@ static void line_time(struct line *l)
             !strftime(state.stamp, sizeof state.stamp, "%Y-%m-%dT%H:%M:%S", &tm))
             strcpy(state.stamp, "0000-00-00T00:00:00");
     }
-    line_print(l, "%s.%03dZ", state.stamp, (int)(now.tv_nsec / NS_PER_MS));
+    text_print(l, "%s.%03dZ", state.stamp, (int)(now.tv_nsec / NS_PER_MS));
 }
 
 /* What ends every line must have room: the worker's number, a quote, a brace and the newline. */
 enum { TAIL = 32 };
 
-static void text_field(struct line *l, const struct log_field *f)
+static void text_field(struct text *l, const struct log_field *f)
 {
     size_t limit = LINE - TAIL;
     size_t len = f->len ? f->len : strlen(f->value);
     if (l->len + strlen(f->key) + 8 > limit)
         return;
-    line_print(l, " %s=", f->key);
+    text_print(l, " %s=", f->key);
     if (!escape_needs_quotes(f->value, len) && len <= limit - l->len) {
-        line_add(l, f->value, len);
+        text_add(l, f->value, len);
         return;
     }
-    line_add(l, "\"", 1);
-    line_escape(l, f->value, len, limit, ESCAPE_QUOTED);
-    line_add(l, "\"", 1);
+    text_add(l, "\"", 1);
+    text_escape(l, f->value, len, limit, ESCAPE_QUOTED);
+    text_add(l, "\"", 1);
 }
 
-static void json_field(struct line *l, const struct log_field *f)
+static void json_field(struct text *l, const struct log_field *f)
 {
     if (l->len + strlen(f->key) + 12 > LINE - TAIL)
         return;
-    line_print(l, ",\"%s\":\"", f->key);
-    line_escape(l, f->value, f->len ? f->len : strlen(f->value), LINE - TAIL, ESCAPE_JSON);
-    line_add(l, "\"", 1);
+    text_print(l, ",\"%s\":\"", f->key);
+    text_escape(l, f->value, f->len ? f->len : strlen(f->value), LINE - TAIL, ESCAPE_JSON);
+    text_add(l, "\"", 1);
 }
 
-static void line_start(struct line *l, enum log_level level, const char *message, size_t len)
+static void text_start(struct text *l, enum log_level level, const char *message, size_t len)
 {
     l->len = 0;
     if (!state.json) {
-        line_time(l);
-        line_print(l, " %-5s ", level_names[level]);
-        line_escape(l, message, len, MESSAGE, ESCAPE_PLAIN);
+        text_time(l);
+        text_print(l, " %-5s ", level_names[level]);
+        text_escape(l, message, len, MESSAGE, ESCAPE_PLAIN);
         return;
     }
-    line_print(l, "{\"time\":\"");
-    line_time(l);
-    line_print(l, "\",\"level\":\"%s\",\"message\":\"", level_names[level]);
-    line_escape(l, message, len, MESSAGE, ESCAPE_JSON);
-    line_add(l, "\"", 1);
+    text_print(l, "{\"time\":\"");
+    text_time(l);
+    text_print(l, "\",\"level\":\"%s\",\"message\":\"", level_names[level]);
+    text_escape(l, message, len, MESSAGE, ESCAPE_JSON);
+    text_add(l, "\"", 1);
 }
 
-static void line_end(struct line *l)
+static void text_end(struct text *l)
 {
     if (state.worker >= 0)
-        line_print(l, state.json ? ",\"worker\":%d" : " worker=%d", state.worker);
-    line_print(l, state.json ? "}\n" : "\n");
+        text_print(l, state.json ? ",\"worker\":%d" : " worker=%d", state.worker);
+    text_print(l, state.json ? "}\n" : "\n");
 }
 
 /*
@@ -295,9 +295,9 @@ static void tell_dropped(void)
     char message[64];
     int len = snprintf(message, sizeof message, "the log dropped %llu lines",
                        (unsigned long long)state.dropped);
-    struct line l;
-    line_start(&l, LOG_WARN, message, (size_t)len);
-    line_end(&l);
+    struct text l;
+    text_start(&l, LOG_WARN, message, (size_t)len);
+    text_end(&l);
     if (keep(l.bytes, l.len))
         state.dropped = 0;
 }
@@ -317,8 +317,8 @@ void log_bytes(enum log_level level, const struct log_field *fields, size_t fiel
 {
     if (!log_enabled(level))
         return;
-    struct line l;
-    line_start(&l, level, message, len);
+    struct text l;
+    text_start(&l, level, message, len);
     for (size_t i = 0; i < field_count; i++) {
         if (!fields[i].value)
             continue;
@@ -327,7 +327,7 @@ void log_bytes(enum log_level level, const struct log_field *fields, size_t fiel
         else
             text_field(&l, &fields[i]);
     }
-    line_end(&l);
+    text_end(&l);
     log_flush();
     if (state.dropped || !keep(l.bytes, l.len))
         state.dropped++;

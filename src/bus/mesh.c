@@ -35,7 +35,7 @@ enum {
 /* When memory was short, and nothing waits whose going out would tell that there is room. */
 #define ROOM_RETRY_SECONDS 0.1
 
-struct line {
+struct mesh_line {
     struct mesh *mesh;
     struct link link; /* on mesh->ended */
     struct loop_io io;
@@ -60,8 +60,8 @@ struct mesh {
     struct loop *loop;
     uint8_t *read_buffer; /* borrowed */
     struct outpool pool;
-    struct line *lines[BUS_PEERS];
-    struct line *next[BUS_PEERS]; /* not told of yet */
+    struct mesh_line *lines[BUS_PEERS];
+    struct mesh_line *next[BUS_PEERS]; /* not told of yet */
     struct loop_job arrivals;
     struct link ended;
     struct loop_job sweep;
@@ -72,7 +72,7 @@ struct mesh {
 
 /* --- The end of a line ---------------------------------------------------------------------- */
 
-static void line_free(struct line *l)
+static void free_line(struct mesh_line *l)
 {
     struct mesh *m = l->mesh;
     loop_io_watch(m->loop, &l->io, 0);
@@ -89,16 +89,16 @@ static void on_sweep(struct loop_job *job)
     struct mesh *m = LIST_ITEM(job, struct mesh, sweep);
     bool storm = false;
     while (!link_empty(&m->ended)) {
-        struct line *l = LIST_ITEM(m->ended.next, struct line, link);
+        struct mesh_line *l = LIST_ITEM(m->ended.next, struct mesh_line, link);
         storm |= l->storm;
         list_remove(&l->link);
-        line_free(l);
+        free_line(l);
     }
     if (storm)
         mem_trim();
 }
 
-static void end(struct line *l)
+static void end(struct mesh_line *l)
 {
     struct mesh *m = l->mesh;
     l->over = true;
@@ -113,7 +113,7 @@ static void end(struct line *l)
 }
 
 /* Its peer lives, but nothing sensible can be read from it any more. */
-static void break_off(struct line *l, const char *why)
+static void break_off(struct mesh_line *l, const char *why)
 {
     struct mesh *m = l->mesh;
     log_error("the line to worker %u is given up: %s", bus_worker(&m->bus, l->peer), why);
@@ -125,7 +125,7 @@ static void break_off(struct line *l, const char *why)
 /* --- Reading -------------------------------------------------------------------------------- */
 
 /* Tells one message. False when the line has ended. */
-static bool deliver(struct line *l, const uint8_t *bytes, size_t len)
+static bool deliver(struct mesh_line *l, const uint8_t *bytes, size_t len)
 {
     struct bus *bus = &l->mesh->bus;
     l->head_len = 0;
@@ -136,7 +136,7 @@ static bool deliver(struct line *l, const uint8_t *bytes, size_t len)
 }
 
 /* Takes what there is of a message's head. False while it is incomplete, or wrong. */
-static bool take_head(struct line *l, const uint8_t **at, const uint8_t *stop)
+static bool take_head(struct mesh_line *l, const uint8_t **at, const uint8_t *stop)
 {
     if (l->head_len == HEAD)
         return true;
@@ -153,7 +153,7 @@ static bool take_head(struct line *l, const uint8_t **at, const uint8_t *stop)
 }
 
 /* Tells the messages in these bytes and keeps the beginning of one that is incomplete. */
-static void parse(struct line *l, const uint8_t *at, size_t len)
+static void parse(struct mesh_line *l, const uint8_t *at, size_t len)
 {
     const uint8_t *stop = at + len;
     while (take_head(l, &at, stop)) {
@@ -173,7 +173,7 @@ static void parse(struct line *l, const uint8_t *at, size_t len)
 }
 
 /* Sorts out `got` bytes, of which up to `rest` are in the message's own buffer. */
-static void took(struct line *l, size_t got, size_t rest)
+static void took(struct mesh_line *l, size_t got, size_t rest)
 {
     size_t own = got < rest ? got : rest;
     buf_added(&l->in, own);
@@ -197,7 +197,7 @@ static bool temporary(int error)
  * One read: the rest of an unfinished message goes straight to where its beginning is. Returns
  * true when something came; the line may be over afterwards either way.
  */
-static bool receive(struct line *l)
+static bool receive(struct mesh_line *l)
 {
     struct iovec iov[2] = {{0}, {l->mesh->read_buffer, MESH_READ_SIZE}};
     size_t rest = l->head_len == HEAD ? l->want - buf_len(&l->in) : 0;
@@ -223,13 +223,13 @@ static bool receive(struct line *l)
 
 /* --- Writing -------------------------------------------------------------------------------- */
 
-static void watch(struct line *l)
+static void watch(struct mesh_line *l)
 {
     l->blocked = l->out.len > 0;
     loop_io_watch(l->mesh->loop, &l->io, l->blocked ? LOOP_READ | LOOP_WRITE : LOOP_READ);
 }
 
-static void tell_room(struct line *l)
+static void tell_room(struct mesh_line *l)
 {
     struct bus *bus = &l->mesh->bus;
     if (!l->full || l->out.len > BUS_QUEUE_MAX / 2)
@@ -241,7 +241,7 @@ static void tell_room(struct line *l)
     bus->hooks->on_room(bus->arg, l->peer);
 }
 
-static void write_failed(struct line *l, int error)
+static void write_failed(struct mesh_line *l, int error)
 {
     if (error != EPIPE && error != ECONNRESET) {
         break_off(l, strerror(error));
@@ -252,7 +252,7 @@ static void write_failed(struct line *l, int error)
     watch(l);
 }
 
-static void flush(struct line *l)
+static void flush(struct mesh_line *l)
 {
     struct iovec iov[VECTORS];
     struct msghdr h = {.msg_iov = iov};
@@ -274,12 +274,12 @@ static void flush(struct line *l)
 
 static void on_flush(struct loop_job *job)
 {
-    flush(LIST_ITEM(job, struct line, flush));
+    flush(LIST_ITEM(job, struct mesh_line, flush));
 }
 
 static void on_ready(struct loop_io *io, int events)
 {
-    struct line *l = LIST_ITEM(io, struct line, io);
+    struct mesh_line *l = LIST_ITEM(io, struct mesh_line, io);
     if (events & LOOP_WRITE)
         flush(l);
     if (events & LOOP_READ && !l->over)
@@ -289,7 +289,7 @@ static void on_ready(struct loop_io *io, int events)
 /* --- Queueing ------------------------------------------------------------------------------- */
 
 /* Returns 0 or ERR_NOMEM; then nothing has changed. */
-static int queue(struct line *l, struct chunk *message)
+static int queue(struct mesh_line *l, struct chunk *message)
 {
     struct outpool *pool = &l->mesh->pool;
     size_t len = message->len, copied = len <= COPY_MAX ? len : 0;
@@ -305,7 +305,7 @@ static int queue(struct line *l, struct chunk *message)
     return 0;
 }
 
-static int refuse(struct line *l)
+static int refuse(struct mesh_line *l)
 {
     struct mesh *m = l->mesh;
     double now = loop_now(m->loop);
@@ -323,7 +323,7 @@ static int refuse(struct line *l)
 static int send_message(struct bus *bus, unsigned peer, struct chunk *message)
 {
     struct mesh *m = LIST_ITEM(bus, struct mesh, bus);
-    struct line *l = peer < BUS_PEERS ? m->lines[peer] : NULL;
+    struct mesh_line *l = peer < BUS_PEERS ? m->lines[peer] : NULL;
     if (!l || l->deaf)
         return ERR_CLOSED;
     if (message->len > BUS_MESSAGE_MAX)
@@ -357,7 +357,7 @@ static bool take_over(struct mesh *m, unsigned peer)
         return false;
     if (m->lines[peer])
         end(m->lines[peer]);
-    struct line *l = m->lines[peer] = m->next[peer];
+    struct mesh_line *l = m->lines[peer] = m->next[peer];
     m->next[peer] = NULL;
     watch(l);
     log_debug("there is a line to worker %u", bus_worker(&m->bus, peer));
@@ -380,8 +380,8 @@ void mesh_add(struct mesh *m, unsigned peer, int fd)
         return;
     }
     if (m->next[peer]) /* a life that ended before anybody was told of it */
-        line_free(m->next[peer]);
-    struct line *l = mem_alloc(sizeof *l);
+        free_line(m->next[peer]);
+    struct mesh_line *l = mem_alloc(sizeof *l);
     l->mesh = m;
     l->peer = peer;
     l->logged = -LOG_SECONDS;
@@ -426,9 +426,9 @@ void mesh_free(struct mesh *m)
     on_sweep(&m->sweep);
     for (unsigned i = 0; i < BUS_PEERS; i++) {
         if (m->lines[i])
-            line_free(m->lines[i]);
+            free_line(m->lines[i]);
         if (m->next[i])
-            line_free(m->next[i]);
+            free_line(m->next[i]);
     }
     loop_undefer(&m->arrivals);
     loop_undefer(&m->sweep);

@@ -9,7 +9,7 @@
 #include "cli/options.h"
 #include "cli/version.h"
 #include "line/birth.h"
-#include "line/link.h"
+#include "line/line.h"
 #include "worker/library.h"
 #include "worker/worker.h"
 
@@ -25,7 +25,7 @@ static int line_of(const char *word)
                                                                                       : -1;
 }
 
-static int live(struct worker_link *link, const char *lua_path, const struct options *o)
+static int live(struct line *line, const char *lua_path, const struct options *o)
 {
     struct worker_config config = {
         .lua_path = lua_path,
@@ -35,22 +35,22 @@ static int live(struct worker_link *link, const char *lua_path, const struct opt
         .handler_timeout = o->handler_timeout,
         .memory_limit = o->memory_limit,
     };
-    log_set_worker(link_worker(link));
-    int status = worker_run(link, &config);
-    link_free(link);
+    log_set_worker(line_worker(line));
+    int status = worker_run(line, &config);
+    line_free(line);
     log_close(LOG_CLOSE_SECONDS);
     return status;
 }
 
-static int begin(int line, const struct options *o)
+static int begin(int fd, const struct options *o)
 {
     char why[BIRTH_WHY];
     const char *lua_path = library_find(version_number(), why, sizeof why);
-    struct worker_link *link = lua_path ? birth_take(line, version_text(), why) : NULL;
-    if (link)
-        return live(link, lua_path, o);
+    struct line *line = lua_path ? birth_take(fd, version_text(), why) : NULL;
+    if (line)
+        return live(line, lua_path, o);
     if (*why)
-        birth_refuse(line, why);
+        birth_refuse(fd, why);
     return *why ? WORKER_FAILED : WORKER_DONE;
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "base/quiet.h"
-#include "line/link.h"
+#include "line/line.h"
 #include "line/scratch.h"
 #include "line/watchdog.h"
 #include "line/wire.h"
@@ -146,7 +146,7 @@ static void judge(const struct wire *m, const struct watchdog *page, const char 
         snprintf(why, BIRTH_WHY, "the line does not begin as a master's does");
 }
 
-struct worker_link *birth_take(int fd, const char *mine, char why[BIRTH_WHY])
+struct line *birth_take(int fd, const char *mine, char why[BIRTH_WHY])
 {
     struct wire m, next;
     int file, lock = -1;
@@ -161,11 +161,11 @@ struct worker_link *birth_take(int fd, const char *mine, char why[BIRTH_WHY])
         watchdog_free(page);
         return NULL;
     }
-    struct worker_link *link = link_new(fd, m.number, m.count);
-    link_set_watchdog(link, page);
+    struct line *line = line_new(fd, m.number, m.count);
+    line_set_watchdog(line, page);
     if (lock >= 0)
-        link_set_scratch(link, m.path, lock);
-    return link;
+        line_set_scratch(line, m.path, lock);
+    return line;
 }
 
 void birth_refuse(int line, const char *why)

@@ -25,7 +25,7 @@ enum { BIRTH_WHY = 256 };
 
 struct scratch;
 struct watchdog;
-struct worker_link;
+struct line;
 
 /* What the master says first. */
 struct birth {
@@ -61,11 +61,11 @@ void birth_begin(void);
 bool birth_is_line(int fd);
 
 /*
- * Takes what the master has said first; `program` is this program's version. The link, which owns
+ * Takes what the master has said first; `program` is this program's version. The line, which owns
  * the descriptor from now on, or NULL: `why` says why this process cannot be a worker, or is empty
  * when the master is gone.
  */
-struct worker_link *birth_take(int fd, const char *program, char why[BIRTH_WHY]);
+struct line *birth_take(int fd, const char *program, char why[BIRTH_WHY]);
 
 /* Tells the master why this process cannot be a worker; it ends then. */
 void birth_refuse(int line, const char *why);

@@ -9,7 +9,7 @@
  *                         what is one more
  *      SIGHUP             every worker reads its certificates again
  *      SIGUSR1, SIGUSR2   nothing yet
- *      SIGKILL            each worker sees end of file on its link, drains and exits
+ *      SIGKILL            each worker sees end of file on its line, drains and exits
  *
  * In a worker these do nothing, because a terminal sends them to the whole group and the master
  * decides; a worker listens to SIGTERM itself. All other signals have their default, but for those

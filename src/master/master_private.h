@@ -38,9 +38,9 @@ struct wire;
 
 struct process {
     struct place *place;
-    int seat;                  /* see link_seat */
+    int seat;                  /* see line_seat */
     pid_t pid;                 /* 0: there is none */
-    struct loop_io io;         /* on the master's end of the link */
+    struct loop_io io;         /* on the master's end of the line */
     double started;            /* when, in loop_now's time */
     struct watchdog *watchdog; /* what it has to say at its end; NULL before its first life */
     struct heartbeat heart;
@@ -93,7 +93,7 @@ void process_deinit(struct process *p);
 int process_start(struct process *p);
 /* Sends it a message, and a descriptor unless that is -1; to nobody when there is none. */
 void process_send(const struct process *p, const struct wire *message, int fd);
-void process_close_link(struct process *p);
+void process_close_line(struct process *p);
 /* It cannot be a worker, which is logged; it ends, and others would do no better. */
 void process_unfit(struct process *p, const char *why);
 /* It is gone: hears its last words. */

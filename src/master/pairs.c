@@ -21,7 +21,7 @@
 enum { SOON = 1, LATER = 10 }; /* ticks */
 
 struct member {
-    int link;  /* the master's end, -1: not alive */
+    int line;  /* the master's end, -1: not alive */
     bool full; /* it took nothing when last tried */
 };
 
@@ -41,7 +41,7 @@ static uint8_t *due(struct pairs *p, int a, int b)
 
 static bool alive(const struct pairs *p, int worker)
 {
-    return p->members[worker].link >= 0;
+    return p->members[worker].line >= 0;
 }
 
 static void plan(struct pairs *p, int a, int b, uint8_t ticks)
@@ -61,7 +61,7 @@ static bool hand_out(const struct pairs *p, int a, int b, const int *fds)
     for (int i = 0; i < 2; i++) {
         struct member *m = &p->members[who[i]];
         struct wire message = {.kind = WIRE_PEER, .number = who[!i]};
-        m->full = wire_send(m->link, &message, fds[i]) < 0;
+        m->full = wire_send(m->line, &message, fds[i]) < 0;
         if (m->full)
             return false;
     }
@@ -116,7 +116,7 @@ struct pairs *pairs_new(struct loop *loop, int workers)
     p->logged = -LOG_SECONDS;
     p->members = mem_alloc(n * sizeof *p->members);
     for (int i = 0; i < workers; i++)
-        p->members[i].link = -1;
+        p->members[i].line = -1;
     loop_timer_init(&p->tick, on_tick);
     return p;
 }
@@ -128,9 +128,9 @@ void pairs_free(struct pairs *p)
     mem_free(p);
 }
 
-void pairs_worker_started(struct pairs *p, int worker, int link)
+void pairs_worker_started(struct pairs *p, int worker, int line)
 {
-    p->members[worker] = (struct member){.link = link};
+    p->members[worker] = (struct member){.line = line};
     for (int i = 0; i < p->workers; i++)
         if (i != worker && alive(p, i))
             connect_now(p, i, worker);
@@ -138,7 +138,7 @@ void pairs_worker_started(struct pairs *p, int worker, int link)
 
 void pairs_worker_ended(struct pairs *p, int worker)
 {
-    p->members[worker].link = -1;
+    p->members[worker].line = -1;
     for (int i = 0; i < p->workers; i++)
         if (i != worker)
             *due(p, worker, i) = 0;

@@ -8,7 +8,7 @@
  *          └── pair ── worker 2 ── pair ──┘          0 and 2; the pair of 0 and 2 stays
  *
  * A pair that cannot be made or sent now (no descriptor left, a worker that does not read its
- * link) is tried again ten times a second, until it works or one of the two has died.
+ * line) is tried again ten times a second, until it works or one of the two has died.
  */
 #ifndef NEAP_MASTER_PAIRS_H
 #define NEAP_MASTER_PAIRS_H
@@ -21,10 +21,10 @@ struct pairs *pairs_new(struct loop *loop, int workers);
 /* Also in a forked worker: no descriptor is kept that would have to be closed. */
 void pairs_free(struct pairs *p);
 
-/* That worker lives, and `link` is the master's end of its link: connects it to all others. */
-void pairs_worker_started(struct pairs *p, int worker, int link);
+/* That worker lives, and `line` is the master's end of its line: connects it to all others. */
+void pairs_worker_started(struct pairs *p, int worker, int line);
 
-/* It has died; `link` is about to be closed. */
+/* It has died; `line` is about to be closed. */
 void pairs_worker_ended(struct pairs *p, int worker);
 
 /*

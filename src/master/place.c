@@ -15,7 +15,7 @@
  * may wait; when it does not come back, the others get them.
  */
 #include "base/log.h"
-#include "line/link.h"
+#include "line/line.h"
 #include "line/wire.h"
 #include "master/master_private.h"
 
@@ -198,7 +198,7 @@ static void on_bind_request(struct process *p, const struct wire *m)
         fd = sockets_bind(place->master->sockets, &r, &answer.number, answer.error);
     process_send(p, &answer, fd);
     if (place->master->stopping)
-        send_stop(p, false); /* see link.c */
+        send_stop(p, false); /* see line.c */
 }
 
 static void log_ready(const struct place *place)

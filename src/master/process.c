@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* One process of a worker: it is started, talks through its link, and is gone. */
+/* One process of a worker: it is started, talks through its line, and is gone. */
 #include "base/log.h"
 #include "line/birth.h"
-#include "line/link.h"
+#include "line/line.h"
 #include "line/wire.h"
 #include "master/master_private.h"
 
@@ -27,7 +27,7 @@ void process_deinit(struct process *p)
     watchdog_free(p->watchdog);
 }
 
-/* --- The link ------------------------------------------------------------------------------- */
+/* --- The line ------------------------------------------------------------------------------- */
 
 void process_send(const struct process *p, const struct wire *message, int fd)
 {
@@ -58,7 +58,7 @@ static void on_other_version(struct process *p, unsigned version)
  * Handles what has come. At end of file only the watching stops: the news of the death comes by
  * SIGCHLD.
  */
-static void read_link(struct process *p)
+static void read_line(struct process *p)
 {
     struct wire m;
     int fd, got;
@@ -80,13 +80,13 @@ static void read_link(struct process *p)
     loop_io_watch(&p->place->master->loop, &p->io, 0);
 }
 
-static void on_link(struct loop_io *io, int events)
+static void on_line(struct loop_io *io, int events)
 {
     (void)events;
-    read_link(LIST_ITEM(io, struct process, io));
+    read_line(LIST_ITEM(io, struct process, io));
 }
 
-void process_close_link(struct process *p)
+void process_close_line(struct process *p)
 {
     if (p->io.ev.fd < 0)
         return;
@@ -153,7 +153,7 @@ static void begin_life(struct process *p, pid_t pid, int line)
     p->refused = p->retires = false;
     p->started = loop_now(&m->loop);
     heartbeat_start(&p->heart, pid, &p->watchdog->pulse);
-    loop_io_init(&p->io, line, on_link);
+    loop_io_init(&p->io, line, on_line);
     loop_io_watch(&m->loop, &p->io, LOOP_READ);
     if (m->config->workers > 1)
         pairs_worker_started(m->pairs, p->seat, line);
@@ -181,9 +181,9 @@ int process_start(struct process *p)
 void process_ended(struct process *p)
 {
     struct master *m = p->place->master;
-    read_link(p); /* its last words */
+    read_line(p); /* its last words */
     pairs_worker_ended(m->pairs, p->seat);
-    process_close_link(p);
+    process_close_line(p);
     p->pid = 0;
     heartbeat_stop(&p->heart);
     watchdog_log(p->watchdog, p->place->number);

@@ -24,7 +24,7 @@ struct sockets;
 
 struct sockets_request {
     int worker;
-    const char *address; /* as in link.h */
+    const char *address; /* as in line.h */
     const char *scheme;
     int backlog;
 };

@@ -66,7 +66,7 @@ static void listen_to_all(struct worker *w)
 /* In a signal handler: only memory is written. */
 static void on_stuck(struct lvm *vm, const struct lguard_stuck *report, bool last)
 {
-    struct watchdog *page = link_watchdog(worker_of(vm)->link);
+    struct watchdog *page = line_watchdog(worker_of(vm)->line);
     snprintf(page->handler, sizeof page->handler, "%s", report->handler);
     memcpy(page->connection, report->connection, sizeof page->connection);
     memcpy(page->where, report->where, sizeof page->where);
@@ -90,7 +90,7 @@ static struct lvm *make_vm(struct worker *w)
 {
     struct lvm *vm = lvm_new(&w->loop, w->config->lua_path, lmodules(), false);
     vm->arg = w;
-    vm->scratch = link_scratch(w->link);
+    vm->scratch = line_scratch(w->line);
     vm->on_loaded = worker_loaded;
     vm->on_idle = on_idle;
     llistener_bind_with(vm, &(struct llistener_binder){worker_bind_socket, worker_unbind_socket});
@@ -106,14 +106,14 @@ static void watch_handlers(struct worker *w)
     lguard_start(w->vm, &config);
 }
 
-int worker_run(struct worker_link *link, const struct worker_config *config)
+int worker_run(struct line *line, const struct worker_config *config)
 {
     struct worker *w = mem_alloc(sizeof *w);
     w->config = config;
-    w->link = link;
+    w->line = line;
     setvbuf(stdout, NULL, _IOLBF, 0); /* what an app prints is seen at once, in a pipe too */
     loop_init(&w->loop);
-    w->loop.pulse = &link_watchdog(link)->pulse;
+    w->loop.pulse = &line_watchdog(line)->pulse;
     listen_to_all(w);
     w->vm = make_vm(w);
     worker_open_mesh(w);

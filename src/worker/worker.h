@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-struct worker_link;
+struct line;
 
 struct worker_config {
     const char *lua_path; /* the folder that holds neap/ */
@@ -16,7 +16,7 @@ struct worker_config {
     size_t memory_limit;    /* bytes of the Lua heap; 0: no limit */
 };
 
-/* Runs to the end; returns the exit status, see link.h. */
-int worker_run(struct worker_link *link, const struct worker_config *config);
+/* Runs to the end; returns the exit status, see line.h. */
+int worker_run(struct line *line, const struct worker_config *config);
 
 #endif

@@ -65,7 +65,7 @@ double worker_time_left(struct worker *w)
 
 void worker_retire(struct worker *w)
 {
-    if (w->retiring || !w->serves || link_retire(w->link) < 0)
+    if (w->retiring || !w->serves || line_retire(w->line) < 0)
         worker_drain(w, w->config->drain);
     w->retiring = true;
 }

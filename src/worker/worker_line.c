@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The worker's side of the line to the master (link.h), on its loop. */
+/* The worker's side of the line to the master (line.h), on its loop. */
 #include "base/log.h"
 #include "bind/http/llistener.h"
 #include "bind/http/lserver.h"
@@ -15,17 +15,17 @@ int worker_bind_socket(struct lvm *vm, const char *address, int backlog,
                        struct llistener_socket *out)
 {
     struct worker *w = worker_of(vm);
-    struct link_bind what = {
+    struct line_bind what = {
         .address = address, .scheme = out->secure ? "wss" : "ws", .backlog = backlog};
-    struct link_bound bound;
+    struct line_bound bound;
     if (w->draining) { /* nothing would drain it */
         snprintf(out->error, sizeof out->error, "cannot listen on %.150s: the server is stopping",
                  address);
         return -1;
     }
-    int r = link_bind_socket(w->link, &what, &bound);
-    if (link_waiting(w->link))
-        loop_defer(&w->loop, LOOP_RUN, &w->link_job);
+    int r = line_bind_socket(w->line, &what, &bound);
+    if (line_waiting(w->line))
+        loop_defer(&w->loop, LOOP_RUN, &w->line_job);
     if (r < 0) {
         snprintf(out->error, sizeof out->error, "%s", bound.error);
         return -1;
@@ -37,12 +37,12 @@ int worker_bind_socket(struct lvm *vm, const char *address, int backlog,
 
 void worker_unbind_socket(struct lvm *vm, const char *address, int port)
 {
-    link_unbind(worker_of(vm)->link, address, port);
+    line_unbind(worker_of(vm)->line, address, port);
 }
 
 static void add_peer(struct worker *w)
 {
-    int peer, fd = link_take_peer(w->link, &peer);
+    int peer, fd = line_take_peer(w->line, &peer);
     if (w->mesh)
         mesh_add(w->mesh, (unsigned)peer, fd);
     else
@@ -52,33 +52,33 @@ static void add_peer(struct worker *w)
 static void on_lost_peer(void *arg, unsigned peer)
 {
     struct worker *w = arg;
-    link_lost(w->link, (int)peer);
+    line_lost(w->line, (int)peer);
 }
 
 void worker_open_mesh(struct worker *w)
 {
-    if (link_workers(w->link) == 1)
+    if (line_workers(w->line) == 1)
         return;
     w->mesh =
-        mesh_new(&w->loop, lserver_of(w->vm)->conns.read_buffer, (unsigned)link_seat(w->link));
-    mesh_bus(w->mesh)->workers = (unsigned)link_workers(w->link);
+        mesh_new(&w->loop, lserver_of(w->vm)->conns.read_buffer, (unsigned)line_seat(w->line));
+    mesh_bus(w->mesh)->workers = (unsigned)line_workers(w->line);
     mesh_on_lost(w->mesh, on_lost_peer, w);
     groups_use_bus(lgroup_groups(w->vm), mesh_bus(w->mesh));
 }
 
-static void read_link(struct worker *w)
+static void read_line(struct worker *w)
 {
     double seconds = w->config->drain;
     for (;;) {
-        switch (link_next(w->link, &seconds)) {
-        case LINK_NOTHING: return;
-        case LINK_STOP: worker_drain(w, seconds); break;
-        case LINK_SUCCEEDED: worker_succeeded(w, seconds); break;
-        case LINK_PEER: add_peer(w); break;
-        case LINK_CERTS: llistener_renew_certificates(w->vm); break;
-        case LINK_TICKETS: lserver_of(w->vm)->tickets = *link_tickets(w->link); break;
-        case LINK_GONE:
-            loop_io_watch(&w->loop, &w->link_io, 0);
+        switch (line_next(w->line, &seconds)) {
+        case LINE_NOTHING: return;
+        case LINE_STOP: worker_drain(w, seconds); break;
+        case LINE_SUCCEEDED: worker_succeeded(w, seconds); break;
+        case LINE_PEER: add_peer(w); break;
+        case LINE_CERTS: llistener_renew_certificates(w->vm); break;
+        case LINE_TICKETS: lserver_of(w->vm)->tickets = *line_tickets(w->line); break;
+        case LINE_GONE:
+            loop_io_watch(&w->loop, &w->line_io, 0);
             log_warn("the master process is gone; draining");
             worker_drain(w, seconds);
             return;
@@ -93,30 +93,30 @@ void worker_loaded(struct lvm *vm, bool ok)
     w->loop.pulse->slow = false;
     w->failed = !ok;
     if (ok) /* so that the first client finds the other workers */
-        read_link(w);
+        read_line(w);
     w->serves = listens && ok;
     if (w->serves)
-        link_ready(w->link);
+        line_ready(w->line);
     else if (listens)
-        link_refused(w->link);
+        line_refused(w->line);
     if (!ok)
         worker_finish(w, WORKER_FAILED);
 }
 
-static void on_link(struct loop_io *io, int events)
+static void on_line(struct loop_io *io, int events)
 {
     (void)events;
-    read_link(LIST_ITEM(io, struct worker, link_io));
+    read_line(LIST_ITEM(io, struct worker, line_io));
 }
 
-static void on_link_job(struct loop_job *job)
+static void on_line_job(struct loop_job *job)
 {
-    read_link(LIST_ITEM(job, struct worker, link_job));
+    read_line(LIST_ITEM(job, struct worker, line_job));
 }
 
 void worker_line_init(struct worker *w)
 {
-    loop_job_init(&w->link_job, on_link_job);
-    loop_io_init(&w->link_io, link_fd(w->link), on_link);
-    loop_io_watch(&w->loop, &w->link_io, LOOP_READ);
+    loop_job_init(&w->line_job, on_line_job);
+    loop_io_init(&w->line_io, line_fd(w->line), on_line);
+    loop_io_watch(&w->loop, &w->line_io, LOOP_READ);
 }

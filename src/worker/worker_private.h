@@ -11,7 +11,7 @@
 #define NEAP_WORKER_WORKER_PRIVATE_H
 
 #include "bind/core/lvm.h"
-#include "line/link.h"
+#include "line/line.h"
 #include "net/loop.h"
 #include "worker/worker.h"
 
@@ -22,10 +22,10 @@ struct worker {
     const struct worker_config *config;
     struct loop loop;
     struct lvm *vm;
-    struct worker_link *link;
+    struct line *line;
     struct mesh *mesh; /* NULL: there is one worker */
-    struct loop_io link_io;
-    struct loop_job link_job;   /* what came while a socket was asked for */
+    struct loop_io line_io;
+    struct loop_job line_job;   /* what came while a socket was asked for */
     struct loop_timer deadline; /* of the drain */
     double until;               /* when that is */
     struct loop_timer arrivals; /* until it begins, when a successor serves */

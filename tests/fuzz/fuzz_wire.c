@@ -4,7 +4,7 @@
  * people's code. The input is steps, each a byte that says what and a byte that says who:
  *
  *      raw bytes, or a message of some kind, perhaps with a descriptor, to one end of a line: the
- *      worker's (link.c), or the master's, where a worker of it has said it (place.c)
+ *      worker's (line.c), or the master's, where a worker of it has said it (place.c)
  *      the death of a worker's process; a new one in its place
  *
  * Beyond crashes: a message is taken when its size and its texts are right and dropped else; what
@@ -13,7 +13,7 @@
  * Processes are pretended: they have numbers that the system gives to none.
  */
 #include "line/birth.h"
-#include "line/link.h"
+#include "line/line.h"
 #include "line/wire.h"
 #include "master/master_private.h"
 
@@ -31,7 +31,7 @@ enum { WORKERS = 2, PROCESSES = WORKERS * WORKER_PROCESSES, NO_PROCESS = 0x70000
 
 #define PROGRAM "neap 1.2.3"
 
-/* An end of each process's link that is the fuzzer's. */
+/* An end of each process's line that is the fuzzer's. */
 static int ends[PROCESSES];
 static struct master_config config = {.workers = WORKERS, .drain = 1};
 static struct master *m;
@@ -165,28 +165,28 @@ static void one_message(struct input *in)
 
 /* --- The worker's end ------------------------------------------------------------------------- */
 
-static void hear_all(struct worker_link *link, int *stops)
+static void hear_all(struct line *line, int *stops)
 {
-    enum link_what what;
+    enum line_what what;
     double seconds;
-    while ((what = link_next(link, &seconds)) != LINK_NOTHING && what != LINK_GONE) {
-        *stops += what == LINK_STOP || what == LINK_SUCCEEDED;
-        if (what == LINK_PEER) {
-            int peer, fd = link_take_peer(link, &peer);
+    while ((what = line_next(line, &seconds)) != LINE_NOTHING && what != LINE_GONE) {
+        *stops += what == LINE_STOP || what == LINE_SUCCEEDED;
+        if (what == LINE_PEER) {
+            int peer, fd = line_take_peer(line, &peer);
             MUST(fd >= 0 && peer >= 0 && peer < PROCESSES);
             close(fd);
         }
-        if (what == LINK_TICKETS)
-            MUST(link_tickets(link)->count <= TLS_TICKET_KEYS);
+        if (what == LINE_TICKETS)
+            MUST(line_tickets(line)->count <= TLS_TICKET_KEYS);
     }
-    MUST(what == LINK_GONE || !link_waiting(link));
+    MUST(what == LINE_GONE || !line_waiting(line));
 }
 
-static void ask_for_socket(struct worker_link *link)
+static void ask_for_socket(struct line *line)
 {
-    struct link_bind what = {.address = "127.0.0.1:0", .scheme = "ws"};
-    struct link_bound bound;
-    int r = link_bind_socket(link, &what, &bound);
+    struct line_bind what = {.address = "127.0.0.1:0", .scheme = "ws"};
+    struct line_bound bound;
+    int r = line_bind_socket(line, &what, &bound);
     MUST(r == 0 ? bound.fd >= 0 : r == -1 && bound.error[0]);
     MUST(strnlen(bound.error, sizeof bound.error) < sizeof bound.error);
     if (r == 0)
@@ -198,22 +198,22 @@ static void one_worker(struct input *in)
 {
     int fds[2], stops = 0;
     MUST(wire_pair(fds) == 0);
-    struct worker_link *link = link_new(fds[1], (int)(take(in) % PROCESSES), WORKERS);
+    struct line *line = line_new(fds[1], (int)(take(in) % PROCESSES), WORKERS);
     for (unsigned left = take(in) % 32; left; left--) {
         size_t len;
         struct wire w;
         send_something(in, fds[0], &len, &w);
         if (left % 4 == 0)
-            hear_all(link, &stops);
+            hear_all(line, &stops);
     }
-    link_ready(link);
-    link_unbind(link, "127.0.0.1:0", 80);
+    line_ready(line);
+    line_unbind(line, "127.0.0.1:0", 80);
     shutdown(fds[0], SHUT_RDWR); /* so that nobody waits for an answer */
     if (stops % 2 == 0)
-        ask_for_socket(link);
-    hear_all(link, &stops);
+        ask_for_socket(line);
+    hear_all(line, &stops);
     MUST(stops <= 1);
-    link_free(link);
+    line_free(line);
     close(fds[0]);
 }
 
@@ -238,11 +238,11 @@ static void one_birth(struct input *in)
     }
     MUST(birth_is_line(fds[1]) && !birth_is_line(STDIN_FILENO));
     close(fds[0]); /* so that nobody waits */
-    struct worker_link *link = birth_take(fds[1], PROGRAM, why);
-    MUST(strnlen(why, sizeof why) < sizeof why && (!link || !*why));
-    if (link) {
-        MUST(link_seat(link) < 2 * link_workers(link) && link_watchdog(link));
-        link_free(link);
+    struct line *line = birth_take(fds[1], PROGRAM, why);
+    MUST(strnlen(why, sizeof why) < sizeof why && (!line || !*why));
+    if (line) {
+        MUST(line_seat(line) < 2 * line_workers(line) && line_watchdog(line));
+        line_free(line);
     } else {
         close(fds[1]);
     }

@@ -17,7 +17,7 @@
 
 #include "base/log.h"
 #include "line/birth.h"
-#include "line/link.h"
+#include "line/line.h"
 #include "line/wire.h"
 #include "master/master.h"
 #include "support.h"
@@ -89,11 +89,11 @@ static inline int count_fds(void)
     return n - 3; /* "." and ".." and the folder's own */
 }
 
-static inline int bind_one(struct worker_link *link, const char *address, int *port)
+static inline int bind_one(struct line *line, const char *address, int *port)
 {
-    struct link_bind what = {.address = address, .scheme = "ws", .backlog = 64};
-    struct link_bound bound;
-    if (link_bind_socket(link, &what, &bound) < 0) {
+    struct line_bind what = {.address = address, .scheme = "ws", .backlog = 64};
+    struct line_bound bound;
+    if (line_bind_socket(line, &what, &bound) < 0) {
         log_error("%s", bound.error);
         return -1;
     }
@@ -111,20 +111,20 @@ static inline int port_of(int listener)
 
 static int lines[PEERS] = {-1, -1, -1, -1, -1, -1, -1, -1}; /* to other workers */
 
-static inline void take_line(struct worker_link *link)
+static inline void take_line(struct line *line)
 {
-    int peer, fd = link_take_peer(link, &peer), pid = (int)getpid();
+    int peer, fd = line_take_peer(line, &peer), pid = (int)getpid();
     if (send(fd, &pid, sizeof pid, MSG_NOSIGNAL) < 0)
         log_debug("worker %d is gone already", peer);
-    log_info("worker %d has a new line to %d", link_worker(link), peer);
+    log_info("worker %d has a new line to %d", line_worker(line), peer);
     if (lines[peer] >= 0)
         close(lines[peer]);
     lines[peer] = fd;
 }
 
-static inline void list_peers(struct worker_link *link, char *text)
+static inline void list_peers(struct line *line, char *text)
 {
-    sprintf(text, "worker %d peers", link_worker(link));
+    sprintf(text, "worker %d peers", line_worker(line));
     for (int i = 0; i < PEERS; i++) {
         struct pollfd p = {.fd = lines[i], .events = POLLIN};
         int pid;
@@ -135,36 +135,36 @@ static inline void list_peers(struct worker_link *link, char *text)
     strcat(text, "\n");
 }
 
-static inline void lose_peers(struct worker_link *link, char *text)
+static inline void lose_peers(struct line *line, char *text)
 {
-    for (int i = -1; i <= link_workers(link); i++)
-        link_lost(link, i);
-    sprintf(text, "worker %d lost\n", link_worker(link));
+    for (int i = -1; i <= line_workers(line); i++)
+        line_lost(line, i);
+    sprintf(text, "worker %d lost\n", line_worker(line));
 }
 
-static inline void answer(struct worker_link *link, const struct plan *plan, int fd, int *listener)
+static inline void answer(struct line *line, const struct plan *plan, int fd, int *listener)
 {
     char letter = 0;
     char text[160] = "";
     int port = 0;
     if (read(fd, &letter, 1) == 1 && letter == 'i')
-        snprintf(text, sizeof text, "worker %d pid %d fds %d\n", link_worker(link), (int)getpid(),
+        snprintf(text, sizeof text, "worker %d pid %d fds %d\n", line_worker(line), (int)getpid(),
                  count_fds());
     if (letter == 'b') {
-        int late = bind_one(link, plan->later, &port);
+        int late = bind_one(line, plan->later, &port);
         snprintf(text, sizeof text, "port %d\n", late < 0 ? -1 : port);
         close(late);
     }
     if (letter == 'p')
-        list_peers(link, text);
+        list_peers(line, text);
     if (letter == 'l')
-        lose_peers(link, text);
+        lose_peers(line, text);
     if (letter == 'r') {
-        link_retire(link);
-        snprintf(text, sizeof text, "worker %d retires\n", link_worker(link));
+        line_retire(line);
+        snprintf(text, sizeof text, "worker %d retires\n", line_worker(line));
     }
     if (letter == 'u') {
-        link_unbind(link, plan->addresses[0], port_of(*listener));
+        line_unbind(line, plan->addresses[0], port_of(*listener));
         close(*listener);
         *listener = -1;
     }
@@ -174,112 +174,112 @@ static inline void answer(struct worker_link *link, const struct plan *plan, int
 }
 
 /* The names of the keys of session tickets, newest first. */
-static inline void log_tickets(const struct worker_link *link)
+static inline void log_tickets(const struct line *line)
 {
-    const struct tls_tickets *t = link_tickets(link);
+    const struct tls_tickets *t = line_tickets(line);
     char names[2 * TLS_TICKET_KEYS * sizeof t->keys[0].name + TLS_TICKET_KEYS + 1] = "";
     for (uint32_t i = 0; i < t->count; i++) {
         for (size_t k = 0; k < sizeof t->keys[i].name; k++)
             sprintf(names + strlen(names), "%02x", t->keys[i].name[k]);
         strcat(names, ";");
     }
-    log_info("worker %d: tickets %s", link_worker(link), names);
+    log_info("worker %d: tickets %s", line_worker(line), names);
 }
 
 /* Hears what the master has to say. False when this worker is to end. */
-static inline bool obey(struct worker_link *link)
+static inline bool obey(struct line *line)
 {
     double seconds;
-    enum link_what what;
-    while ((what = link_next(link, &seconds)) != LINK_NOTHING) {
-        if (what == LINK_STOP || what == LINK_SUCCEEDED || what == LINK_GONE)
+    enum line_what what;
+    while ((what = line_next(line, &seconds)) != LINE_NOTHING) {
+        if (what == LINE_STOP || what == LINE_SUCCEEDED || what == LINE_GONE)
             return false;
-        if (what == LINK_CERTS)
+        if (what == LINE_CERTS)
             log_info("worker: read certificates");
-        if (what == LINK_TICKETS)
-            log_tickets(link);
-        if (what == LINK_PEER)
-            take_line(link);
+        if (what == LINE_TICKETS)
+            log_tickets(line);
+        if (what == LINE_PEER)
+            take_line(line);
     }
     return true;
 }
 
-static inline int serve(struct worker_link *link, const struct plan *plan, int *fds)
+static inline int serve(struct line *line, const struct plan *plan, int *fds)
 {
     for (;;) {
-        struct pollfd p[1 + ADDRESSES] = {{.fd = link_fd(link), .events = POLLIN}};
+        struct pollfd p[1 + ADDRESSES] = {{.fd = line_fd(line), .events = POLLIN}};
         for (int i = 0; i < ADDRESSES; i++)
             p[1 + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-        if (!obey(link))
+        if (!obey(line))
             return WORKER_DONE;
         poll(p, 1 + ADDRESSES, -1);
         for (int i = 0; i < ADDRESSES; i++) {
             int fd = p[1 + i].revents ? accept4(fds[i], NULL, NULL, SOCK_CLOEXEC) : -1;
             if (fd >= 0)
-                answer(link, plan, fd, &fds[i]);
+                answer(line, plan, fd, &fds[i]);
         }
     }
 }
 
 /* For a worker that binds late: by then the master is stopping and must say so, twice. */
-static inline int bind_late(struct worker_link *link, const struct plan *plan)
+static inline int bind_late(struct line *line, const struct plan *plan)
 {
-    struct pollfd p = {.fd = link_fd(link), .events = POLLIN};
+    struct pollfd p = {.fd = line_fd(line), .events = POLLIN};
     int port;
     double seconds = -1;
-    while (link_next(link, &seconds) != LINK_TICKETS)
+    while (line_next(line, &seconds) != LINE_TICKETS)
         poll(&p, 1, -1);
     poll(&p, 1, -1);
-    int fd = bind_one(link, plan->addresses[0], &port);
+    int fd = bind_one(line, plan->addresses[0], &port);
     poll(&p, 1, -1);
-    enum link_what what = link_next(link, &seconds);
+    enum line_what what = line_next(line, &seconds);
     log_info("late: fd %d, message %d, %g seconds", fd, what, seconds);
     return WORKER_DONE;
 }
 
-static inline int refuse(struct worker_link *link)
+static inline int refuse(struct line *line)
 {
-    link_refused(link);
+    line_refused(line);
     return WORKER_FAILED;
 }
 
-static inline int speak_otherwise(struct worker_link *link)
+static inline int speak_otherwise(struct line *line)
 {
     struct wire m = {.version = WIRE_VERSION + 1, .kind = WIRE_READY};
-    if (send(link_fd(link), &m, sizeof m, MSG_NOSIGNAL) < 0)
+    if (send(line_fd(line), &m, sizeof m, MSG_NOSIGNAL) < 0)
         return WORKER_DONE;
     for (;;)
         pause();
 }
 
-static inline int work(struct worker_link *link, const struct plan *plan)
+static inline int work(struct line *line, const struct plan *plan)
 {
     int fds[ADDRESSES] = {-1, -1, -1}, port;
     if (plan->kind == ENDS)
         return plan->status;
     if (plan->kind == BINDS_LATE)
-        return bind_late(link, plan);
+        return bind_late(line, plan);
     if (plan->kind == SPEAKS_OTHERWISE)
-        return speak_otherwise(link);
+        return speak_otherwise(line);
     for (int i = 0; i < ADDRESSES && plan->addresses[i]; i++)
-        if ((fds[i] = bind_one(link, plan->addresses[i], &port)) < 0)
-            return refuse(link);
+        if ((fds[i] = bind_one(line, plan->addresses[i], &port)) < 0)
+            return refuse(line);
     if (plan->kind == BINDS_AND_ENDS)
         return plan->status;
     if (plan->kind == BINDS_AND_REFUSES)
-        return refuse(link);
+        return refuse(line);
     if (plan->kind == DIES)
         raise(SIGKILL);
-    link_ready(link);
+    line_ready(line);
     while (plan->kind == STUCK)
         pause();
-    return serve(link, plan, fds);
+    return serve(line, plan, fds);
 }
 
 static const char *master_version = "";
 
 /* Instead of an exec: of what the fork has inherited it keeps what an exec would leave open. */
-static inline void become(int line, int number, void *arg)
+static inline void become(int fd, int number, void *arg)
 {
     const struct plan *plan = arg;
     char why[BIRTH_WHY];
@@ -289,18 +289,17 @@ static inline void become(int line, int number, void *arg)
         return;
     }
     birth_begin();
-    close_range(STDERR_FILENO + 1, (unsigned)line - 1, 0);
-    close_range((unsigned)line + 1, ~0u, 0);
+    close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
+    close_range((unsigned)fd + 1, ~0u, 0);
     log_open(LOG_DEBUG, false);
-    struct worker_link *link =
-        birth_take(line, plan->program ? plan->program : master_version, why);
-    if (!link) {
-        birth_refuse(line, why);
+    struct line *line = birth_take(fd, plan->program ? plan->program : master_version, why);
+    if (!line) {
+        birth_refuse(fd, why);
         _exit(WORKER_FAILED);
     }
-    log_set_worker(link_worker(link));
-    int status = work(link, plan);
-    link_free(link);
+    log_set_worker(line_worker(line));
+    int status = work(line, plan);
+    line_free(line);
     log_close(LOG_CLOSE_SECONDS);
     exit(status);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The lines between workers: that any two that live have exactly one, whatever dies, is full or
- * short of descriptors meanwhile. First the master's part alone, with links whose other ends are
- * here; then with real workers.
+ * short of descriptors meanwhile. First the master's part alone, with wires to workers whose other
+ * ends are here; then with real workers.
  */
 #include "masterrun.h"
 
@@ -18,14 +18,14 @@ enum { WORKERS = 4 };
 
 static struct loop loop;
 static struct pairs *pairs;
-static int links[WORKERS][2];          /* the master's end, the worker's end */
+static int wires[WORKERS][2];          /* the master's end, the worker's end */
 static int ends[WORKERS][WORKERS];     /* what the worker has got for each peer, or -1 */
 static int received[WORKERS][WORKERS]; /* how often */
 
 static void start(int worker)
 {
-    CHECK_INT(wire_pair(links[worker]), 0);
-    pairs_worker_started(pairs, worker, links[worker][0]);
+    CHECK_INT(wire_pair(wires[worker]), 0);
+    pairs_worker_started(pairs, worker, wires[worker][0]);
 }
 
 static void drop_ends(int worker)
@@ -41,17 +41,17 @@ static void drop_ends(int worker)
 static void die(int worker)
 {
     pairs_worker_ended(pairs, worker);
-    close(links[worker][0]);
-    close(links[worker][1]);
+    close(wires[worker][0]);
+    close(wires[worker][1]);
     drop_ends(worker);
 }
 
-/* The worker reads its link. */
-static void hear_link(int worker)
+/* The worker reads its line. */
+static void read_line(int worker)
 {
     struct wire m;
     int fd;
-    while (wire_receive(links[worker][1], &m, &fd, false) > 0) {
+    while (wire_receive(wires[worker][1], &m, &fd, false) > 0) {
         if (m.kind != WIRE_PEER)
             continue;
         CHECK(m.number >= 0 && m.number < WORKERS && m.number != worker);
@@ -79,8 +79,8 @@ static void finish(int workers)
     loop_deinit(&loop);
     for (int i = 0; i < workers; i++) {
         drop_ends(i);
-        close(links[i][0]);
-        close(links[i][1]);
+        close(wires[i][0]);
+        close(wires[i][1]);
     }
 }
 
@@ -116,7 +116,7 @@ static void any_two(void)
 {
     begin(WORKERS);
     for (int i = 0; i < WORKERS; i++)
-        hear_link(i);
+        read_line(i);
     for (int a = 0; a < WORKERS; a++)
         for (int b = 0; b < WORKERS; b++) {
             CHECK_INT(received[a][b], a != b);
@@ -132,7 +132,7 @@ static void another_life(void)
 {
     begin(3);
     for (int i = 0; i < 3; i++)
-        hear_link(i);
+        read_line(i);
     int open = count_fds();
     for (int i = 0; i < 50; i++) {
         test_context("life %d", i);
@@ -140,7 +140,7 @@ static void another_life(void)
         CHECK(at_end(ends[0][1]) && at_end(ends[2][1]));
         start(1);
         for (int k = 0; k < 3; k++)
-            hear_link(k);
+            read_line(k);
         CHECK(joined(0, 1) && joined(2, 1) && joined(0, 2));
         CHECK_INT(received[0][2], 1);
         CHECK_INT(received[0][1], i + 2);
@@ -150,38 +150,38 @@ static void another_life(void)
     finish(3);
 }
 
-/* A worker whose link is full gets its line once it reads; its peer is not troubled before. */
-static void full_link_of(int full, int other)
+/* A worker whose line is full gets its pair once it reads; its peer is not troubled before. */
+static void full_line_of(int full, int other)
 {
     struct wire m = {.kind = WIRE_CERTS};
     test_context("worker %d", full);
     begin(0);
     start(full);
     int open = count_fds(), sent = 0;
-    while (wire_send(links[full][0], &m, -1) == 0)
+    while (wire_send(wires[full][0], &m, -1) == 0)
         sent++;
     CHECK(sent >= 255); /* a busy worker can be sent the lines to all others */
     start(other);
     run_for(0.35);
-    hear_link(other);
+    read_line(other);
     CHECK_INT(received[other][full], 0);
-    hear_link(full);
+    read_line(full);
     CHECK_INT(received[full][other], 0);
     run_for(0.15);
-    hear_link(0);
-    hear_link(1);
+    read_line(0);
+    read_line(1);
     CHECK(joined(0, 1) && joined(1, 0));
-    CHECK_INT(count_fds(), open + 4); /* the second link and the line */
+    CHECK_INT(count_fds(), open + 4); /* the second line and the pair */
     run_for(0.25);
-    hear_link(0);
+    read_line(0);
     CHECK_INT(received[0][1], 1);
     finish(2);
 }
 
-static void full_link(void)
+static void full_line(void)
 {
-    full_link_of(0, 1);
-    full_link_of(1, 0);
+    full_line_of(0, 1);
+    full_line_of(1, 0);
     test_context(NULL);
 }
 
@@ -190,19 +190,19 @@ static void dead_before_it_read(void)
 {
     struct wire m = {.kind = WIRE_CERTS};
     begin(1);
-    while (wire_send(links[0][0], &m, -1) == 0)
+    while (wire_send(wires[0][0], &m, -1) == 0)
         ;
     start(1);
     run_for(0.05);
     die(0);
-    hear_link(1);
+    read_line(1);
     int before = received[1][0];
     run_for(0.35);
-    hear_link(1);
+    read_line(1);
     CHECK_INT(received[1][0], before);
     start(0);
-    hear_link(0);
-    hear_link(1);
+    read_line(0);
+    read_line(1);
     CHECK(joined(0, 1));
     finish(2);
 }
@@ -211,19 +211,19 @@ static void no_descriptors(void)
 {
     struct rlimit old, few;
     begin(1);
-    CHECK_INT(wire_pair(links[1]), 0);
+    CHECK_INT(wire_pair(wires[1]), 0);
     getrlimit(RLIMIT_NOFILE, &old);
     few = old;
-    few.rlim_cur = (rlim_t)links[1][1] + 1;
+    few.rlim_cur = (rlim_t)wires[1][1] + 1;
     setrlimit(RLIMIT_NOFILE, &few);
-    pairs_worker_started(pairs, 1, links[1][0]);
+    pairs_worker_started(pairs, 1, wires[1][0]);
     run_for(0.15);
     setrlimit(RLIMIT_NOFILE, &old);
-    hear_link(0);
+    read_line(0);
     CHECK_INT(received[0][1], 0);
     run_for(0.15);
-    hear_link(0);
-    hear_link(1);
+    read_line(0);
+    read_line(1);
     CHECK(joined(0, 1));
     finish(2);
 }
@@ -231,19 +231,19 @@ static void no_descriptors(void)
 static void lost_lines(void)
 {
     begin(2);
-    hear_link(0);
-    hear_link(1);
+    read_line(0);
+    read_line(1);
     for (int i = 0; i < 100; i++)
         pairs_lost(pairs, i % 2, (i + 1) % 2);
     static const int nonsense[] = {-1, 0, 2, 3, WORKERS, 1 << 30, -(1 << 30)};
     for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++)
         pairs_lost(pairs, 0, nonsense[i]);
     run_for(0.5);
-    hear_link(0);
+    read_line(0);
     CHECK_INT(received[0][1], 1); /* not at once */
     run_for(0.7);
-    hear_link(0);
-    hear_link(1);
+    read_line(0);
+    read_line(1);
     CHECK_INT(received[0][1], 2);
     CHECK_INT(received[1][0], 2);
     CHECK(joined(0, 1) && joined(1, 0));
@@ -253,47 +253,47 @@ static void lost_lines(void)
 /* --- The worker's part ---------------------------------------------------------------------- */
 
 /* What comes while a socket is asked for is kept; of one peer's lines the last. */
-static void kept_by_the_link(void)
+static void kept_by_the_line(void)
 {
-    int fds[2], line[2][2], peer;
+    int fds[2], pair[2][2], peer;
     double seconds;
     CHECK_INT(wire_pair(fds), 0);
     int open = count_fds();
-    struct worker_link *link = link_new(fds[1], 1, 3);
-    struct link_bind what = {.address = "127.0.0.1:0", .scheme = "ws"};
-    struct link_bound bound;
+    struct line *line = line_new(fds[1], 1, 3);
+    struct line_bind what = {.address = "127.0.0.1:0", .scheme = "ws"};
+    struct line_bound bound;
     for (int i = 0; i < 2; i++)
-        CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line[i]), 0);
+        CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair[i]), 0);
     struct wire m = {.kind = WIRE_PEER, .number = 2};
     for (int i = 0; i < 2; i++)
-        CHECK_INT(wire_send(fds[0], &m, line[i][1]), 0);
+        CHECK_INT(wire_send(fds[0], &m, pair[i][1]), 0);
     m.number = 6;
-    CHECK_INT(wire_send(fds[0], &m, line[0][1]), 0); /* three workers have no such seat */
+    CHECK_INT(wire_send(fds[0], &m, pair[0][1]), 0); /* three workers have no such seat */
     m.number = 0;
-    CHECK_INT(wire_send(fds[0], &m, line[0][1]), 0);
+    CHECK_INT(wire_send(fds[0], &m, pair[0][1]), 0);
     m = (struct wire){.kind = WIRE_BOUND, .number = 80};
-    CHECK_INT(wire_send(fds[0], &m, line[0][0]), 0);
-    CHECK_INT(link_bind_socket(link, &what, &bound), 0);
+    CHECK_INT(wire_send(fds[0], &m, pair[0][0]), 0);
+    CHECK_INT(line_bind_socket(line, &what, &bound), 0);
     close(bound.fd);
-    CHECK(link_waiting(link));
-    CHECK_INT(link_next(link, &seconds), LINK_PEER);
-    int first = link_take_peer(link, &peer);
+    CHECK(line_waiting(line));
+    CHECK_INT(line_next(line, &seconds), LINE_PEER);
+    int first = line_take_peer(line, &peer);
     CHECK_INT(peer, 0);
-    CHECK_INT(link_next(link, &seconds), LINK_PEER);
-    int second = link_take_peer(link, &peer);
+    CHECK_INT(line_next(line, &seconds), LINE_PEER);
+    int second = line_take_peer(line, &peer);
     CHECK_INT(peer, 2);
     CHECK_INT(send(second, "x", 1, MSG_NOSIGNAL), 1);
     char letter = 0;
-    CHECK_INT(recv(line[1][0], &letter, 1, MSG_DONTWAIT), 1);
-    CHECK_INT(link_next(link, &seconds), LINK_NOTHING);
-    CHECK(!link_waiting(link));
+    CHECK_INT(recv(pair[1][0], &letter, 1, MSG_DONTWAIT), 1);
+    CHECK_INT(line_next(line, &seconds), LINE_NOTHING);
+    CHECK(!line_waiting(line));
     CHECK_INT(count_fds(), open + 6);
     m = (struct wire){.kind = WIRE_PEER, .number = 2};
-    CHECK_INT(wire_send(fds[0], &m, line[0][1]), 0);
-    CHECK_INT(link_next(link, &seconds), LINK_PEER); /* not taken: closed with the link */
-    link_free(link);
+    CHECK_INT(wire_send(fds[0], &m, pair[0][1]), 0);
+    CHECK_INT(line_next(line, &seconds), LINE_PEER); /* not taken: closed with the line */
+    line_free(line);
     for (int i = 0; i < 4; i++)
-        close(line[i / 2][i % 2]);
+        close(pair[i / 2][i % 2]);
     close(first);
     close(second);
     CHECK_INT(count_fds(), open - 1);
@@ -308,18 +308,18 @@ static void no_room_for_a_line(void)
     struct rlimit old, few;
     struct wire m = {.kind = WIRE_PEER, .number = 0};
     CHECK_INT(wire_pair(fds), 0);
-    struct worker_link *link = link_new(fds[1], 1, 2);
+    struct line *line = line_new(fds[1], 1, 2);
     CHECK_INT(wire_send(fds[0], &m, fds[0]), 0);
     getrlimit(RLIMIT_NOFILE, &old);
     few = old;
     few.rlim_cur = (rlim_t)fds[1] + 1;
     setrlimit(RLIMIT_NOFILE, &few);
-    CHECK_INT(link_next(link, &seconds), LINK_NOTHING);
+    CHECK_INT(line_next(line, &seconds), LINE_NOTHING);
     CHECK_INT(wire_receive(fds[0], &m, &fd, false), 1);
     CHECK_INT(m.kind, WIRE_LOST);
     CHECK_INT(m.number, 0);
     setrlimit(RLIMIT_NOFILE, &old);
-    link_free(link);
+    line_free(line);
     close(fds[0]);
 }
 
@@ -406,11 +406,11 @@ int main(void)
     log_open(LOG_ERROR, false);
     test("any two", any_two);
     test("another life", another_life);
-    test("a full link", full_link);
+    test("a full line", full_line);
     test("dead before it read", dead_before_it_read);
     test("no descriptors", no_descriptors);
     test("lost lines", lost_lines);
-    test("kept by the link", kept_by_the_link);
+    test("kept by the line", kept_by_the_line);
     test("no room for a line", no_room_for_a_line);
     test("real workers", real_workers);
     test("real workers lose their lines", real_lost_lines);

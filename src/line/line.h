@@ -21,8 +21,8 @@
  *
  * End of file on the line means that the master is gone: the worker drains and exits.
  */
-#ifndef NEAP_LINE_LINK_H
-#define NEAP_LINE_LINK_H
+#ifndef NEAP_LINE_LINE_H
+#define NEAP_LINE_LINE_H
 
 #include "net/tls.h"
 
@@ -32,27 +32,27 @@
  * What a worker's exit status tells the master. One that listens on nothing has run to its end,
  * with this status or one that the script chose (os.exit). One that listens, or is ended by a
  * signal, has died and is started again, unless it said before that its app does not load
- * (link_refused).
+ * (line_refused).
  */
 enum worker_exit {
     WORKER_DONE = 0,   /* drained, or a script that ended well */
     WORKER_FAILED = 1, /* the app raised while it was loaded */
 };
 
-struct link_bind {
+struct line_bind {
     const char *address; /* "127.0.0.1:9090", "[::1]:9090", "0.0.0.0:0", "unix:/path" */
     const char *scheme;  /* for the log: "ws", "wss", "http", "https" */
     int backlog;         /* of listen(2); 0 means 4096 */
 };
 
-struct link_bound {
+struct line_bound {
     int fd;          /* listening, non-blocking, close-on-exec; owned by the caller */
     int port;        /* 0 for unix: */
     char error[256]; /* when it failed: one line that names the address and says why */
 };
 
 struct watchdog;
-struct worker_link;
+struct line;
 
 /*
  * Asks the master for a listening socket and waits for the answer (the master answers at once, save
@@ -65,95 +65,94 @@ struct worker_link;
  * "[::]:9090" serves IPv4 too; for a host name that has addresses of both families the IPv4 one is
  * taken.
  */
-int link_bind_socket(struct worker_link *link, const struct link_bind *what,
-                     struct link_bound *bound);
+int line_bind_socket(struct line *line, const struct line_bind *what, struct line_bound *bound);
 
 /*
  * Tells the master that this worker's listener of that address (the text as it was asked for) and
  * port (as it was bound: several listeners may have asked for port 0) is gone.
  */
-void link_unbind(struct worker_link *link, const char *address, int port);
+void line_unbind(struct line *line, const char *address, int port);
 
 /* The app has loaded and this worker accepts. */
-void link_ready(struct worker_link *link);
+void line_ready(struct line *line);
 
 /*
  * The app does not load although it has listeners already: the worker's end, which follows, is no
  * accident, and before any worker was ready it is no use to try again.
  */
-void link_refused(struct worker_link *link);
+void line_refused(struct line *line);
 
 /*
- * Asks to be replaced. The worker goes on until its successor is ready: LINK_SUCCEEDED. Returns 0,
+ * Asks to be replaced. The worker goes on until its successor is ready: LINE_SUCCEEDED. Returns 0,
  * or -1 when the master cannot be told.
  */
-int link_retire(struct worker_link *link);
+int line_retire(struct line *line);
 
 /* The descriptor to watch for reading. */
-int link_fd(const struct worker_link *link);
+int line_fd(const struct line *line);
 
-enum link_what {
-    LINK_NOTHING,
-    LINK_STOP,
-    LINK_SUCCEEDED,
-    LINK_CERTS,
-    LINK_TICKETS,
-    LINK_PEER,
-    LINK_GONE
+enum line_what {
+    LINE_NOTHING,
+    LINE_STOP,
+    LINE_SUCCEEDED,
+    LINE_CERTS,
+    LINE_TICKETS,
+    LINE_PEER,
+    LINE_GONE
 };
 
 /*
- * The next message, without waiting: LINK_STOP (then *seconds is the time to drain; told once),
- * LINK_SUCCEEDED (the same, but the listening sockets are another process's now), LINK_CERTS,
- * LINK_TICKETS (link_tickets has them), LINK_PEER (link_take_peer has it), LINK_GONE at end of file
- * (each time), or LINK_NOTHING. Call it when link_fd is readable, or link_waiting says so, until it
- * returns LINK_NOTHING or LINK_GONE.
+ * The next message, without waiting: LINE_STOP (then *seconds is the time to drain; told once),
+ * LINE_SUCCEEDED (the same, but the listening sockets are another process's now), LINE_CERTS,
+ * LINE_TICKETS (line_tickets has them), LINE_PEER (line_take_peer has it), LINE_GONE at end of file
+ * (each time), or LINE_NOTHING. Call it when line_fd is readable, or line_waiting says so, until it
+ * returns LINE_NOTHING or LINE_GONE.
  */
-enum link_what link_next(struct worker_link *link, double *seconds);
+enum line_what line_next(struct line *line, double *seconds);
 
-/* True when something came while a socket was asked for: link_fd need not become readable. */
-bool link_waiting(const struct worker_link *link);
+/* True when something came while a socket was asked for: line_fd need not become readable. */
+bool line_waiting(const struct line *line);
 
 /* The newest keys of session tickets. */
-const struct tls_tickets *link_tickets(const struct worker_link *link);
+const struct tls_tickets *line_tickets(const struct line *line);
 
 /*
- * The line that LINK_PEER has told of: a connected socket, the caller's from now on, and in *peer
+ * The line that LINE_PEER has told of: a connected socket, the caller's from now on, and in *peer
  * the seat of the worker at its other end. A worker that was started again comes once more, with
  * a new socket.
  */
-int link_take_peer(struct worker_link *link, int *peer);
+int line_take_peer(struct line *line, int *peer);
 
 /* The line to that worker is of no use: asks for a new one, which comes within seconds. */
-void link_lost(struct worker_link *link, int peer);
+void line_lost(struct line *line, int peer);
 
 /* This worker's number, from 0; and how many there are. */
-int link_worker(const struct worker_link *link);
-int link_workers(const struct worker_link *link);
+int line_worker(const struct line *line);
+int line_workers(const struct line *line);
 
 /*
  * The number by which other workers know this process: a worker that is being replaced is two
- * processes, and they have two. Worker n has n and n + link_workers.
+ * processes, and they have two. Worker n has n and n + line_workers.
  */
-int link_seat(const struct worker_link *link);
+int line_seat(const struct line *line);
 
 /* The folder for files in memory that all workers share (scratch.h); NULL: there is none. */
-const char *link_scratch(const struct worker_link *link);
+const char *line_scratch(const struct line *line);
 
 /* Where it says why it ends when it cannot send any more. */
-struct watchdog *link_watchdog(const struct worker_link *link);
+struct watchdog *line_watchdog(const struct line *line);
 
 /*
  * The worker's end, without a page (birth.h makes one as the master has it); takes the descriptor.
  * And its end.
  */
-struct worker_link *link_new(int fd, int seat, int workers);
-void link_free(struct worker_link *link);
+struct line *line_new(int fd, int seat, int workers);
+void line_free(struct line *line);
 
 /* Notes that folder, of which it takes a copy, and takes the descriptor of its lock. */
-void link_set_scratch(struct worker_link *link, const char *path, int lock);
+void line_set_scratch(struct line *line, const char *path, int lock);
 
 /* Takes that page. */
-void link_set_watchdog(struct worker_link *link, struct watchdog *page);
+void line_set_watchdog(struct line *line, struct watchdog *page);
 
 #endif
