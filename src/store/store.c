@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The dictionary on LMDB 0.9: reading. A reader takes a snapshot and waits for nobody; nothing of
+ * The store on LMDB 0.9: reading. A reader takes a snapshot and waits for nobody; nothing of
  * it is held when a call returns, because a snapshot that stays keeps all later pages from being
  * used again.
  */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * A dictionary that several processes share: one file of LMDB, opened by each of them. Every call
- * is one transaction, so each is atomic over all processes, and a process that dies in the middle
- * of one leaves nothing half done. There is no Lua here; lmdb.h is seen in store_private.h alone.
+ * A store is what apps call a shared dictionary (bind/data/lshared.h): keys and values in one file
+ * of LMDB, opened by several processes. Every call is one transaction, so each is atomic over all
+ * processes, and a process that dies in the middle of one leaves nothing half done. There is no Lua
+ * here; lmdb.h is seen in store_private.h alone.
  *
  *      in memory   the file lies in /dev/shm, is written through the map and never synced: a write
  *                  takes some microseconds, and what the last process leaves behind is removed by

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Opening and closing the file of a dictionary. Several processes may do so at the same time, and
+ * Opening and closing the file of a store. Several processes may do so at the same time, and
  * one of them finds the file new and marks it. What is no file of ours is refused and left alone.
  */
 #include "store/store_private.h"

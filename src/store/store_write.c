@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The dictionary on LMDB 0.9: changing. What LMDB does for us: writers take a robust mutex in the
+ * The store on LMDB 0.9: changing. What LMDB does for us: writers take a robust mutex in the
  * lock file, pages are copied before they are changed, and the page that says which version counts
  * is written last. So a process may be killed at any instant: the next writer finds the mutex
  * without its owner, looks at what was committed last, and goes on from there.
@@ -9,9 +9,9 @@
  *
  *   - In memory the file is written through the map (MDB_WRITEMAP, a fifth of the time), and a page
  *     of the map that the file system cannot give is a SIGBUS. So what a transaction may take is
- *     asked for before, which fails properly: store_back. What adds to the dictionary asks for more
- *     to spare than what takes away, so that there is always enough to make it smaller, on
- *     a full disk as well.
+ *     asked for before, which fails properly: store_back. What adds to the store asks for more to
+ *     spare than what takes away, so that there is always enough to make it smaller, on a full disk
+ *     as well.
  *   - A file whose every page is in use could not even be emptied, as changing a page takes another
  *     one. So an eighth of the file is left free for that: fits.
  *   - Readers that have died hold on to what they saw. They are looked for when there is no room,

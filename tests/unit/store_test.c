@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * The shared dictionary without Lua: what its calls return, expiry, room, several processes on one
- * file, processes that are killed while they write, files that are none, and the writing thread.
+ * Stores, which apps call shared dictionaries, without Lua: what calls return, expiry, room,
+ * several processes on one file, processes that are killed while they write, files that are none,
+ * and the writing thread.
  */
 #include "net/loop.h"
 #include "store/store_queue.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Shared dictionaries (store/store.h) for lua/neap/shared.lua, which has checked the arguments:
+ * Shared dictionaries, each of them a store (store/store.h), for lua/neap/shared.lua, which has
+ * checked the arguments:
  *
  *     core.sharedOpen(name, path, size)               dict, or nil and a message
  *     core.sharedGet(dict, key)                       value, or nil
