@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Listening addresses: who may come in, and how everybody leaves. */
-#include "server/endpoint.h"
+#include "server/listener.h"
 
 #include "base/mem.h"
 #include "net/tls.h"
@@ -16,24 +16,24 @@ struct address_count {
     uint32_t count;
 };
 
-static struct endpoint *of_site(struct http_site *site)
+static struct listener *of_site(struct http_site *site)
 {
-    return LIST_ITEM(site, struct endpoint, site);
+    return LIST_ITEM(site, struct listener, site);
 }
 
 static void on_accept(struct accept *a, int fd, const struct address *peer)
 {
-    struct endpoint *e = LIST_ITEM(a, struct endpoint, accept);
-    http_conn_open(&endpoint_ref(e)->site, fd, peer);
+    struct listener *listener = LIST_ITEM(a, struct listener, accept);
+    http_conn_open(&listener_ref(listener)->site, fd, peer);
 }
 
-static bool drained(const struct endpoint *e, const struct endpoint_drain *who)
+static bool drained(const struct listener *listener, const struct listener_drain *who)
 {
     if (who->for_handlers)
-        return link_empty(&e->site.conns);
-    if (e->aborted)
+        return link_empty(&listener->site.conns);
+    if (listener->aborted)
         return true;
-    for (struct link *l = e->site.conns.next; l != &e->site.conns; l = l->next) {
+    for (struct link *l = listener->site.conns.next; l != &listener->site.conns; l = l->next) {
         const struct http_conn *h = LIST_ITEM(l, struct http_conn, link);
         if (!http_conn_excused(h) || h->session.conn.state != CONN_GONE)
             return false;
@@ -42,14 +42,14 @@ static bool drained(const struct endpoint *e, const struct endpoint_drain *who)
 }
 
 /* Tells those whose time has come; true when somebody still waits. */
-static bool tell_drained(struct endpoint *e)
+static bool tell_drained(struct listener *listener)
 {
     bool waiting = false;
-    for (struct endpoint_drain *d = e->drains; d < e->drains + ENDPOINT_DRAINS; d++) {
-        void (*told)(struct endpoint *, void *) = d->told;
-        if (told && drained(e, d)) {
+    for (struct listener_drain *d = listener->drains; d < listener->drains + LISTENER_DRAINS; d++) {
+        void (*told)(struct listener *, void *) = d->told;
+        if (told && drained(listener, d)) {
             d->told = NULL;
-            told(e, d->arg);
+            told(listener, d->arg);
         }
         waiting = waiting || d->told;
     }
@@ -76,10 +76,11 @@ static bool leaves(const struct http_conn *h)
     return http_conn_refusable(h) || session_writable(&h->session);
 }
 
-static void close_some(struct endpoint *e)
+static void close_some(struct listener *listener)
 {
-    unsigned left = e->per_step;
-    for (struct link *l = e->site.conns.next; l != &e->site.conns && left; l = l->next) {
+    unsigned left = listener->per_step;
+    for (struct link *l = listener->site.conns.next; l != &listener->site.conns && left;
+         l = l->next) {
         struct http_conn *h = LIST_ITEM(l, struct http_conn, link);
         if (!leaves(h))
             continue;
@@ -90,32 +91,32 @@ static void close_some(struct endpoint *e)
 
 static void on_step(struct loop_timer *timer)
 {
-    struct endpoint *e = endpoint_ref(LIST_ITEM(timer, struct endpoint, step));
-    if (tell_drained(e)) {
-        close_some(e);
-        loop_timer_start(e->server->conns.loop, &e->step, STEP_SECONDS);
+    struct listener *listener = listener_ref(LIST_ITEM(timer, struct listener, step));
+    if (tell_drained(listener)) {
+        close_some(listener);
+        loop_timer_start(listener->server->conns.loop, &listener->step, STEP_SECONDS);
     }
-    endpoint_unref(e);
+    listener_unref(listener);
 }
 
 static void on_cut_off(struct loop_job *job)
 {
-    struct endpoint *e = LIST_ITEM(job, struct endpoint, cut_off);
-    endpoint_abort(e);
-    endpoint_unref(e);
+    struct listener *listener = LIST_ITEM(job, struct listener, cut_off);
+    listener_abort(listener);
+    listener_unref(listener);
 }
 
 /* The drain, if there is one, may be over. */
-static void tell_soon(struct endpoint *e)
+static void tell_soon(struct listener *listener)
 {
-    if (e->drains[0].told || e->drains[1].told)
-        loop_timer_start(e->server->conns.loop, &e->step, 0);
+    if (listener->drains[0].told || listener->drains[1].told)
+        loop_timer_start(listener->server->conns.loop, &listener->step, 0);
 }
 
-static struct address_count **slot(struct endpoint *e, const struct address *site)
+static struct address_count **slot(struct listener *listener, const struct address *site)
 {
-    uint64_t hash = address_hash(&e->server->address_seed, site);
-    struct address_count **at = &e->per_address[hash % ADDRESS_BUCKETS];
+    uint64_t hash = address_hash(&listener->server->address_seed, site);
+    struct address_count **at = &listener->per_address[hash % ADDRESS_BUCKETS];
     while (*at && !address_same_host(&(*at)->site, site))
         at = &(*at)->next;
     return at;
@@ -127,13 +128,14 @@ static struct address_count **slot(struct endpoint *e, const struct address *sit
  */
 static int enter(struct http_site *site, const struct address *peer)
 {
-    struct endpoint *e = of_site(site);
-    if (e->draining || (e->limits.max_connections && e->count >= e->limits.max_connections))
+    struct listener *listener = of_site(site);
+    if (listener->draining ||
+        (listener->limits.max_connections && listener->count >= listener->limits.max_connections))
         return 503;
-    if (e->per_address) {
+    if (listener->per_address) {
         struct address host = address_site(peer);
-        struct address_count **at = slot(e, &host);
-        if (*at && (*at)->count >= e->limits.max_per_address)
+        struct address_count **at = slot(listener, &host);
+        if (*at && (*at)->count >= listener->limits.max_per_address)
             return 429;
         if (!*at) {
             *at = mem_alloc(sizeof **at);
@@ -141,19 +143,19 @@ static int enter(struct http_site *site, const struct address *peer)
         }
         (*at)->count++;
     }
-    if (++e->count > e->peak)
-        e->peak = e->count;
+    if (++listener->count > listener->peak)
+        listener->peak = listener->count;
     return 0;
 }
 
 static void leave(struct http_site *site, const struct address *peer)
 {
-    struct endpoint *e = of_site(site);
-    e->count--;
-    if (!e->per_address)
+    struct listener *listener = of_site(site);
+    listener->count--;
+    if (!listener->per_address)
         return;
     struct address host = address_site(peer);
-    struct address_count **at = slot(e, &host);
+    struct address_count **at = slot(listener, &host);
     if (!*at || --(*at)->count)
         return;
     struct address_count *gone = *at;
@@ -165,123 +167,123 @@ static void leave(struct http_site *site, const struct address *peer)
  * Most of many have gone: what they had is worth giving back. A steady coming and going never does
  * this; a TLS handshake alone has some 60 KB.
  */
-static void trim_if_quiet(struct endpoint *e)
+static void trim_if_quiet(struct listener *listener)
 {
-    if (e->count >= e->peak / 2 || e->peak - e->count < TRIM_MIN)
+    if (listener->count >= listener->peak / 2 || listener->peak - listener->count < TRIM_MIN)
         return;
-    e->peak = e->count;
+    listener->peak = listener->count;
     mem_trim();
 }
 
 /* One of its connections has gone: the drain may be over. */
 static void on_freed(struct http_site *site)
 {
-    struct endpoint *e = of_site(site);
-    trim_if_quiet(e);
+    struct listener *listener = of_site(site);
+    trim_if_quiet(listener);
     if (link_empty(&site->conns))
-        tell_soon(e);
-    endpoint_unref(e);
+        tell_soon(listener);
+    listener_unref(listener);
 }
 
-struct endpoint *endpoint_new(struct server *s, int fd, const struct http_settings *settings,
-                              const struct endpoint_limits *limits)
+struct listener *listener_new(struct server *s, int fd, const struct http_settings *settings,
+                              const struct listener_limits *limits)
 {
     static const struct http_site_hooks hooks = {enter, leave, on_freed};
-    struct endpoint *e = mem_alloc(sizeof *e);
-    e->server = s;
-    e->refs = 1;
-    e->limits = *limits;
-    e->site.hooks = &hooks;
-    e->site.conns_shared = &s->conns;
-    e->site.sessions = &s->sessions;
-    e->site.settings = *settings;
+    struct listener *listener = mem_alloc(sizeof *listener);
+    listener->server = s;
+    listener->refs = 1;
+    listener->limits = *limits;
+    listener->site.hooks = &hooks;
+    listener->site.conns_shared = &s->conns;
+    listener->site.sessions = &s->sessions;
+    listener->site.settings = *settings;
     if (limits->max_per_address)
-        e->per_address = mem_alloc(ADDRESS_BUCKETS * sizeof(struct address_count *));
-    link_init(&e->site.conns);
-    link_init(&e->link);
-    list_append(&s->endpoints, &e->link);
-    router_init(&e->site.router);
-    accept_init(&e->accept, s->conns.loop, fd, on_accept);
-    loop_timer_init(&e->step, on_step);
-    loop_job_init(&e->cut_off, on_cut_off);
-    return e;
+        listener->per_address = mem_alloc(ADDRESS_BUCKETS * sizeof(struct address_count *));
+    link_init(&listener->site.conns);
+    link_init(&listener->link);
+    list_append(&s->listeners, &listener->link);
+    router_init(&listener->site.router);
+    accept_init(&listener->accept, s->conns.loop, fd, on_accept);
+    loop_timer_init(&listener->step, on_step);
+    loop_job_init(&listener->cut_off, on_cut_off);
+    return listener;
 }
 
-struct endpoint *endpoint_ref(struct endpoint *e)
+struct listener *listener_ref(struct listener *listener)
 {
-    e->refs++;
-    return e;
+    listener->refs++;
+    return listener;
 }
 
-void endpoint_unref(struct endpoint *e)
+void listener_unref(struct listener *listener)
 {
-    if (--e->refs)
+    if (--listener->refs)
         return;
-    accept_close(&e->accept);
-    loop_timer_stop(e->server->conns.loop, &e->step);
-    list_remove(&e->link);
-    router_deinit(&e->site.router);
-    mem_free(e->per_address);
-    mem_free(e->site.settings.server);
-    tls_context_unref(e->site.settings.tls);
-    mem_free(e);
+    accept_close(&listener->accept);
+    loop_timer_stop(listener->server->conns.loop, &listener->step);
+    list_remove(&listener->link);
+    router_deinit(&listener->site.router);
+    mem_free(listener->per_address);
+    mem_free(listener->site.settings.server);
+    tls_context_unref(listener->site.settings.tls);
+    mem_free(listener);
 }
 
-void endpoint_use_tls(struct endpoint *e, struct tls_context *tls)
+void listener_use_tls(struct listener *listener, struct tls_context *tls)
 {
-    tls_context_unref(e->site.settings.tls);
-    e->site.settings.tls = tls;
+    tls_context_unref(listener->site.settings.tls);
+    listener->site.settings.tls = tls;
 }
 
-void endpoint_start(struct endpoint *e)
+void listener_start(struct listener *listener)
 {
-    if (!e->draining)
-        accept_start(&e->accept);
+    if (!listener->draining)
+        accept_start(&listener->accept);
 }
 
-void endpoint_stop(struct endpoint *e)
+void listener_stop(struct listener *listener)
 {
-    if (e->draining)
+    if (listener->draining)
         return;
-    e->draining = true;
-    accept_all(&e->accept);
-    accept_close(&e->accept);
+    listener->draining = true;
+    accept_all(&listener->accept);
+    accept_close(&listener->accept);
 }
 
-void endpoint_hand_over(struct endpoint *e)
+void listener_hand_over(struct listener *listener)
 {
-    if (e->draining)
+    if (listener->draining)
         return;
-    e->draining = true;
-    accept_close(&e->accept);
+    listener->draining = true;
+    accept_close(&listener->accept);
 }
 
-void endpoint_drain(struct endpoint *e, const struct endpoint_drain *who)
+void listener_drain(struct listener *listener, const struct listener_drain *who)
 {
-    endpoint_stop(e);
-    e->drains[e->drains[0].told ? 1 : 0] = *who;
-    e->per_step = e->count / DRAIN_STEPS + 50;
-    loop_timer_start(e->server->conns.loop, &e->step, 0);
+    listener_stop(listener);
+    listener->drains[listener->drains[0].told ? 1 : 0] = *who;
+    listener->per_step = listener->count / DRAIN_STEPS + 50;
+    loop_timer_start(listener->server->conns.loop, &listener->step, 0);
 }
 
-void endpoint_abort(struct endpoint *e)
+void listener_abort(struct listener *listener)
 {
-    accept_close(&e->accept);
-    e->draining = e->aborted = true;
-    for (struct link *l = e->site.conns.next; l != &e->site.conns; l = l->next)
+    accept_close(&listener->accept);
+    listener->draining = listener->aborted = true;
+    for (struct link *l = listener->site.conns.next; l != &listener->site.conns; l = l->next)
         conn_gone(&LIST_ITEM(l, struct http_conn, link)->session.conn);
-    tell_soon(e);
+    tell_soon(listener);
 }
 
-void endpoint_cut_off(struct endpoint *e)
+void listener_cut_off(struct listener *listener)
 {
-    for (struct link *l = e->site.conns.next; l != &e->site.conns; l = l->next) {
+    for (struct link *l = listener->site.conns.next; l != &listener->site.conns; l = l->next) {
         struct http_conn *h = LIST_ITEM(l, struct http_conn, link);
         if (leaves(h))
             close_one(h);
     }
-    if (!link_empty(&e->cut_off.link))
+    if (!link_empty(&listener->cut_off.link))
         return;
-    endpoint_ref(e);
-    loop_defer(e->server->conns.loop, LOOP_FREE, &e->cut_off);
+    listener_ref(listener);
+    loop_defer(listener->server->conns.loop, LOOP_FREE, &listener->cut_off);
 }

@@ -3,7 +3,7 @@
 #include "server/server.h"
 
 #include "proto/http/handshake.h"
-#include "server/endpoint.h"
+#include "server/listener.h"
 
 /*
  * The first digest makes OpenSSL load its providers, which takes milliseconds: not at the first
@@ -21,7 +21,7 @@ void server_init(struct server *s, struct loop *loop)
     conn_shared_init(&s->conns, loop);
     session_shared_init(&s->sessions, &s->conns);
     entropy_take(&s->conns.entropy, &s->address_seed, sizeof s->address_seed);
-    link_init(&s->endpoints);
+    link_init(&s->listeners);
     tls_tickets_rotate(&s->tickets); /* its own, until the master gives others */
     warm_up();
 }
@@ -32,28 +32,28 @@ static void tell_drained(struct loop_job *job)
     s->on_drained(s);
 }
 
-static void on_endpoint_drained(struct endpoint *e, void *arg)
+static void on_listener_drained(struct listener *listener, void *arg)
 {
     struct server *s = arg;
-    endpoint_unref(e);
+    listener_unref(listener);
     if (--s->draining == 0)
         loop_defer(s->conns.loop, LOOP_FREE, &s->drained);
 }
 
 void server_hand_over(struct server *s)
 {
-    for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next)
-        endpoint_hand_over(LIST_ITEM(l, struct endpoint, link));
+    for (struct link *l = s->listeners.next; l != &s->listeners; l = l->next)
+        listener_hand_over(LIST_ITEM(l, struct listener, link));
 }
 
 void server_drain(struct server *s, void (*on_drained)(struct server *))
 {
     s->on_drained = on_drained;
     loop_job_init(&s->drained, tell_drained);
-    const struct endpoint_drain who = {on_endpoint_drained, s, .for_handlers = true};
-    for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next) {
+    const struct listener_drain who = {on_listener_drained, s, .for_handlers = true};
+    for (struct link *l = s->listeners.next; l != &s->listeners; l = l->next) {
         s->draining++;
-        endpoint_drain(endpoint_ref(LIST_ITEM(l, struct endpoint, link)), &who);
+        listener_drain(listener_ref(LIST_ITEM(l, struct listener, link)), &who);
     }
     if (s->draining == 0)
         loop_defer(s->conns.loop, LOOP_FREE, &s->drained);
@@ -61,8 +61,8 @@ void server_drain(struct server *s, void (*on_drained)(struct server *))
 
 void server_abort(struct server *s)
 {
-    for (struct link *l = s->endpoints.next; l != &s->endpoints; l = l->next)
-        endpoint_cut_off(LIST_ITEM(l, struct endpoint, link));
+    for (struct link *l = s->listeners.next; l != &s->listeners; l = l->next)
+        listener_cut_off(LIST_ITEM(l, struct listener, link));
 }
 
 void server_deinit(struct server *s)

@@ -12,22 +12,22 @@
 #include "net/tls.h"
 #include "session/session.h"
 
-struct endpoint;
+struct listener;
 
 struct server {
     struct conn_shared conns;
     struct session_shared sessions;
     struct tls_tickets tickets; /* keys of all TLS listeners; from the master */
-    struct link endpoints;
+    struct link listeners;
     struct loop_job drained;              /* tells on_drained */
-    unsigned draining;                    /* endpoints that are not empty yet */
+    unsigned draining;                    /* listeners that are not empty yet */
     void (*on_drained)(struct server *s); /* set by server_drain */
     struct hash_seed address_seed;        /* for tables of clients' addresses */
 };
 
 void server_init(struct server *s, struct loop *loop);
 
-/* Frees what the server owns. Its endpoints must be gone. */
+/* Frees what the server owns. Its listeners must be gone. */
 void server_deinit(struct server *s);
 
 /*

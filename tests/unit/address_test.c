@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* Addresses of peers: as text, what counts as one client, hashes; and an endpoint that counts. */
+/* Addresses of peers: as text, what counts as one client, hashes; and a listener that counts. */
 #include "net/address.h"
-#include "server/endpoint.h"
+#include "server/listener.h"
 #include "support.h"
 
 #include <arpa/inet.h>
@@ -73,11 +73,11 @@ static void hashes(void)
     CHECK(address_hash(&one, &a) != address_hash(&other, &a));
 }
 
-/* An endpoint that takes two of each. */
-static void endpoint_counts(void)
+/* A listener that takes two of each. */
+static void listener_counts(void)
 {
     const struct http_settings settings = {0};
-    const struct endpoint_limits limits = {.max_per_address = 2};
+    const struct listener_limits limits = {.max_per_address = 2};
     struct loop loop;
     struct server first, second;
     loop_init(&loop);
@@ -85,8 +85,8 @@ static void endpoint_counts(void)
     server_init(&second, &loop);
     CHECK(first.address_seed.k0 != second.address_seed.k0);
     server_deinit(&second);
-    struct endpoint *e = endpoint_new(&first, -1, &settings, &limits);
-    struct http_site *site = &e->site;
+    struct listener *listener = listener_new(&first, -1, &settings, &limits);
+    struct http_site *site = &listener->site;
     struct address a = address("2001:db8::1"), b = address("2001:db8::2");
     struct address c = address("2001:db8::3"), away = address("2001:db8:0:1::1");
     struct address v4 = address("192.0.2.1"), v4_away = address("192.0.2.2");
@@ -106,8 +106,8 @@ static void endpoint_counts(void)
     site->hooks->leave(site, &v4);
     site->hooks->leave(site, &v4);
     site->hooks->leave(site, &v4_away);
-    CHECK_INT(e->count, 0);
-    endpoint_unref(e);
+    CHECK_INT(listener->count, 0);
+    listener_unref(listener);
     server_deinit(&first);
     loop_deinit(&loop);
 }
@@ -117,6 +117,6 @@ int main(void)
     test("as text", as_text);
     test("sites", sites);
     test("hashes", hashes);
-    test("an endpoint counts", endpoint_counts);
+    test("a listener counts", listener_counts);
     return test_end();
 }

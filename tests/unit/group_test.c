@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Groups within one worker: members, pushes, stored connections, and how connections end. */
 #include "grouprun.h"
-#include "server/endpoint.h"
+#include "server/listener.h"
 #include "support.h"
 
 #include <fcntl.h>
@@ -407,7 +407,7 @@ static void nothing_is_allocated_for_nobody(void)
 static struct {
     struct server server;
     struct groups *groups;
-    struct endpoint *endpoint;
+    struct listener *listener;
     int opened, closed;
     uint32_t members; /* of its service, when on_open was told */
 } real;
@@ -466,7 +466,7 @@ static int dial(void)
         return -1;
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
     CHECK(send(fds[1], request, sizeof request - 1, 0) == (ssize_t)sizeof request - 1);
-    http_conn_open(&endpoint_ref(real.endpoint)->site, fds[0], &nobody);
+    http_conn_open(&listener_ref(real.listener)->site, fds[0], &nobody);
     return fds[1];
 }
 
@@ -520,9 +520,9 @@ static void real_connections(void)
     loop_init(&loop);
     server_init(&real.server, &loop);
     real.groups = groups_new(&loop, &real.server.conns.entropy);
-    real.endpoint = endpoint_new(&real.server, -1, &settings, &(struct endpoint_limits){0});
+    real.listener = listener_new(&real.server, -1, &settings, &(struct listener_limits){0});
     struct route *r = route_new("/chat", &route);
-    CHECK(router_add(&real.endpoint->site.router, r));
+    CHECK(router_add(&real.listener->site.router, r));
     route_unref(r);
     int one = dial(), two = dial();
     run_until(&loop, both_are_open);
@@ -532,7 +532,7 @@ static void real_connections(void)
     run_until(&loop, one_is_closed);
     CHECK_INT(real.groups->members.count, 1);
     server_drain(&real.server, on_drained);
-    endpoint_unref(real.endpoint);
+    listener_unref(real.listener);
     run_until(&loop, nobody_is_in);
     CHECK_INT(real.closed, 1); /* the client has not answered yet */
     close(two);

@@ -58,9 +58,9 @@ struct http_settings lconfig_listener(lua_State *L, int table)
     return config;
 }
 
-struct endpoint_limits lconfig_limits(lua_State *L, int table)
+struct listener_limits lconfig_limits(lua_State *L, int table)
 {
-    return (struct endpoint_limits){
+    return (struct listener_limits){
         .max_connections = lfield_count(L, table, "maxConnections"),
         .max_per_address = lfield_count(L, table, "maxConnectionsPerAddress"),
     };

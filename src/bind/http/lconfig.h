@@ -8,16 +8,16 @@
 #define NEAP_BIND_HTTP_LCONFIG_H
 
 #include "http/settings.h"
-#include "server/endpoint.h"
+#include "server/listener.h"
 
 #include <lua.h>
 
 /*
  * The settings at the absolute index `table`. What they own (texts, lists) passes to the caller,
- * who hands it on to endpoint_new or route_new. Neither raises.
+ * who hands it on to listener_new or route_new. Neither raises.
  */
 struct http_settings lconfig_listener(lua_State *L, int table);
-struct endpoint_limits lconfig_limits(lua_State *L, int table);
+struct listener_limits lconfig_limits(lua_State *L, int table);
 struct route_config lconfig_route(lua_State *L, int table);
 
 #endif

@@ -34,7 +34,7 @@ struct llisteners {
 struct llistener {
     struct link link; /* in llisteners.open */
     struct lvm *vm;
-    struct endpoint *endpoint; /* NULL once it is stopped */
+    struct listener *listener; /* NULL once it is stopped */
     struct loop_timer limit;   /* of gracefulStop */
     struct link stoppers;      /* tasks that wait for it to be empty */
     char *address;
@@ -121,7 +121,7 @@ static struct llistener *check(lua_State *L)
 static struct llistener *check_open(lua_State *L)
 {
     struct llistener *ll = check(L);
-    if (!ll->endpoint)
+    if (!ll->listener)
         luaL_error(L, "the listener on %s has been stopped; make another with websocket.listener",
                    ll->address);
     return ll;
@@ -152,7 +152,7 @@ static int listener_attach(lua_State *L)
     name_group(lr, ll, path);
     route->user = lr;
     route->on_free = on_route_free;
-    bool added = router_add(&ll->endpoint->site.router, route);
+    bool added = router_add(&ll->listener->site.router, route);
     route_unref(route);
     if (!added)
         return failed(L, "already attached (\"/x\" and \"/x/\" are one path); detach it before");
@@ -163,7 +163,7 @@ static int listener_attach(lua_State *L)
 static int listener_detach(lua_State *L)
 {
     struct llistener *ll = check_open(L);
-    if (!router_remove(&ll->endpoint->site.router, luaL_checkstring(L, 2)))
+    if (!router_remove(&ll->listener->site.router, luaL_checkstring(L, 2)))
         return failed(L, "not attached; write the path as attach was given it");
     lua_pushboolean(L, true);
     return 1;
@@ -173,7 +173,7 @@ static int listener_detach(lua_State *L)
 
 static int listener_start_method(lua_State *L)
 {
-    endpoint_start(check_open(L)->endpoint);
+    listener_start(check_open(L)->listener);
     return 0;
 }
 
@@ -183,7 +183,7 @@ static void start_all(struct lvm *vm)
     struct link *open = &state_of(vm)->open;
     for (struct link *l = open->next; l != open; l = l->next) {
         struct llistener *ll = LIST_ITEM(l, struct llistener, link);
-        endpoint_start(ll->endpoint);
+        listener_start(ll->listener);
     }
 }
 
@@ -194,7 +194,7 @@ static void on_start_all(struct loop_job *job)
         start_all(vm);
 }
 
-/* The last connection has gone: forget the endpoint, wake who waits. */
+/* The last connection has gone: forget the listener, wake who waits. */
 static void release(struct llistener *ll)
 {
     struct lvm *vm = ll->vm;
@@ -204,35 +204,35 @@ static void release(struct llistener *ll)
         lua_pushboolean(vm->L, true);
         ltask_wake(t, 1);
     }
-    if (!ll->endpoint)
+    if (!ll->listener)
         return;
     list_remove(&ll->link);
-    endpoint_unref(ll->endpoint);
-    ll->endpoint = NULL;
+    listener_unref(ll->listener);
+    ll->listener = NULL;
     luaL_unref(vm->L, LUA_REGISTRYINDEX, ll->secure);
     luaL_unref(vm->L, LUA_REGISTRYINDEX, ll->anchor);
     vm->sources--;
     lvm_went(vm);
 }
 
-static void on_drained(struct endpoint *e, void *arg)
+static void on_drained(struct listener *listener, void *arg)
 {
-    (void)e;
+    (void)listener;
     release(arg);
 }
 
 static void on_limit(struct loop_timer *timer)
 {
-    endpoint_cut_off(LIST_ITEM(timer, struct llistener, limit)->endpoint);
+    listener_cut_off(LIST_ITEM(timer, struct llistener, limit)->listener);
 }
 
 static void begin_stop(struct llistener *ll)
 {
     const struct llistener_binder *binder = &state_of(ll->vm)->binder;
-    if (binder->unbind && !ll->endpoint->draining)
+    if (binder->unbind && !ll->listener->draining)
         binder->unbind(ll->vm, ll->address, ll->port);
     if (!ll->stopping)
-        endpoint_drain(ll->endpoint, &(struct endpoint_drain){.told = on_drained, .arg = ll});
+        listener_drain(ll->listener, &(struct listener_drain){.told = on_drained, .arg = ll});
     ll->stopping = true;
 }
 
@@ -245,14 +245,14 @@ static int listener_graceful_stop(lua_State *L)
     double seconds = luaL_checknumber(L, 2);
     luaL_argcheck(L, seconds >= 0, 2, "seconds must not be negative");
     lcancel_check(L, ll->vm->running);
-    if (!ll->endpoint)
+    if (!ll->listener)
         return 0;
     begin_stop(ll);
     loop_timer_start(ll->vm->loop, &ll->limit, seconds);
     if (!ltask_can_wait(L))
         return 0;
     struct conn *c = ll->vm->running->conn;
-    if (c && http_conn_of(session_of(c))->site == &ll->endpoint->site)
+    if (c && http_conn_of(session_of(c))->site == &ll->listener->site)
         http_conn_excuse(http_conn_of(session_of(c)));
     list_append(&ll->stoppers, &ll->vm->running->waiting);
     return ltask_wait(L);
@@ -261,10 +261,10 @@ static int listener_graceful_stop(lua_State *L)
 static int listener_immediate_stop(lua_State *L)
 {
     struct llistener *ll = check(L);
-    if (!ll->endpoint)
+    if (!ll->listener)
         return 0;
     begin_stop(ll);
-    endpoint_abort(ll->endpoint);
+    listener_abort(ll->listener);
     return 0;
 }
 
@@ -299,7 +299,7 @@ static void renew(struct llistener *ll)
     struct tls_context *tls = ltls_context(ll->vm, L, lua_gettop(L), error);
     lua_pop(L, 1);
     if (tls) {
-        endpoint_use_tls(ll->endpoint, tls);
+        listener_use_tls(ll->listener, tls);
         log_event(LOG_INFO, &field, 1, "certificates have been read again");
     } else {
         log_event(LOG_ERROR, &field, 1, "the old certificate stays in use: %s", error);
@@ -311,7 +311,7 @@ void llistener_renew_certificates(struct lvm *vm)
     struct link *open = &state_of(vm)->open;
     for (struct link *l = open->next; l != open; l = l->next) {
         struct llistener *ll = LIST_ITEM(l, struct llistener, link);
-        if (ll->secure != LUA_NOREF && !ll->endpoint->draining)
+        if (ll->secure != LUA_NOREF && !ll->listener->draining)
             renew(ll);
     }
 }
@@ -372,14 +372,14 @@ static int core_listen(lua_State *L)
     struct llistener *ll = push_new(vm, L, address, socket.port);
     struct lserver *server = vm->states[LSERVER_SLOT];
     struct http_settings settings = lconfig_listener(L, 2);
-    struct endpoint_limits limits = lconfig_limits(L, 2);
+    struct listener_limits limits = lconfig_limits(L, 2);
     settings.hooks = server->http_hooks;
     settings.tls = tls;
     if (tls) {
         lua_pushvalue(L, 3);
         ll->secure = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    ll->endpoint = endpoint_new(&server->server, socket.fd, &settings, &limits);
+    ll->listener = listener_new(&server->server, socket.fd, &settings, &limits);
     list_append(&s->open, &ll->link);
     vm->sources++;
     lua_pushvalue(L, -1);
@@ -434,8 +434,8 @@ static void module_stop(struct lvm *vm)
     while (!link_empty(open)) {
         struct llistener *ll = LIST_ITEM(open->next, struct llistener, link);
         list_remove(&ll->link);
-        endpoint_unref(ll->endpoint);
-        ll->endpoint = NULL;
+        listener_unref(ll->listener);
+        ll->listener = NULL;
     }
 }
 
