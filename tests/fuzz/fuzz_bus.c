@@ -76,11 +76,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         run_start(2);
     }
     run_settle();
-    struct groups *g = run[HOME]->server.groups;
-    struct conn *c = run_conn(run[HOME]);
+    struct groups *g = run[HOME]->groups;
+    struct session *s = run_conn(run[HOME]);
     struct group_ask ask = {.key = run_key(GROUP_JOINED, "x"), .want_ids = true, .told = on_told};
-    MUST(run_join(c, GROUP_JOINED, "x") == 0 && run_join(c, GROUP_STORED, "y") == 0);
-    MUST(group_join_service(c, "z", 1) == 0);
+    MUST(run_join(s, GROUP_JOINED, "x") == 0 && run_join(s, GROUP_STORED, "y") == 0);
+    MUST(group_join_service(g, s, "z", 1) == 0);
     g->bus->next_ask = 0; /* so that the input can know the number */
     MUST(group_ask(g, &ask) == 0);
     run_turn(run[HOME]);
@@ -95,13 +95,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= len;
         run_push(run[HOME], GROUP_STORED, "y", "m");
         run_push(run[HOME], GROUP_JOINED, "x", "m");
-        MUST(c->service && group_find(g, &(struct group_key){GROUP_SERVICE, "z", 1}) == c->service);
+        MUST(s->place.service &&
+             group_find(g, &(struct group_key){GROUP_SERVICE, "z", 1}) == s->place.service);
     }
     group_ask_end(&ask);
     run_gone(HOME, PEER);
     run_gone(PEER, HOME);
-    MUST(g->names.count == 1 + c->membership_count && g->members.count == c->membership_count);
-    run_conn_free(c);
+    MUST(g->names.count == 1 + s->place.membership_count &&
+         g->members.count == s->place.membership_count);
+    run_conn_free(s);
     run_turn(run[HOME]);
     MUST(g->names.count == 0 && g->bus->unsure == 0 && g->bus->there == 0);
     g->bus->stamp = 0;
