@@ -4,87 +4,13 @@
  * numbers are: a group is found by its name, a membership by group and connection, the place of a
  * member in its group by the membership.
  */
-#include "group/group_private.h"
+#include "group/group.h"
 
 #include "base/err.h"
 #include "base/mem.h"
-
-#include <string.h>
+#include "group/group_private.h"
 
 enum { ROOM_KEPT = 8 }; /* places that are not worth giving back */
-
-static bool valid(const struct group_key *key)
-{
-    return key->len > 0 && key->len <= GROUP_NAME_MAX;
-}
-
-static uint32_t key_hash(const struct groups *g, const struct group_key *key)
-{
-    return (uint32_t)hash_bytes(&g->seed, key->name, key->len) + (uint32_t)key->kind;
-}
-
-static struct group *find(const struct groups *g, const struct group_key *key, uint32_t hash)
-{
-    for (struct map_node *n = map_first(&g->names, hash); n; n = map_next(n)) {
-        struct group *group = MAP_ITEM(n, struct group, node);
-        if (group->kind == key->kind && group->len == key->len &&
-            memcmp(group->name, key->name, key->len) == 0)
-            return group;
-    }
-    return NULL;
-}
-
-struct group *group_find(struct groups *g, const struct group_key *key)
-{
-    return valid(key) ? find(g, key, key_hash(g, key)) : NULL;
-}
-
-static struct group *group_new(struct groups *g, const struct group_key *key, uint32_t hash)
-{
-    struct group *group = mem_try(offsetof(struct group, name) + key->len);
-    if (!group)
-        return NULL;
-    memset(group, 0, offsetof(struct group, name));
-    group->kind = (uint8_t)key->kind;
-    group->len = (uint8_t)key->len;
-    memcpy(group->name, key->name, key->len);
-    link_init(&group->link);
-    if (map_add(&g->names, &group->node, hash) < 0) {
-        mem_free(group);
-        return NULL;
-    }
-    list_append(&g->silent, &group->link);
-    return group;
-}
-
-struct group *group_get(struct groups *g, const struct group_key *key)
-{
-    if (!valid(key))
-        return NULL;
-    uint32_t hash = key_hash(g, key);
-    struct group *group = find(g, key, hash);
-    return group ? group : group_new(g, key, hash);
-}
-
-static void group_free(struct groups *g, struct group *group)
-{
-    map_remove(&g->names, &group->node);
-    list_remove(&group->link);
-    mem_free(group->slots);
-    mem_free(group->shares);
-    mem_free(group);
-}
-
-void group_settle(struct groups *g, struct group *group)
-{
-    if (!group->count && !group->share_count && !group->seq && !group->held)
-        group_free(g, group);
-}
-
-struct group_key group_key_of(const struct group *group)
-{
-    return (struct group_key){(enum group_kind)group->kind, group->name, group->len};
-}
 
 /* --- Places in a group ------------------------------------------------------------------------ */
 
@@ -135,7 +61,7 @@ static void vacate(struct groups *g, struct group *group, uint32_t slot)
     if (group->room > ROOM_KEPT && group->count < group->room / 4)
         (void)resize(group, group->room / 2); /* else it stays as large as it is */
     group_changed(g, group, group->count == 0);
-    group_settle(g, group);
+    group_table_settle(g, group);
 }
 
 /* --- Memberships ------------------------------------------------------------------------------ */
@@ -218,24 +144,24 @@ static int claim(struct groups *g, struct group *group, struct session *s)
 
 int group_join(struct groups *g, const struct group_key *key, struct session *s)
 {
-    if (!valid(key) || key->kind == GROUP_SERVICE)
+    if (!group_key_valid(key) || key->kind == GROUP_SERVICE)
         return ERR_ARGUMENT;
     if (!session_writable(s))
         return ERR_CLOSED;
-    struct group *group = group_get(g, key);
+    struct group *group = group_table_get(g, key);
     if (!group)
         return ERR_NOMEM;
     int err = key->kind == GROUP_STORED ? claim(g, group, s) : join(g, group, s);
-    group_settle(g, group);
+    group_table_settle(g, group);
     return err;
 }
 
 int group_join_service(struct groups *g, struct session *s, const char *name, size_t len)
 {
     const struct group_key key = {GROUP_SERVICE, name, len};
-    if (!valid(&key))
+    if (!group_key_valid(&key))
         return ERR_ARGUMENT;
-    struct group *group = group_get(g, &key);
+    struct group *group = group_table_get(g, &key);
     if (!group)
         return ERR_NOMEM;
     int err = make_room(group);
@@ -243,13 +169,13 @@ int group_join_service(struct groups *g, struct session *s, const char *name, si
         put(g, group, s, NULL);
         s->place.service = group;
     }
-    group_settle(g, group);
+    group_table_settle(g, group);
     return err;
 }
 
 bool group_leave(struct groups *g, const struct group_key *key, struct session *s)
 {
-    struct group *group = group_find(g, key);
+    struct group *group = group_table_find(g, key);
     struct group_member *m = group ? find_member(g, group, s) : NULL;
     if (m)
         remove_member(g, m);
@@ -272,47 +198,19 @@ bool group_dissolve(struct groups *g, const struct group_key *key)
     if (key->kind == GROUP_SERVICE)
         return false;
     bool others = g->bus && g->bus->there;
-    struct group *group = others ? group_get(g, key) : group_find(g, key);
+    struct group *group = others ? group_table_get(g, key) : group_table_find(g, key);
     if (!group)
         return false;
     bool had = group->count || group->share_count;
     group_clear(g, group);
-    group_forget_shares(group);
+    group_share_forget(group);
     if (others) {
         group->dissolved = group_stamp(g);
         if (group->kind == GROUP_STORED)
-            group_bury(g, key, group->dissolved);
+            group_grave_dig(g, key, group->dissolved);
         group_changed(g, group, true);
         group->dissolved_seq = group->seq;
     }
-    group_settle(g, group);
+    group_table_settle(g, group);
     return had;
-}
-
-struct groups *groups_new(struct loop *loop, struct entropy *entropy)
-{
-    struct groups *g = mem_alloc(sizeof *g);
-    g->loop = loop;
-    entropy_take(entropy, &g->seed, sizeof g->seed);
-    link_init(&g->told);
-    link_init(&g->silent);
-    group_trouble_init(g);
-    return g;
-}
-
-static void free_list(struct groups *g, struct link *list)
-{
-    while (!link_empty(list))
-        group_free(g, LIST_ITEM(list->next, struct group, link));
-}
-
-void groups_free(struct groups *g)
-{
-    group_trouble_deinit(g);
-    group_bus_deinit(g);
-    free_list(g, &g->told);
-    free_list(g, &g->silent);
-    map_deinit(&g->names);
-    map_deinit(&g->members);
-    mem_free(g);
 }

@@ -9,10 +9,11 @@
  * it has. One whose first life we have not seen end may be silent because it is stuck, with members
  * that it had before we came; that is waited for.
  */
-#include "group/group_private.h"
+#include "group/group_ask.h"
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "group/group_private.h"
 #include "group/group_wire.h"
 
 #include <string.h>
@@ -36,7 +37,7 @@ static int append_ids(struct buf *ids, const struct group *group)
 /* What is known here. */
 static int ask_here(struct groups *g, struct group_ask *ask)
 {
-    const struct group *group = group_find(g, &ask->key);
+    const struct group *group = group_table_find(g, &ask->key);
     ask->count = group ? group->count : 0;
     ask->ids = (struct buf){0};
     ask->asking = NULL;
@@ -106,7 +107,7 @@ static void send_all(struct groups *g, struct group_asking *a, struct chunk *mes
         const struct group_peer *p = &g->bus->peers[i];
         if (!p->there || loads(g, p))
             continue;
-        a->awaited[i] = group_bus_send(g, i, message);
+        a->awaited[i] = group_other_send(g, i, message);
         if (a->awaited[i])
             a->waiting++;
         else if (!p->ending)
@@ -119,7 +120,7 @@ static int ask_others(struct groups *g, struct group_ask *ask)
     struct group_asking *a = asking_new(g, ask);
     const struct group_wire m = {
         .type = GROUP_WIRE_ASK, .key = ask->key, .id = a ? a->id : 0, .want_ids = ask->want_ids};
-    struct chunk *message = a ? group_bus_encode(&m) : NULL;
+    struct chunk *message = a ? group_other_encode(&m) : NULL;
     if (!message) {
         if (a)
             asking_free(a);
@@ -137,7 +138,7 @@ static int ask_others(struct groups *g, struct group_ask *ask)
 
 int group_ask(struct groups *g, struct group_ask *ask)
 {
-    if (ask->key.len == 0 || ask->key.len > GROUP_NAME_MAX)
+    if (!group_key_valid(&ask->key))
         return ERR_ARGUMENT;
     int err = ask_here(g, ask);
     if (err == 0 && g->bus && g->bus->there)
@@ -169,9 +170,9 @@ void group_ask_answer(struct groups *g, unsigned peer, const struct group_wire *
         .type = GROUP_WIRE_ANSWER, .id = ask->id, .members = (uint32_t)here.count};
     m.len = buf_len(&here.ids);
     m.bytes = m.len ? buf_bytes(&here.ids) : NULL;
-    struct chunk *answer = group_bus_encode(&m);
+    struct chunk *answer = group_other_encode(&m);
     if (answer) {
-        (void)group_bus_send(g, peer, answer); /* else the other side's time runs out */
+        (void)group_other_send(g, peer, answer); /* else the other side's time runs out */
         chunk_unref(answer);
     }
     buf_free(&here.ids);

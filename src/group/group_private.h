@@ -2,12 +2,19 @@
 /*
  * What the parts of the groups share.
  *
- *      group.c       who is in what: groups, their members, names
- *      group_push.c  one message to all members
- *      group_ask.c   questions to all workers
- *      group_bus.c   other workers: what they have, what they send
- *      group_tell.c  telling them what is here
- *      group_wire.c  messages as bytes
+ *      groups.c       all of it: its life, other workers that come and go
+ *      group_hear.c   what they send
+ *      group_push.c   one message to all members
+ *      group_ask.c    questions to all workers
+ *      group.c        who is in what
+ *      group_tell.c   telling others what is here
+ *      group_share.c  what others have told
+ *      group_grave.c  stored names that were removed
+ *      group_other.c  another worker: messages to it
+ *      group_table.c  the groups by name
+ *      group_wire.c   messages as bytes
+ *
+ * Each rests on some of those below it.
  *
  *      struct groups ── names ──▶ struct group ── slots ──▶ [session|member] … …
  *            │                         ▲                      │     │ ▲
@@ -25,7 +32,9 @@
 
 #include "base/hash.h"
 #include "base/map.h"
-#include "group/group.h"
+#include "bus/bus.h"
+#include "group/group_key.h"
+#include "net/loop.h"
 #include "session/session.h"
 
 struct group_slot {
@@ -133,47 +142,72 @@ struct group_asking {
     bool awaited[BUS_PEERS]; /* which ones */
 };
 
-/* group.c: the group, or NULL; bad names have none. */
-struct group *group_find(struct groups *g, const struct group_key *key);
-/* group.c: the same, made when there is none; NULL when memory is short, or for a bad name. */
-struct group *group_get(struct groups *g, const struct group_key *key);
-/* group.c: takes out all members that are here; to be settled afterwards. */
-void group_clear(struct groups *g, struct group *group);
-/* group.c: frees a group that nobody needs any more. */
-void group_settle(struct groups *g, struct group *group);
-struct group_key group_key_of(const struct group *group);
+struct group_ask;
+struct group_push;
+struct group_pushed;
+struct group_wire;
+struct group_wire_entry;
 
-/* group_push.c: to the members here. */
-void group_push_here(struct groups *g, struct group *group, const struct group_push *push,
-                     struct group_pushed *out);
-void group_trouble_init(struct groups *g);
-void group_trouble_deinit(struct groups *g);
+/* group_table.c: the group, or NULL; bad names have none. */
+struct group *group_table_find(struct groups *g, const struct group_key *key);
+/* group_table.c: the same, made if there is none; NULL when memory is short, or for a bad name. */
+struct group *group_table_get(struct groups *g, const struct group_key *key);
+/* group_table.c: frees a group that nobody needs any more. */
+void group_table_settle(struct groups *g, struct group *group);
+/* group_table.c: what the group is called. */
+struct group_key group_table_key(const struct group *group);
+/* group_table.c: frees all groups. */
+void group_table_deinit(struct groups *g);
+
+/* group_other.c: a message as a chunk, or NULL when memory is short or it is too long. */
+struct chunk *group_other_encode(const struct group_wire *m);
+/* group_other.c: sends to a worker that is there; false when it does not take it. */
+bool group_other_send(struct groups *g, unsigned peer, struct chunk *message);
+/* group_other.c: it has told all that it has, or we have lost track of it. */
+void group_other_set_sure(struct group_bus *b, unsigned peer, bool sure);
+/* group_other.c: memory is short for what it has told. */
+void group_other_lose(struct groups *g, unsigned peer);
+
+/* group_share.c: what the other worker has of the group, or NULL. */
+struct group_share *group_share_of(const struct group *group, unsigned peer);
+/* group_share.c: it has told this of the group. */
+void group_share_note(struct groups *g, struct group *group, unsigned peer,
+                      const struct group_wire_entry *e);
+/* group_share.c: it has no members any more, as far as we know. */
+void group_share_drop(struct group *group, unsigned peer);
+/* group_share.c: nobody has. */
+void group_share_forget(struct group *group);
+
+/* group_grave.c: the stored name was removed, here or elsewhere, with that stamp. */
+void group_grave_dig(struct groups *g, const struct group_key *name, uint64_t stamp);
+/* group_grave.c: the stamp of the removal that makes this claim void; or 0. */
+uint64_t group_grave_of(const struct groups *g, const struct group_wire_entry *e);
 
 /* group_tell.c: the group has changed here; `urgent`: others must know before the next push. */
 void group_changed(struct groups *g, struct group *group, bool urgent);
 /* group_tell.c: a stamp that is newer than all that were seen. */
 uint64_t group_stamp(struct groups *g);
-/* group_tell.c: tells the peers what they do not know, as far as they take it. */
+/* group_tell.c: tells the others what they do not know, as far as they take it. */
 void group_tell(struct groups *g);
+/* group_tell.c: has that done at the end of the turn, or before the next push. */
+void group_tell_soon(struct groups *g);
 
-/* group_bus.c: ends it all, without telling anybody. */
-void group_bus_deinit(struct groups *g);
-/* group_bus.c: a message as a chunk, or NULL when memory is short or it is too long. */
-struct group_wire;
-struct chunk *group_bus_encode(const struct group_wire *m);
-/* group_bus.c: sends to a peer that is there; false when it does not take it. */
-bool group_bus_send(struct groups *g, unsigned peer, struct chunk *message);
-/* group_bus.c: what the peer has of the group, or NULL. */
-struct group_share *group_share_of(const struct group *group, unsigned peer);
-/* group_bus.c: the stored name was removed, here or elsewhere, with that stamp. */
-void group_bury(struct groups *g, const struct group_key *name, uint64_t stamp);
-/* group_bus.c: forgets what others have. */
-void group_forget_shares(struct group *group);
+/* group.c: takes out all members that are here; to be settled afterwards. */
+void group_clear(struct groups *g, struct group *group);
 
-/* group_ask.c */
+/* group_push.c: to the members here. */
+void group_push_here(struct groups *g, struct group *group, const struct group_push *push,
+                     struct group_pushed *out);
+void group_push_init(struct groups *g);
+void group_push_deinit(struct groups *g);
+
+/* group_ask.c: a question from another worker; its answer to one of ours; its end. */
 void group_ask_answer(struct groups *g, unsigned peer, const struct group_wire *ask);
 void group_ask_hear(struct groups *g, unsigned peer, const struct group_wire *answer);
 void group_ask_gone(struct groups *g, unsigned peer);
 void group_ask_deinit(struct groups *g);
+
+/* group_hear.c: a message from another worker; 0, or ERR_PROTOCOL. */
+int group_hear(struct groups *g, unsigned peer, const uint8_t *bytes, size_t len);
 
 #endif

@@ -4,10 +4,11 @@
  * the group want it (ws_broadcast), and never waits: what becomes of a slow member is the route's
  * business, and told once a second.
  */
-#include "group/group_private.h"
+#include "group/group_push.h"
 
 #include "base/err.h"
 #include "base/log.h"
+#include "group/group_private.h"
 #include "group/group_wire.h"
 
 #include <string.h>
@@ -41,12 +42,12 @@ static void on_time_to_tell(struct loop_timer *timer)
         tell_unsent(t);
 }
 
-void group_trouble_init(struct groups *g)
+void group_push_init(struct groups *g)
 {
     loop_timer_init(&g->trouble.timer, on_time_to_tell);
 }
 
-void group_trouble_deinit(struct groups *g)
+void group_push_deinit(struct groups *g)
 {
     loop_timer_stop(g->loop, &g->trouble.timer);
 }
@@ -116,7 +117,7 @@ void group_push_here(struct groups *g, struct group *group, const struct group_p
     }
     ws_broadcast_deinit(&b);
     group->held = false;
-    group_settle(g, group);
+    group_table_settle(g, group);
 }
 
 /* --- Other workers ---------------------------------------------------------------------------- */
@@ -150,9 +151,9 @@ static void send_to(struct groups *g, unsigned peer, uint32_t members, struct se
                                  .bytes = push->bytes,
                                  .len = push->len};
     if (!s->message)
-        s->message = group_bus_encode(&m);
+        s->message = group_other_encode(&m);
     s->out->members += members;
-    if (s->message && group_bus_send(g, peer, s->message)) {
+    if (s->message && group_other_send(g, peer, s->message)) {
         s->out->delivered += members;
         return;
     }
@@ -193,9 +194,9 @@ void group_push(struct groups *g, const struct group_push *push, struct group_pu
 {
     if (g->bus && g->bus->urgent)
         group_tell(g); /* so that an answer to this message finds whom it is for */
-    struct group *group = group_find(g, &push->key);
+    struct group *group = group_table_find(g, &push->key);
     *out = (struct group_pushed){0};
-    if (g->bus && g->bus->there && push->key.len > 0 && push->key.len <= GROUP_NAME_MAX)
+    if (g->bus && g->bus->there && group_key_valid(&push->key))
         push_elsewhere(g, group, &(struct sending){.push = push, .out = out});
     if (group)
         group_push_here(g, group, push, out);

@@ -29,6 +29,12 @@ struct batch {
     struct chunk *chunk;
 };
 
+void group_tell_soon(struct groups *g)
+{
+    g->bus->urgent = true;
+    loop_defer(g->loop, LOOP_RUN, &g->bus->tell);
+}
+
 void group_changed(struct groups *g, struct group *group, bool urgent)
 {
     struct group_bus *b = g->bus;
@@ -37,12 +43,10 @@ void group_changed(struct groups *g, struct group *group, bool urgent)
     group->seq = ++b->seq;
     list_remove(&group->link);
     list_append(&g->told, &group->link);
-    if (urgent && !b->urgent) {
-        b->urgent = true;
-        loop_defer(g->loop, LOOP_RUN, &b->tell);
-    } else if (!b->urgent && !loop_timer_active(&b->later)) {
+    if (urgent && !b->urgent)
+        group_tell_soon(g);
+    else if (!b->urgent && !loop_timer_active(&b->later))
         loop_timer_start(g->loop, &b->later, LATER_SECONDS);
-    }
 }
 
 uint64_t group_stamp(struct groups *g)
@@ -61,7 +65,7 @@ static struct group_wire_entry entry_of(const struct group *group, uint64_t know
 {
     bool stored = group->kind == GROUP_STORED;
     return (struct group_wire_entry){
-        .key = group_key_of(group),
+        .key = group_table_key(group),
         .members = group->count,
         .claim = stored && group->count ? group->claim : 0,
         .dissolved = group->dissolved_seq > known ? group->dissolved : 0,
@@ -125,8 +129,8 @@ static bool prepare(struct groups *g, struct link *from, uint64_t known, struct 
 static void greet(struct groups *g, unsigned number)
 {
     struct group_peer *peer = &g->bus->peers[number];
-    struct chunk *c = group_bus_encode(&(struct group_wire){.type = GROUP_WIRE_END});
-    peer->greeted = c && group_bus_send(g, number, c);
+    struct chunk *c = group_other_encode(&(struct group_wire){.type = GROUP_WIRE_END});
+    peer->greeted = c && group_other_send(g, number, c);
     if (c)
         chunk_unref(c);
 }
@@ -138,7 +142,7 @@ static bool catch_up(struct groups *g, unsigned number, struct batch *batch)
     struct link *at = first_after(g, peer->told);
     while (at != &g->told) {
         uint64_t known = peer->told > peer->since ? peer->told : peer->since;
-        if (!prepare(g, at, known, batch) || !group_bus_send(g, number, batch->chunk))
+        if (!prepare(g, at, known, batch) || !group_other_send(g, number, batch->chunk))
             return false;
         at = batch->next;
         peer->told = LIST_ITEM(at->prev, struct group, link)->seq;
@@ -162,7 +166,7 @@ static void retire(struct groups *g, struct group *group)
     group->seq = group->dissolved_seq = 0;
     list_remove(&group->link);
     list_append(&g->silent, &group->link);
-    group_settle(g, group);
+    group_table_settle(g, group);
 }
 
 static uint64_t told_to_all(const struct group_bus *b)

@@ -17,7 +17,10 @@
 #ifndef NEAP_GROUP_GROUP_WIRE_H
 #define NEAP_GROUP_GROUP_WIRE_H
 
-#include "group/group.h"
+#include "group/group_key.h"
+#include "proto/ws/ws.h"
+
+#include <stdint.h>
 
 enum group_wire_type {
     GROUP_WIRE_STATE = 1,

@@ -5,7 +5,7 @@
 #include "bind/http/lserver.h"
 #include "bind/ws/lgroup.h"
 #include "bus/mesh.h"
-#include "group/group.h"
+#include "group/groups.h"
 #include "worker/worker_private.h"
 
 #include <stdio.h>

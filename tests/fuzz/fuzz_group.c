@@ -77,7 +77,7 @@ static struct groups *groups(unsigned worker)
 static struct group *group_at(unsigned worker, unsigned topic)
 {
     struct group_key key = topic_key(topic);
-    return group_find(groups(worker), &key);
+    return group_table_find(groups(worker), &key);
 }
 
 static bool is_member(const struct person *p, unsigned topic)

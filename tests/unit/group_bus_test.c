@@ -13,7 +13,7 @@ static struct groups *groups(unsigned worker)
 static struct group *group_at(unsigned worker, enum group_kind kind, const char *name)
 {
     struct group_key key = run_key(kind, name);
-    return group_find(groups(worker), &key);
+    return group_table_find(groups(worker), &key);
 }
 
 /* What a worker thinks that another one has; 0 when it has heard of nothing. */

@@ -204,7 +204,7 @@ static void many_groups_of_one(void)
 /* The array and what points into it agree; returns how many there are. */
 static unsigned check_places(const struct group_key *key)
 {
-    struct group *group = group_find(w->groups, key);
+    struct group *group = group_table_find(w->groups, key);
     for (uint32_t i = 0; group && i < group->count; i++) {
         const struct group_slot *s = &group->slots[i];
         CHECK(s->member
@@ -432,7 +432,7 @@ static bool on_open(struct session *s)
     const struct group_key key = run_key(GROUP_SERVICE, "chat"),
                            room = run_key(GROUP_JOINED, "room");
     real.opened++;
-    real.members = group_find(real.groups, &key)->count;
+    real.members = group_table_find(real.groups, &key)->count;
     group_join(real.groups, &room, s);
     return false;
 }

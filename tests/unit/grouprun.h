@@ -15,8 +15,12 @@
 #define NEAP_TESTS_UNIT_GROUPRUN_H
 
 #include "conn/conn.h"
+#include "group/group.h"
+#include "group/group_ask.h"
 #include "group/group_private.h"
+#include "group/group_push.h"
 #include "group/group_wire.h"
+#include "group/groups.h"
 #include "session/session.h"
 
 #include "base/err.h"

@@ -14,7 +14,7 @@
 #include "bind/http/lconfig.h"
 #include "bind/http/lserver.h"
 #include "bind/http/ltls.h"
-#include "group/group.h"
+#include "group/group_key.h"
 
 #include <inttypes.h>
 #include <lauxlib.h>

@@ -8,7 +8,7 @@
 #define NEAP_BIND_WS_LCALLER_H
 
 #include "bind/core/lvm.h"
-#include "group/group.h"
+#include "group/group_key.h"
 #include "http/http_conn.h"
 
 struct lservice;

@@ -24,6 +24,7 @@
 #include "bind/ws/lresult.h"
 #include "bind/ws/lservice.h"
 #include "bind/ws/lstream.h"
+#include "group/group.h"
 
 #include <lauxlib.h>
 

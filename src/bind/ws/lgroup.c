@@ -21,6 +21,10 @@
 #include "bind/core/ltask.h"
 #include "bind/http/lserver.h"
 #include "bind/ws/lcaller.h"
+#include "group/group.h"
+#include "group/group_ask.h"
+#include "group/group_push.h"
+#include "group/groups.h"
 
 #include <lauxlib.h>
 #include <string.h>

@@ -2,13 +2,13 @@
 /*
  * Groups for Lua: joining, leaving, pushing, asking. What apps call is in
  * lua/neap/websocket/group.lua and lcaller_send.c; who is in which group, and how a message gets to
- * other workers, is group/group.h's business.
+ * other workers, is group/groups.h's business.
  */
 #ifndef NEAP_BIND_WS_LGROUP_H
 #define NEAP_BIND_WS_LGROUP_H
 
 #include "bind/ws/lmessage.h"
-#include "group/group.h"
+#include "group/group_key.h"
 
 enum { LGROUP_SLOT = LMODULE_WS + 3 };
 

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What other workers send: what they have, pushes, questions and answers.
+ *
+ * A stored name has one holder. Claims have stamps, and the newest wins; of equal ones, that of the
+ * higher worker. Only the worker of a holder speaks of its claim: when it hears of a better one it
+ * drops its own and says so. group_dissolve has a stamp, too, so that a claim that was made after
+ * it survives wherever the two meet. Who hears of the removal first does not wait for the holder to
+ * say so: of a claim that is older, heard before or after, nothing is believed (group_grave.c).
+ */
+#include "group/group_private.h"
+
+#include "group/group_push.h"
+#include "group/group_wire.h"
+
+static void note_stamp(struct group_bus *b, uint64_t stamp)
+{
+    if (stamp > b->stamp)
+        b->stamp = stamp;
+}
+
+/* True when our members have to go: the peer has the better claim, or has dissolved the group. */
+static bool ends_ours(const struct groups *g, const struct group *group, unsigned peer,
+                      const struct group_wire_entry *e)
+{
+    if (group->kind != GROUP_STORED)
+        return e->dissolved;
+    if (e->claim == group->claim)
+        return peer > g->bus->bus->self || e->dissolved > group->claim;
+    return e->claim > group->claim || e->dissolved > group->claim;
+}
+
+/* A stored name was removed: what others have told of older claims is void. */
+static void hear_removal(struct groups *g, const struct group_wire_entry *e)
+{
+    group_grave_dig(g, &e->key, e->dissolved);
+    struct group *group = group_table_find(g, &e->key);
+    for (unsigned i = group ? group->share_count : 0; i-- > 0;)
+        if (group->shares[i].claim < e->dissolved)
+            group_share_drop(group, group->shares[i].peer);
+}
+
+/*
+ * Whoever makes a claim that is void has not heard of the removal: the line to it was broken at
+ * that time, perhaps. It would hold the name for ever, and nobody would know; so it is told.
+ */
+static void tell_removal(struct groups *g, const struct group_key *name, uint64_t stamp)
+{
+    struct group *group = group_table_get(g, name);
+    if (!group)
+        return; /* out of memory: the next claim is another chance */
+    group->dissolved = stamp;
+    group_changed(g, group, true);
+    group->dissolved_seq = group->seq;
+}
+
+static void hear_entry(struct groups *g, unsigned peer, struct group_wire_entry *e)
+{
+    note_stamp(g->bus, e->claim);
+    note_stamp(g->bus, e->dissolved);
+    if (e->dissolved && e->key.kind == GROUP_STORED)
+        hear_removal(g, e);
+    uint64_t removed = group_grave_of(g, e);
+    if (removed) {
+        e->members = 0;
+        tell_removal(g, &e->key, removed);
+    }
+    struct group *group = e->members ? group_table_get(g, &e->key) : group_table_find(g, &e->key);
+    if (!group) {
+        if (e->members)
+            group_other_lose(g, peer);
+        return;
+    }
+    group_share_note(g, group, peer, e);
+    if (group->count && ends_ours(g, group, peer, e))
+        group_clear(g, group);
+    group_table_settle(g, group);
+}
+
+static int hear_state(struct groups *g, unsigned peer, struct group_wire *m)
+{
+    struct group_wire_entry e;
+    int r;
+    while ((r = group_wire_next(m, &e)) > 0)
+        hear_entry(g, peer, &e);
+    return r;
+}
+
+static void hear_push(struct groups *g, const struct group_wire *m)
+{
+    struct group *group = group_table_find(g, &m->key);
+    struct group_pushed pushed = {0};
+    const struct group_push push = {
+        .key = m->key, .type = m->ws_type, .bytes = m->bytes, .len = m->len};
+    if (group)
+        group_push_here(g, group, &push, &pushed);
+}
+
+int group_hear(struct groups *g, unsigned peer, const uint8_t *bytes, size_t len)
+{
+    struct group_wire m;
+    int err = group_wire_read(bytes, len, &m);
+    if (err < 0)
+        return err;
+    g->bus->peers[peer].heard = true;
+    switch (m.type) {
+    case GROUP_WIRE_STATE: return hear_state(g, peer, &m);
+    case GROUP_WIRE_END: group_other_set_sure(g->bus, peer, !g->bus->peers[peer].lost); break;
+    case GROUP_WIRE_PUSH: hear_push(g, &m); break;
+    case GROUP_WIRE_ASK: group_ask_answer(g, peer, &m); break;
+    case GROUP_WIRE_ANSWER: group_ask_hear(g, peer, &m); break;
+    }
+    return 0;
+}

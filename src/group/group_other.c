@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Another worker: sending to it, and whether we know all that it has.
+ */
+#include "group/group_private.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "group/group_wire.h"
+
+struct chunk *group_other_encode(const struct group_wire *m)
+{
+    size_t size = group_wire_size(m);
+    struct chunk *c = size <= BUS_MESSAGE_MAX ? chunk_new(size) : NULL;
+    if (c)
+        group_wire_write(m, c->bytes);
+    return c;
+}
+
+/*
+ * A peer whose queue was full once gets nothing until half of it is free, so that no push overtakes
+ * what was to be told before it.
+ */
+bool group_other_send(struct groups *g, unsigned peer, struct chunk *message)
+{
+    struct group_peer *p = &g->bus->peers[peer];
+    if (p->full)
+        return false;
+    int err = bus_send(g->bus->bus, peer, message);
+    p->full = err == ERR_POLICY || err == ERR_CLOSED;
+    p->ending = err == ERR_CLOSED;
+    return err == 0;
+}
+
+void group_other_set_sure(struct group_bus *b, unsigned peer, bool sure)
+{
+    b->unsure += b->peers[peer].sure;
+    b->unsure -= sure;
+    b->peers[peer].sure = sure;
+}
+
+/* From now on it gets every push, as we do not know which ones it needs. */
+void group_other_lose(struct groups *g, unsigned peer)
+{
+    if (g->bus->peers[peer].lost)
+        return;
+    g->bus->peers[peer].lost = true;
+    group_other_set_sure(g->bus, peer, false);
+    log_warn("no memory for what worker %u has told of its groups: it gets all pushes",
+             bus_worker(g->bus->bus, peer));
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What other workers have of a group, as they have told.
+ */
+#include "group/group_private.h"
+
+#include "base/mem.h"
+#include "group/group_wire.h"
+
+struct group_share *group_share_of(const struct group *group, unsigned peer)
+{
+    for (unsigned i = 0; i < group->share_count; i++)
+        if (group->shares[i].peer == peer)
+            return &group->shares[i];
+    return NULL;
+}
+
+void group_share_forget(struct group *group)
+{
+    mem_free(group->shares);
+    group->shares = NULL;
+    group->share_count = 0;
+}
+
+void group_share_drop(struct group *group, unsigned peer)
+{
+    struct group_share *s = group_share_of(group, peer);
+    if (!s)
+        return;
+    *s = group->shares[--group->share_count];
+    if (!group->share_count)
+        group_share_forget(group);
+}
+
+static struct group_share *add_share(struct group *group, unsigned peer)
+{
+    size_t size = (group->share_count + 1u) * sizeof(struct group_share);
+    struct group_share *shares = mem_try_resize(group->shares, size);
+    if (!shares)
+        return NULL;
+    group->shares = shares;
+    shares[group->share_count] = (struct group_share){.peer = (uint8_t)peer};
+    return &shares[group->share_count++];
+}
+
+void group_share_note(struct groups *g, struct group *group, unsigned peer,
+                      const struct group_wire_entry *e)
+{
+    if (!e->members) {
+        group_share_drop(group, peer);
+        return;
+    }
+    struct group_share *s = group_share_of(group, peer);
+    if (!s)
+        s = add_share(group, peer);
+    if (!s) {
+        group_other_lose(g, peer);
+        return;
+    }
+    s->count = e->members;
+    s->claim = e->claim;
+}
