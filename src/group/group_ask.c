@@ -40,99 +40,99 @@ static int ask_here(struct groups *g, struct group_ask *ask)
     const struct group *group = group_table_find(g, &ask->key);
     ask->count = group ? group->count : 0;
     ask->ids = (struct buf){0};
-    ask->asking = NULL;
+    ask->question = NULL;
     return group && ask->want_ids ? append_ids(&ask->ids, group) : 0;
 }
 
-static void asking_free(struct group_asking *a)
+static void question_free(struct group_question *q)
 {
-    map_remove(&a->groups->bus->asks, &a->node);
-    list_remove(&a->link);
-    loop_timer_stop(a->groups->loop, &a->timer);
-    mem_free(a);
+    map_remove(&q->groups->bus->questions, &q->node);
+    list_remove(&q->link);
+    loop_timer_stop(q->groups->loop, &q->timer);
+    mem_free(q);
 }
 
-static void finish(struct group_asking *a)
+static void finish(struct group_question *q)
 {
-    struct group_ask *ask = a->ask;
-    int err = a->err;
-    ask->asking = NULL;
-    asking_free(a);
-    ask->told(ask, err);
+    struct group_ask *ask = q->ask;
+    int err = q->err;
+    ask->question = NULL;
+    question_free(q);
+    ask->on_answer(ask, err);
 }
 
-static bool may_load(const struct group_peer *p)
+static bool may_load(const struct group_other *p)
 {
     return p->again && !p->heard;
 }
 
 static void on_time(struct loop_timer *timer)
 {
-    struct group_asking *a = LIST_ITEM(timer, struct group_asking, timer);
-    const struct group_bus *b = a->groups->bus;
+    struct group_question *q = LIST_ITEM(timer, struct group_question, timer);
+    const struct group_bus *b = q->groups->bus;
     for (unsigned i = 0; i < b->limit; i++)
-        if (a->awaited[i] && !may_load(&b->peers[i]))
-            a->err = ERR_IO;
-    finish(a);
+        if (q->awaited[i] && !may_load(&b->others[i]))
+            q->err = ERR_IO;
+    finish(q);
 }
 
-static struct group_asking *asking_new(struct groups *g, struct group_ask *ask)
+static struct group_question *question_new(struct groups *g, struct group_ask *ask)
 {
-    struct group_asking *a = mem_try(sizeof *a);
+    struct group_question *q = mem_try(sizeof *q);
     uint32_t id = ++g->bus->next_ask;
-    if (!a || map_add(&g->bus->asks, &a->node, id) < 0) {
-        mem_free(a);
+    if (!q || map_add(&g->bus->questions, &q->node, id) < 0) {
+        mem_free(q);
         return NULL;
     }
-    a->groups = g;
-    a->ask = ask;
-    a->id = id;
-    a->err = 0;
-    a->waiting = 0;
-    memset(a->awaited, 0, sizeof a->awaited);
-    link_init(&a->link);
-    list_append(&g->bus->asking, &a->link);
-    loop_timer_init(&a->timer, on_time);
-    return a;
+    q->groups = g;
+    q->ask = ask;
+    q->id = id;
+    q->err = 0;
+    q->waiting = 0;
+    memset(q->awaited, 0, sizeof q->awaited);
+    link_init(&q->link);
+    list_append(&g->bus->question_list, &q->link);
+    loop_timer_init(&q->timer, on_time);
+    return q;
 }
 
-static bool loads(const struct groups *g, const struct group_peer *p)
+static bool loads(const struct groups *g, const struct group_other *p)
 {
     return may_load(p) && loop_now(g->loop) - p->came >= LOADING_SECONDS;
 }
 
-static void send_all(struct groups *g, struct group_asking *a, struct chunk *message)
+static void send_all(struct groups *g, struct group_question *q, struct chunk *message)
 {
     for (unsigned i = 0; i < g->bus->limit; i++) {
-        const struct group_peer *p = &g->bus->peers[i];
+        const struct group_other *p = &g->bus->others[i];
         if (!p->there || loads(g, p))
             continue;
-        a->awaited[i] = group_other_send(g, i, message);
-        if (a->awaited[i])
-            a->waiting++;
+        q->awaited[i] = group_other_send(g, i, message);
+        if (q->awaited[i])
+            q->waiting++;
         else if (!p->ending)
-            a->err = ERR_IO; /* it takes no questions, so there will be no answer */
+            q->err = ERR_IO; /* it takes no questions, so there will be no answer */
     }
 }
 
 static int ask_others(struct groups *g, struct group_ask *ask)
 {
-    struct group_asking *a = asking_new(g, ask);
+    struct group_question *q = question_new(g, ask);
     const struct group_wire m = {
-        .type = GROUP_WIRE_ASK, .key = ask->key, .id = a ? a->id : 0, .want_ids = ask->want_ids};
-    struct chunk *message = a ? group_other_encode(&m) : NULL;
+        .type = GROUP_WIRE_ASK, .key = ask->key, .id = q ? q->id : 0, .want_ids = ask->want_ids};
+    struct chunk *message = q ? group_other_encode(&m) : NULL;
     if (!message) {
-        if (a)
-            asking_free(a);
+        if (q)
+            question_free(q);
         return ERR_NOMEM;
     }
-    send_all(g, a, message);
+    send_all(g, q, message);
     chunk_unref(message);
-    ask->asking = a;
-    if (a->waiting)
-        loop_timer_start(g->loop, &a->timer, GROUP_ASK_SECONDS);
+    ask->question = q;
+    if (q->waiting)
+        loop_timer_start(g->loop, &q->timer, GROUP_ASK_SECONDS);
     else
-        finish(a);
+        finish(q);
     return 0;
 }
 
@@ -144,7 +144,7 @@ int group_ask(struct groups *g, struct group_ask *ask)
     if (err == 0 && g->bus && g->bus->there)
         err = ask_others(g, ask);
     else if (err == 0)
-        ask->told(ask, 0);
+        ask->on_answer(ask, 0);
     if (err < 0)
         buf_free(&ask->ids);
     return err;
@@ -152,16 +152,16 @@ int group_ask(struct groups *g, struct group_ask *ask)
 
 void group_ask_end(struct group_ask *ask)
 {
-    if (ask->asking)
-        asking_free(ask->asking);
-    ask->asking = NULL;
+    if (ask->question)
+        question_free(ask->question);
+    ask->question = NULL;
     buf_free(&ask->ids);
 }
 
 /* --- The other side, and what comes from there ------------------------------------------------ */
 
 /* Without memory for the ids the answer has none, which tells as much. */
-void group_ask_answer(struct groups *g, unsigned peer, const struct group_wire *ask)
+void group_ask_answer(struct groups *g, unsigned other, const struct group_wire *ask)
 {
     struct group_ask here = {.key = ask->key, .want_ids = ask->want_ids};
     if (ask_here(g, &here) < 0 || buf_len(&here.ids) > BUS_MESSAGE_MAX / 2)
@@ -172,67 +172,67 @@ void group_ask_answer(struct groups *g, unsigned peer, const struct group_wire *
     m.bytes = m.len ? buf_bytes(&here.ids) : NULL;
     struct chunk *answer = group_other_encode(&m);
     if (answer) {
-        (void)group_other_send(g, peer, answer); /* else the other side's time runs out */
+        (void)group_other_send(g, other, answer); /* else the other side's time runs out */
         chunk_unref(answer);
     }
     buf_free(&here.ids);
 }
 
-static struct group_asking *find(const struct groups *g, uint32_t id)
+static struct group_question *find(const struct groups *g, uint32_t id)
 {
-    struct map_node *n = map_first(&g->bus->asks, id);
-    return n ? MAP_ITEM(n, struct group_asking, node) : NULL;
+    struct map_node *n = map_first(&g->bus->questions, id);
+    return n ? MAP_ITEM(n, struct group_question, node) : NULL;
 }
 
-static void take_away(struct group_asking *a, unsigned peer)
+static void take_away(struct group_question *q, unsigned other)
 {
-    if (!a->awaited[peer])
+    if (!q->awaited[other])
         return;
-    a->awaited[peer] = false;
-    a->waiting--;
+    q->awaited[other] = false;
+    q->waiting--;
 }
 
-static void add_answer(struct group_asking *a, const struct group_wire *answer)
+static void add_answer(struct group_question *q, const struct group_wire *answer)
 {
-    struct group_ask *ask = a->ask;
+    struct group_ask *ask = q->ask;
     ask->count += answer->members;
     if (!ask->want_ids || !answer->members)
         return;
     if (!answer->len || buf_append(&ask->ids, answer->bytes, answer->len) < 0)
-        a->err = ERR_NOMEM;
+        q->err = ERR_NOMEM;
 }
 
-void group_ask_hear(struct groups *g, unsigned peer, const struct group_wire *answer)
+void group_ask_hear(struct groups *g, unsigned other, const struct group_wire *answer)
 {
-    struct group_asking *a = find(g, answer->id);
-    if (!a || !a->awaited[peer])
+    struct group_question *q = find(g, answer->id);
+    if (!q || !q->awaited[other])
         return; /* too late */
-    take_away(a, peer);
-    add_answer(a, answer);
-    if (!a->waiting)
-        finish(a);
+    take_away(q, other);
+    add_answer(q, answer);
+    if (!q->waiting)
+        finish(q);
 }
 
 /* Those that need not wait any longer are told, in which they may end others. */
-void group_ask_gone(struct groups *g, unsigned peer)
+void group_ask_gone(struct groups *g, unsigned other)
 {
     struct link done;
     link_init(&done);
-    for (struct link *l = g->bus->asking.next; l != &g->bus->asking;) {
-        struct group_asking *a = LIST_ITEM(l, struct group_asking, link);
+    for (struct link *l = g->bus->question_list.next; l != &g->bus->question_list;) {
+        struct group_question *q = LIST_ITEM(l, struct group_question, link);
         l = l->next;
-        take_away(a, peer);
-        if (a->waiting)
+        take_away(q, other);
+        if (q->waiting)
             continue;
-        list_remove(&a->link);
-        list_append(&done, &a->link);
+        list_remove(&q->link);
+        list_append(&done, &q->link);
     }
     while (!link_empty(&done))
-        finish(LIST_ITEM(done.next, struct group_asking, link));
+        finish(LIST_ITEM(done.next, struct group_question, link));
 }
 
 void group_ask_deinit(struct groups *g)
 {
-    while (!link_empty(&g->bus->asking))
-        asking_free(LIST_ITEM(g->bus->asking.next, struct group_asking, link));
+    while (!link_empty(&g->bus->question_list))
+        question_free(LIST_ITEM(g->bus->question_list.next, struct group_question, link));
 }

@@ -14,7 +14,7 @@
 struct groups;
 
 /*
- * A question. Embedded in its owner, who sets the first three fields; `told` comes once, in a later
+ * A question. Embedded in its owner, who sets the first three fields; `on_answer` comes once, in a later
  * turn or from inside group_ask, with 0, or ERR_IO when a worker did not answer within
  * GROUP_ASK_SECONDS (count and ids have what came). The ids stay until group_ask_end.
  */
@@ -22,11 +22,11 @@ struct groups;
 struct group_ask {
     struct group_key key; /* the name is copied */
     bool want_ids;
-    void (*told)(struct group_ask *ask, int err);
+    void (*on_answer)(struct group_ask *ask, int err);
 
     uint64_t count;
-    struct buf ids;              /* CONN_ID_SIZE characters each, without ends */
-    struct group_asking *asking; /* private */
+    struct buf ids;                  /* CONN_ID_SIZE characters each, without ends */
+    struct group_question *question; /* private */
 };
 /* ERR_ARGUMENT for a bad name, ERR_NOMEM: then nothing is told. Else 0. */
 int group_ask(struct groups *g, struct group_ask *ask);

@@ -19,14 +19,14 @@ static void note_stamp(struct group_bus *b, uint64_t stamp)
         b->stamp = stamp;
 }
 
-/* True when our members have to go: the peer has the better claim, or has dissolved the group. */
-static bool ends_ours(const struct groups *g, const struct group *group, unsigned peer,
+/* True when our members have to go: that worker has the better claim, or has dissolved the group. */
+static bool ends_ours(const struct groups *g, const struct group *group, unsigned other,
                       const struct group_wire_entry *e)
 {
     if (group->kind != GROUP_STORED)
         return e->dissolved;
     if (e->claim == group->claim)
-        return peer > g->bus->bus->self || e->dissolved > group->claim;
+        return other > g->bus->bus->self || e->dissolved > group->claim;
     return e->claim > group->claim || e->dissolved > group->claim;
 }
 
@@ -37,7 +37,7 @@ static void hear_removal(struct groups *g, const struct group_wire_entry *e)
     struct group *group = group_table_find(g, &e->key);
     for (unsigned i = group ? group->share_count : 0; i-- > 0;)
         if (group->shares[i].claim < e->dissolved)
-            group_share_drop(group, group->shares[i].peer);
+            group_share_drop(group, group->shares[i].other);
 }
 
 /*
@@ -54,7 +54,7 @@ static void tell_removal(struct groups *g, const struct group_key *name, uint64_
     group->dissolved_seq = group->seq;
 }
 
-static void hear_entry(struct groups *g, unsigned peer, struct group_wire_entry *e)
+static void hear_entry(struct groups *g, unsigned other, struct group_wire_entry *e)
 {
     note_stamp(g->bus, e->claim);
     note_stamp(g->bus, e->dissolved);
@@ -68,21 +68,21 @@ static void hear_entry(struct groups *g, unsigned peer, struct group_wire_entry 
     struct group *group = e->members ? group_table_get(g, &e->key) : group_table_find(g, &e->key);
     if (!group) {
         if (e->members)
-            group_other_lose(g, peer);
+            group_other_lose(g, other);
         return;
     }
-    group_share_note(g, group, peer, e);
-    if (group->count && ends_ours(g, group, peer, e))
+    group_share_note(g, group, other, e);
+    if (group->count && ends_ours(g, group, other, e))
         group_clear(g, group);
     group_table_settle(g, group);
 }
 
-static int hear_state(struct groups *g, unsigned peer, struct group_wire *m)
+static int hear_state(struct groups *g, unsigned other, struct group_wire *m)
 {
     struct group_wire_entry e;
     int r;
     while ((r = group_wire_next(m, &e)) > 0)
-        hear_entry(g, peer, &e);
+        hear_entry(g, other, &e);
     return r;
 }
 
@@ -96,19 +96,19 @@ static void hear_push(struct groups *g, const struct group_wire *m)
         group_push_here(g, group, &push, &pushed);
 }
 
-int group_hear(struct groups *g, unsigned peer, const uint8_t *bytes, size_t len)
+int group_hear(struct groups *g, unsigned other, const uint8_t *bytes, size_t len)
 {
     struct group_wire m;
     int err = group_wire_read(bytes, len, &m);
     if (err < 0)
         return err;
-    g->bus->peers[peer].heard = true;
+    g->bus->others[other].heard = true;
     switch (m.type) {
-    case GROUP_WIRE_STATE: return hear_state(g, peer, &m);
-    case GROUP_WIRE_END: group_other_set_sure(g->bus, peer, !g->bus->peers[peer].lost); break;
+    case GROUP_WIRE_STATE: return hear_state(g, other, &m);
+    case GROUP_WIRE_END: group_other_set_sure(g->bus, other, !g->bus->others[other].lost); break;
     case GROUP_WIRE_PUSH: hear_push(g, &m); break;
-    case GROUP_WIRE_ASK: group_ask_answer(g, peer, &m); break;
-    case GROUP_WIRE_ANSWER: group_ask_hear(g, peer, &m); break;
+    case GROUP_WIRE_ASK: group_ask_answer(g, other, &m); break;
+    case GROUP_WIRE_ANSWER: group_ask_hear(g, other, &m); break;
     }
     return 0;
 }

@@ -18,34 +18,34 @@ struct chunk *group_other_encode(const struct group_wire *m)
 }
 
 /*
- * A peer whose queue was full once gets nothing until half of it is free, so that no push overtakes
+ * A worker whose queue was full once gets nothing until half of it is free, so that no push overtakes
  * what was to be told before it.
  */
-bool group_other_send(struct groups *g, unsigned peer, struct chunk *message)
+bool group_other_send(struct groups *g, unsigned other, struct chunk *message)
 {
-    struct group_peer *p = &g->bus->peers[peer];
+    struct group_other *p = &g->bus->others[other];
     if (p->full)
         return false;
-    int err = bus_send(g->bus->bus, peer, message);
+    int err = bus_send(g->bus->bus, other, message);
     p->full = err == ERR_POLICY || err == ERR_CLOSED;
     p->ending = err == ERR_CLOSED;
     return err == 0;
 }
 
-void group_other_set_sure(struct group_bus *b, unsigned peer, bool sure)
+void group_other_set_sure(struct group_bus *b, unsigned other, bool sure)
 {
-    b->unsure += b->peers[peer].sure;
+    b->unsure += b->others[other].sure;
     b->unsure -= sure;
-    b->peers[peer].sure = sure;
+    b->others[other].sure = sure;
 }
 
 /* From now on it gets every push, as we do not know which ones it needs. */
-void group_other_lose(struct groups *g, unsigned peer)
+void group_other_lose(struct groups *g, unsigned other)
 {
-    if (g->bus->peers[peer].lost)
+    if (g->bus->others[other].lost)
         return;
-    g->bus->peers[peer].lost = true;
-    group_other_set_sure(g->bus, peer, false);
+    g->bus->others[other].lost = true;
+    group_other_set_sure(g->bus, other, false);
     log_warn("no memory for what worker %u has told of its groups: it gets all pushes",
-             bus_worker(g->bus->bus, peer));
+             bus_worker(g->bus->bus, other));
 }

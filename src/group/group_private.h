@@ -52,12 +52,12 @@ struct group_member {
 struct group_share {
     uint64_t claim; /* GROUP_STORED: the stamp of its claim */
     uint32_t count;
-    uint8_t peer;
+    uint8_t other;
 };
 
 struct group {
     struct map_node node; /* in groups->names */
-    struct link link;     /* in groups->told or ->silent */
+    struct link link;     /* in groups->announced or ->silent */
     struct group_slot *slots;
     struct group_share *shares;
     uint64_t seq;           /* of its last change here; 0: there is nothing to be told of it */
@@ -81,8 +81,8 @@ struct group_trouble {
 };
 
 /* Another worker. */
-struct group_peer {
-    uint64_t told;  /* the last change that it has been sent */
+struct group_other {
+    uint64_t sent;  /* the last change that it has been sent */
     uint64_t since; /* the last change before it came */
     double came;    /* when */
     bool there;
@@ -104,18 +104,18 @@ enum { GROUP_GRAVES = 1024 }; /* by hash; a later one takes an earlier one's pla
 
 struct group_bus {
     struct bus *bus;
-    uint64_t seq;            /* of the last change here */
-    uint64_t reaped;         /* up to here all peers have been told */
-    uint64_t stamp;          /* the highest that was seen */
-    bool urgent;             /* something is to be told before the next push */
-    unsigned there, unsure;  /* peers; those of them that are not sure */
-    unsigned limit;          /* all their numbers are below */
-    struct loop_job tell;    /* at the end of the turn */
-    struct loop_timer later; /* what can wait */
-    struct map asks;
-    struct link asking; /* the same */
+    uint64_t seq;              /* of the last change here */
+    uint64_t reaped;           /* up to here all others have been told */
+    uint64_t stamp;            /* the highest that was seen */
+    bool urgent;               /* something is to be told before the next push */
+    unsigned there, unsure;    /* how many others; those of them that are not sure */
+    unsigned limit;            /* all their numbers are below */
+    struct loop_job tell;      /* at the end of the turn */
+    struct loop_timer later;   /* what can wait */
+    struct map questions;      /* ours, by id */
+    struct link question_list; /* the same */
     uint32_t next_ask;
-    struct group_peer peers[BUS_PEERS];
+    struct group_other others[BUS_PEERS];
     struct group_grave graves[GROUP_GRAVES];
 };
 
@@ -124,15 +124,15 @@ struct groups {
     struct group_bus *bus; /* NULL: there are no others */
     struct hash_seed seed;
     struct map names, members;
-    struct link told;   /* groups that others hear of, in the order of their last change */
-    struct link silent; /* the rest */
+    struct link announced; /* groups that others hear of, in the order of their last change */
+    struct link silent;    /* the rest */
     struct group_trouble trouble;
 };
 
 /* A question that others have been asked. */
-struct group_asking {
-    struct map_node node; /* in bus->asks, by id */
-    struct link link;     /* in bus->asking */
+struct group_question {
+    struct map_node node; /* in bus->questions, by id */
+    struct link link;     /* in bus->question_list */
     struct groups *groups;
     struct group_ask *ask;
     struct loop_timer timer;
@@ -162,19 +162,19 @@ void group_table_deinit(struct groups *g);
 /* group_other.c: a message as a chunk, or NULL when memory is short or it is too long. */
 struct chunk *group_other_encode(const struct group_wire *m);
 /* group_other.c: sends to a worker that is there; false when it does not take it. */
-bool group_other_send(struct groups *g, unsigned peer, struct chunk *message);
+bool group_other_send(struct groups *g, unsigned other, struct chunk *message);
 /* group_other.c: it has told all that it has, or we have lost track of it. */
-void group_other_set_sure(struct group_bus *b, unsigned peer, bool sure);
+void group_other_set_sure(struct group_bus *b, unsigned other, bool sure);
 /* group_other.c: memory is short for what it has told. */
-void group_other_lose(struct groups *g, unsigned peer);
+void group_other_lose(struct groups *g, unsigned other);
 
 /* group_share.c: what the other worker has of the group, or NULL. */
-struct group_share *group_share_of(const struct group *group, unsigned peer);
+struct group_share *group_share_of(const struct group *group, unsigned other);
 /* group_share.c: it has told this of the group. */
-void group_share_note(struct groups *g, struct group *group, unsigned peer,
+void group_share_note(struct groups *g, struct group *group, unsigned other,
                       const struct group_wire_entry *e);
 /* group_share.c: it has no members any more, as far as we know. */
-void group_share_drop(struct group *group, unsigned peer);
+void group_share_drop(struct group *group, unsigned other);
 /* group_share.c: nobody has. */
 void group_share_forget(struct group *group);
 
@@ -202,12 +202,12 @@ void group_push_init(struct groups *g);
 void group_push_deinit(struct groups *g);
 
 /* group_ask.c: a question from another worker; its answer to one of ours; its end. */
-void group_ask_answer(struct groups *g, unsigned peer, const struct group_wire *ask);
-void group_ask_hear(struct groups *g, unsigned peer, const struct group_wire *answer);
-void group_ask_gone(struct groups *g, unsigned peer);
+void group_ask_answer(struct groups *g, unsigned other, const struct group_wire *ask);
+void group_ask_hear(struct groups *g, unsigned other, const struct group_wire *answer);
+void group_ask_gone(struct groups *g, unsigned other);
 void group_ask_deinit(struct groups *g);
 
 /* group_hear.c: a message from another worker; 0, or ERR_PROTOCOL. */
-int group_hear(struct groups *g, unsigned peer, const uint8_t *bytes, size_t len);
+int group_hear(struct groups *g, unsigned other, const uint8_t *bytes, size_t len);
 
 #endif

@@ -129,7 +129,7 @@ static const struct group_share *holder(const struct group *group)
     for (unsigned i = 0; i < group->share_count; i++) {
         const struct group_share *s = &group->shares[i];
         bool tied = best && s->claim == best->claim;
-        if (!best || s->claim > best->claim || (tied && s->peer > best->peer))
+        if (!best || s->claim > best->claim || (tied && s->other > best->other))
             best = s;
     }
     return best;
@@ -142,7 +142,7 @@ struct sending {
     struct chunk *message; /* NULL: not made yet, or it cannot be */
 };
 
-static void send_to(struct groups *g, unsigned peer, uint32_t members, struct sending *s)
+static void send_to(struct groups *g, unsigned other, uint32_t members, struct sending *s)
 {
     const struct group_push *push = s->push;
     const struct group_wire m = {.type = GROUP_WIRE_PUSH,
@@ -153,7 +153,7 @@ static void send_to(struct groups *g, unsigned peer, uint32_t members, struct se
     if (!s->message)
         s->message = group_other_encode(&m);
     s->out->members += members;
-    if (s->message && group_other_send(g, peer, s->message)) {
+    if (s->message && group_other_send(g, other, s->message)) {
         s->out->delivered += members;
         return;
     }
@@ -168,10 +168,10 @@ static void send_to_all(struct groups *g, const struct group *group, struct send
     const struct group_bus *b = g->bus;
     const struct group_share *shares = group ? group->shares : NULL;
     for (unsigned i = 0; shares && i < group->share_count; i++)
-        send_to(g, shares[i].peer, shares[i].count, s);
+        send_to(g, shares[i].other, shares[i].count, s);
     for (unsigned i = 0; b->unsure && i < b->limit; i++) {
         bool told = group && group_share_of(group, i);
-        if (b->peers[i].there && !b->peers[i].sure && !told)
+        if (b->others[i].there && !b->others[i].sure && !told)
             send_to(g, i, 0, s);
     }
 }
@@ -183,7 +183,7 @@ static void push_elsewhere(struct groups *g, const struct group *group, struct s
     if (single && group->count)
         return;
     if (best)
-        send_to(g, best->peer, best->count, s);
+        send_to(g, best->other, best->count, s);
     else
         send_to_all(g, group, s);
     if (s->message)

@@ -7,10 +7,10 @@
 #include "base/mem.h"
 #include "group/group_wire.h"
 
-struct group_share *group_share_of(const struct group *group, unsigned peer)
+struct group_share *group_share_of(const struct group *group, unsigned other)
 {
     for (unsigned i = 0; i < group->share_count; i++)
-        if (group->shares[i].peer == peer)
+        if (group->shares[i].other == other)
             return &group->shares[i];
     return NULL;
 }
@@ -22,9 +22,9 @@ void group_share_forget(struct group *group)
     group->share_count = 0;
 }
 
-void group_share_drop(struct group *group, unsigned peer)
+void group_share_drop(struct group *group, unsigned other)
 {
-    struct group_share *s = group_share_of(group, peer);
+    struct group_share *s = group_share_of(group, other);
     if (!s)
         return;
     *s = group->shares[--group->share_count];
@@ -32,29 +32,29 @@ void group_share_drop(struct group *group, unsigned peer)
         group_share_forget(group);
 }
 
-static struct group_share *add_share(struct group *group, unsigned peer)
+static struct group_share *add_share(struct group *group, unsigned other)
 {
     size_t size = (group->share_count + 1u) * sizeof(struct group_share);
     struct group_share *shares = mem_try_resize(group->shares, size);
     if (!shares)
         return NULL;
     group->shares = shares;
-    shares[group->share_count] = (struct group_share){.peer = (uint8_t)peer};
+    shares[group->share_count] = (struct group_share){.other = (uint8_t)other};
     return &shares[group->share_count++];
 }
 
-void group_share_note(struct groups *g, struct group *group, unsigned peer,
+void group_share_note(struct groups *g, struct group *group, unsigned other,
                       const struct group_wire_entry *e)
 {
     if (!e->members) {
-        group_share_drop(group, peer);
+        group_share_drop(group, other);
         return;
     }
-    struct group_share *s = group_share_of(group, peer);
+    struct group_share *s = group_share_of(group, other);
     if (!s)
-        s = add_share(group, peer);
+        s = add_share(group, other);
     if (!s) {
-        group_other_lose(g, peer);
+        group_other_lose(g, other);
         return;
     }
     s->count = e->members;

@@ -84,7 +84,7 @@ struct group_key group_table_key(const struct group *group)
 
 void group_table_deinit(struct groups *g)
 {
-    free_list(g, &g->told);
+    free_list(g, &g->announced);
     free_list(g, &g->silent);
     map_deinit(&g->names);
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
  * Telling other workers how many members the groups have here. The groups stand in a list in the
- * order of their last change, which has a number; of a peer we know the last change that it was
- * sent. So what it still has to hear is the end of the list:
+ * order of their last change, which has a number; of another worker we know the last change that it
+ * was sent. So what it still has to hear is the end of the list:
  *
- *      told   "red" 3   "blue" 7   "x" 8   "green" 12       a change puts "blue" behind, as 13
- *                                  ▲                ▲
- *                        peer 2, which is full     peer 1
+ *      "red" 3   "blue" 7   "x" 8   "green" 12       a change puts "blue" at the end, as 13
+ *                             ▲                ▲
+ *              worker 2, which is full         worker 1
  *
- * A peer that just came has heard of none, which is all the difference; one that takes no more goes
- * on later where it stopped, and hears of a group that changed a thousand times once. A group that
- * has no members here any more leaves the list when all peers know that.
+ * A worker that just came has heard of none, which is all the difference; one that takes no more
+ * goes on later where it stopped, and hears of a group that changed a thousand times once. A group
+ * that has no members here any more leaves the list when all others know that.
  */
 #include "group/group_private.h"
 
@@ -22,7 +22,7 @@ enum { BATCH = 64 * 1024 }; /* bytes of entries in one message */
 
 #define LATER_SECONDS 0.05
 
-/* Entries that peers are sent; several often need the same ones. */
+/* Entries that others are sent; several often need the same ones. */
 struct batch {
     struct link *from, *next; /* the groups, and the first that is not among them */
     uint64_t known;           /* calls of group_dissolve up to this change are not told */
@@ -42,7 +42,7 @@ void group_changed(struct groups *g, struct group *group, bool urgent)
         return;
     group->seq = ++b->seq;
     list_remove(&group->link);
-    list_append(&g->told, &group->link);
+    list_append(&g->announced, &group->link);
     if (urgent && !b->urgent)
         group_tell_soon(g);
     else if (!b->urgent && !loop_timer_active(&b->later))
@@ -75,8 +75,8 @@ static struct group_wire_entry entry_of(const struct group *group, uint64_t know
 /* The first group in the list that changed after `seq`; the list's head when there is none. */
 static struct link *first_after(struct groups *g, uint64_t seq)
 {
-    struct link *at = &g->told;
-    while (at->prev != &g->told && LIST_ITEM(at->prev, struct group, link)->seq > seq)
+    struct link *at = &g->announced;
+    while (at->prev != &g->announced && LIST_ITEM(at->prev, struct group, link)->seq > seq)
         at = at->prev;
     return at;
 }
@@ -86,7 +86,7 @@ static size_t measure(struct groups *g, struct batch *batch)
 {
     size_t size = 1;
     struct link *at = batch->from;
-    for (; at != &g->told && size < BATCH; at = at->next) {
+    for (; at != &g->announced && size < BATCH; at = at->next) {
         struct group_wire_entry e = entry_of(LIST_ITEM(at, struct group, link), batch->known);
         size += group_wire_entry_size(&e);
     }
@@ -125,42 +125,42 @@ static bool prepare(struct groups *g, struct link *from, uint64_t known, struct 
     return batch->chunk;
 }
 
-/* That was everything: from now on the peer hears of changes. */
+/* That was everything: from now on that worker hears of changes. */
 static void greet(struct groups *g, unsigned number)
 {
-    struct group_peer *peer = &g->bus->peers[number];
+    struct group_other *other = &g->bus->others[number];
     struct chunk *c = group_other_encode(&(struct group_wire){.type = GROUP_WIRE_END});
-    peer->greeted = c && group_other_send(g, number, c);
+    other->greeted = c && group_other_send(g, number, c);
     if (c)
         chunk_unref(c);
 }
 
-/* Sends the peer what it does not know; false when it does not take it, or memory is short. */
+/* Sends the worker what it does not know; false when it does not take it, or memory is short. */
 static bool catch_up(struct groups *g, unsigned number, struct batch *batch)
 {
-    struct group_peer *peer = &g->bus->peers[number];
-    struct link *at = first_after(g, peer->told);
-    while (at != &g->told) {
-        uint64_t known = peer->told > peer->since ? peer->told : peer->since;
+    struct group_other *other = &g->bus->others[number];
+    struct link *at = first_after(g, other->sent);
+    while (at != &g->announced) {
+        uint64_t known = other->sent > other->since ? other->sent : other->since;
         if (!prepare(g, at, known, batch) || !group_other_send(g, number, batch->chunk))
             return false;
         at = batch->next;
-        peer->told = LIST_ITEM(at->prev, struct group, link)->seq;
+        other->sent = LIST_ITEM(at->prev, struct group, link)->seq;
     }
-    peer->told = g->bus->seq;
+    other->sent = g->bus->seq;
     return true;
 }
 
 /* False when it has to be tried again later, without somebody telling us when. */
-static bool tell_peer(struct groups *g, unsigned number, struct batch *batch)
+static bool tell_other(struct groups *g, unsigned number, struct batch *batch)
 {
-    struct group_peer *peer = &g->bus->peers[number];
-    if (!peer->full && catch_up(g, number, batch) && !peer->greeted)
+    struct group_other *other = &g->bus->others[number];
+    if (!other->full && catch_up(g, number, batch) && !other->greeted)
         greet(g, number);
-    return peer->full || (peer->greeted && peer->told == g->bus->seq);
+    return other->full || (other->greeted && other->sent == g->bus->seq);
 }
 
-/* All peers know that this group has no members here. */
+/* All others know that this group has no members here. */
 static void retire(struct groups *g, struct group *group)
 {
     group->seq = group->dissolved_seq = 0;
@@ -169,23 +169,23 @@ static void retire(struct groups *g, struct group *group)
     group_table_settle(g, group);
 }
 
-static uint64_t told_to_all(const struct group_bus *b)
+static uint64_t sent_to_all(const struct group_bus *b)
 {
     uint64_t all = b->seq;
     for (unsigned i = 0; i < b->limit; i++)
-        if (b->peers[i].there && b->peers[i].told < all)
-            all = b->peers[i].told;
+        if (b->others[i].there && b->others[i].sent < all)
+            all = b->others[i].sent;
     return all;
 }
 
 static void reap(struct groups *g)
 {
-    uint64_t all = told_to_all(g->bus);
+    uint64_t all = sent_to_all(g->bus);
     if (all <= g->bus->reaped)
         return;
     struct link *at = first_after(g, g->bus->reaped);
     g->bus->reaped = all;
-    while (at != &g->told) {
+    while (at != &g->announced) {
         struct group *group = LIST_ITEM(at, struct group, link);
         at = at->next;
         if (group->seq > all)
@@ -204,7 +204,7 @@ void group_tell(struct groups *g)
     loop_undefer(&b->tell);
     loop_timer_stop(g->loop, &b->later);
     for (unsigned i = 0; i < b->limit; i++)
-        if (b->peers[i].there && !tell_peer(g, i, &batch))
+        if (b->others[i].there && !tell_other(g, i, &batch))
             told = false;
     forget(&batch);
     reap(g);

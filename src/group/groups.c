@@ -7,52 +7,52 @@
 #include "base/mem.h"
 #include "group/group_private.h"
 
-static void on_peer(void *arg, unsigned peer)
+static void on_come(void *arg, unsigned other)
 {
     struct groups *g = arg;
-    struct group_peer *p = &g->bus->peers[peer];
+    struct group_other *p = &g->bus->others[other];
     p->there = true;
     p->since = g->bus->seq;
     p->came = loop_now(g->loop);
     g->bus->there++;
     g->bus->unsure++;
-    if (peer >= g->bus->limit)
-        g->bus->limit = peer + 1;
+    if (other >= g->bus->limit)
+        g->bus->limit = other + 1;
     group_tell_soon(g);
 }
 
-static void on_room(void *arg, unsigned peer)
+static void on_room(void *arg, unsigned other)
 {
     struct groups *g = arg;
-    g->bus->peers[peer].full = false;
+    g->bus->others[other].full = false;
     group_tell_soon(g);
 }
 
-static void forget_peer(struct groups *g, struct link *list, unsigned peer)
+static void forget_other(struct groups *g, struct link *list, unsigned other)
 {
     for (struct link *l = list->next; l != list;) {
         struct group *group = LIST_ITEM(l, struct group, link);
         l = l->next;
-        group_share_drop(group, peer);
+        group_share_drop(group, other);
         group_table_settle(g, group);
     }
 }
 
-static void on_gone(void *arg, unsigned peer)
+static void on_gone(void *arg, unsigned other)
 {
     struct groups *g = arg;
-    g->bus->unsure -= !g->bus->peers[peer].sure;
+    g->bus->unsure -= !g->bus->others[other].sure;
     g->bus->there--;
-    g->bus->peers[peer] = (struct group_peer){.again = true};
-    forget_peer(g, &g->told, peer);
-    forget_peer(g, &g->silent, peer);
+    g->bus->others[other] = (struct group_other){.again = true};
+    forget_other(g, &g->announced, other);
+    forget_other(g, &g->silent, other);
     group_tell_soon(g); /* what waited for it alone need not be kept */
-    group_ask_gone(g, peer);
+    group_ask_gone(g, other);
 }
 
-static int on_message(void *arg, unsigned peer, const uint8_t *bytes, size_t len)
+static int on_message(void *arg, unsigned other, const uint8_t *bytes, size_t len)
 {
-    return group_hear(arg, peer, bytes, len);
+    return group_hear(arg, other, bytes, len);
 }
 
 static void on_turn_end(struct loop_job *job)
@@ -83,7 +83,7 @@ static void announce(struct groups *g)
 void groups_use_bus(struct groups *g, struct bus *bus)
 {
     static const struct bus_hooks hooks = {
-        .on_peer = on_peer,
+        .on_peer = on_come,
         .on_message = on_message,
         .on_room = on_room,
         .on_gone = on_gone,
@@ -92,7 +92,7 @@ void groups_use_bus(struct groups *g, struct bus *bus)
     b->bus = bus;
     loop_job_init(&b->tell, on_turn_end);
     loop_timer_init(&b->later, on_later);
-    link_init(&b->asking);
+    link_init(&b->question_list);
     g->bus = b;
     bus->hooks = &hooks;
     bus->arg = g;
@@ -107,7 +107,7 @@ static void leave_bus(struct groups *g)
     group_ask_deinit(g);
     loop_undefer(&b->tell);
     loop_timer_stop(g->loop, &b->later);
-    map_deinit(&b->asks);
+    map_deinit(&b->questions);
     mem_free(b);
     g->bus = NULL;
 }
@@ -117,7 +117,7 @@ struct groups *groups_new(struct loop *loop, struct entropy *entropy)
     struct groups *g = mem_alloc(sizeof *g);
     g->loop = loop;
     entropy_take(entropy, &g->seed, sizeof g->seed);
-    link_init(&g->told);
+    link_init(&g->announced);
     link_init(&g->silent);
     group_push_init(g);
     return g;

@@ -284,7 +284,7 @@ static void narrow(unsigned a, unsigned b, unsigned limit)
     good[a][b] = false;
 }
 
-static void on_told(struct group_ask *ask, int err)
+static void on_answer(struct group_ask *ask, int err)
 {
     (void)err;
     for (unsigned i = 0; i < ASKS; i++)
@@ -298,7 +298,7 @@ static void ask(unsigned number, unsigned worker, unsigned topic)
     asks[number].used = true;
     asks[number].told = 0;
     asks[number].ask =
-        (struct group_ask){.key = topic_key(topic), .want_ids = topic % 2, .told = on_told};
+        (struct group_ask){.key = topic_key(topic), .want_ids = topic % 2, .on_answer = on_answer};
     MUST(group_ask(groups(worker), &asks[number].ask) == 0);
 }
 
@@ -321,8 +321,8 @@ static void repair(void)
         }
     run_settle();
     for (unsigned i = 0; i < ASKS; i++) {
-        if (asks[i].used && asks[i].ask.asking)
-            run_time(&asks[i].ask.asking->timer);
+        if (asks[i].used && asks[i].ask.question)
+            run_time(&asks[i].ask.question->timer);
         MUST(!asks[i].used || asks[i].told == 1);
         end_ask(i);
     }
@@ -490,6 +490,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         end_person(&people[i], i);
     repair();
     for (unsigned w = 0; w < WORKERS; w++)
-        MUST(!groups(w)->names.count && !groups(w)->members.count && !groups(w)->bus->asks.count);
+        MUST(!groups(w)->names.count && !groups(w)->members.count &&
+             !groups(w)->bus->questions.count);
     return 0;
 }

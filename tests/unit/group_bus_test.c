@@ -32,7 +32,7 @@ static void end(void)
         if (!run[i])
             continue;
         CHECK_INT(groups(i)->names.count, 0);
-        CHECK_INT(groups(i)->bus->asks.count, 0);
+        CHECK_INT(groups(i)->bus->questions.count, 0);
     }
     for (unsigned i = 0; i < RUN_WORKERS; i++) {
         if (!run[i])
@@ -571,7 +571,7 @@ static struct {
     struct group_ask *end_too;
 } told;
 
-static void on_told(struct group_ask *ask, int err)
+static void on_answer(struct group_ask *ask, int err)
 {
     told.calls++;
     told.err = err;
@@ -584,7 +584,7 @@ static struct group_ask question(bool want_ids)
 {
     memset(&told, 0, sizeof told);
     return (struct group_ask){
-        .key = run_key(GROUP_JOINED, "x"), .want_ids = want_ids, .told = on_told};
+        .key = run_key(GROUP_JOINED, "x"), .want_ids = want_ids, .on_answer = on_answer};
 }
 
 static struct session *member(unsigned worker)
@@ -627,8 +627,8 @@ static void a_silent_worker(void)
     run_deliver(0, 1, 10);
     run_deliver(1, 0, 10);
     CHECK_INT(told.calls, 0);
-    CHECK(run_time(&ask.asking->timer));
-    CHECK(told.calls == 1 && told.err == ERR_IO && told.count == 2 && !ask.asking);
+    CHECK(run_time(&ask.question->timer));
+    CHECK(told.calls == 1 && told.err == ERR_IO && told.count == 2 && !ask.question);
     run_settle(); /* the late answer is nobody's */
     CHECK_INT(told.calls, 1);
     group_ask_end(&ask);
@@ -726,10 +726,10 @@ static void a_worker_that_loads(void)
         run_connect(0, 2);
         ask_two(&ask);
         CHECK_INT(told.calls, 0);
-        CHECK(run_time(&ask.asking->timer));
+        CHECK(run_time(&ask.question->timer));
         CHECK(told.calls == 1 && told.err == (life == 1 ? ERR_IO : 0) && told.count == 2);
         group_ask_end(&ask);
-        groups(0)->bus->peers[2].came -= 1;
+        groups(0)->bus->others[2].came -= 1;
         ask_two(&ask);
         CHECK_INT(told.calls, life == 1 ? 0 : 1);
         CHECK(life == 1 || (told.err == 0 && told.count == 2));
@@ -740,7 +740,7 @@ static void a_worker_that_loads(void)
     run_connect(0, 2);
     c[2] = member(2);
     run_settle();
-    groups(0)->bus->peers[2].came -= 1;
+    groups(0)->bus->others[2].came -= 1;
     ask = question(false);
     CHECK_INT(group_ask(groups(0), &ask), 0);
     run_settle();
@@ -787,15 +787,15 @@ static bool a_turn_without_memory(struct session *c[2], size_t fail_at, bool and
     bool failed = alloc_end().failed;
     CHECK(joined == 0 || joined == ERR_NOMEM);
     CHECK(p.members == 2 && p.delivered + p.dropped == 2);
-    if (ask.asking)
-        run_time(&ask.asking->timer);
+    if (ask.question)
+        run_time(&ask.question->timer);
     CHECK(asked == 0 ? told.calls == 1 : asked == ERR_NOMEM && told.calls == 0);
     CHECK(told.err == 0 || (failed && (told.err == ERR_IO || told.err == ERR_NOMEM)));
     CHECK(told.err != 0 || asked != 0 || buf_len(&ask.ids) == 2 * CONN_ID_SIZE);
     group_ask_end(&ask);
     run_settle();
     unsigned known = share(0, 1, GROUP_JOINED, "y");
-    CHECK(known == (joined == 0) || groups(0)->bus->peers[1].lost);
+    CHECK(known == (joined == 0) || groups(0)->bus->others[1].lost);
     for (int i = 0; i < 2; i++) {
         run_taken(c[i], text);
         CHECK(strcmp(text, "m") == 0 || (failed && *text == '\0'));

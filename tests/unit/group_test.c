@@ -312,7 +312,7 @@ static struct {
     uint64_t count;
 } told;
 
-static void on_told(struct group_ask *ask, int err)
+static void on_answer(struct group_ask *ask, int err)
 {
     told.calls++;
     told.err = err;
@@ -323,7 +323,8 @@ static void questions(void)
 {
     begin();
     struct session *c[3];
-    struct group_ask ask = {.key = run_key(GROUP_JOINED, "x"), .want_ids = true, .told = on_told};
+    struct group_ask ask = {
+        .key = run_key(GROUP_JOINED, "x"), .want_ids = true, .on_answer = on_answer};
     for (int i = 0; i < 3; i++) {
         c[i] = run_conn(w);
         run_join(c[i], GROUP_JOINED, "x");
@@ -352,7 +353,8 @@ static void questions(void)
 /* Joins that fail leave everything as it was. True when an allocation failed. */
 static bool joins(struct session *c, size_t fail_at, bool and_after)
 {
-    struct group_ask ask = {.key = run_key(GROUP_JOINED, "new"), .want_ids = true, .told = on_told};
+    struct group_ask ask = {
+        .key = run_key(GROUP_JOINED, "new"), .want_ids = true, .on_answer = on_answer};
     alloc_watch(fail_at, and_after);
     int a = run_join(c, GROUP_JOINED, "new");
     int b = run_join(c, GROUP_STORED, "new");

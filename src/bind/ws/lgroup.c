@@ -242,7 +242,7 @@ static int push_answer(lua_State *L, const struct question *q)
     return 1;
 }
 
-static void on_told(struct group_ask *ask, int err)
+static void on_answer(struct group_ask *ask, int err)
 {
     struct question *q = LIST_ITEM(ask, struct question, ask);
     q->answered = true;
@@ -260,7 +260,7 @@ static struct question *question_new(struct lvm *vm, const struct group_key *key
 {
     struct question *q = mem_alloc(sizeof *q);
     q->vm = vm;
-    q->ask = (struct group_ask){.key = *key, .want_ids = want_ids, .told = on_told};
+    q->ask = (struct group_ask){.key = *key, .want_ids = want_ids, .on_answer = on_answer};
     link_init(&q->task);
     list_append(&state_of(vm)->questions, &q->link);
     return q;
