@@ -52,7 +52,7 @@ struct group_member {
 struct group_share {
     uint64_t claim; /* GROUP_STORED: the stamp of its claim */
     uint32_t count;
-    uint8_t other;
+    uint16_t other;
 };
 
 struct group {

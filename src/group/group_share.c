@@ -39,7 +39,7 @@ static struct group_share *add_share(struct group *group, unsigned other)
     if (!shares)
         return NULL;
     group->shares = shares;
-    shares[group->share_count] = (struct group_share){.other = (uint8_t)other};
+    shares[group->share_count] = (struct group_share){.other = (uint16_t)other};
     return &shares[group->share_count++];
 }
 

@@ -857,6 +857,37 @@ static void nonsense_ends_the_line(void)
     end();
 }
 
+static int send_nowhere(struct bus *bus, unsigned other, struct chunk *message)
+{
+    (void)bus, (void)other, (void)message;
+    return 0;
+}
+
+static void hear_of_members(unsigned from, uint32_t members)
+{
+    const struct group_wire_entry e = {.key = run_key(GROUP_JOINED, "x"), .members = members};
+    uint8_t bytes[64] = {GROUP_WIRE_STATE};
+    uint8_t *end_of_entry = group_wire_write_entry(&e, bytes + 1);
+    size_t len = (size_t)(end_of_entry - bytes);
+    CHECK_INT(run[0]->bus.hooks->on_message(run[0]->bus.arg, from, bytes, len), 0);
+}
+
+/* What the worker with the highest number has is not taken for another one's. */
+static void the_highest_number(void)
+{
+    static const struct bus_ops ops = {send_nowhere};
+    enum { HIGHEST = BUS_PEERS - 1 };
+    start(1);
+    run[0]->bus.ops = &ops;
+    run[0]->bus.hooks->on_peer(run[0]->bus.arg, HIGHEST);
+    hear_of_members(HIGHEST, 1);
+    hear_of_members(HIGHEST, 2);
+    CHECK_INT(share(0, HIGHEST, GROUP_JOINED, "x"), 2);
+    CHECK_INT(group_at(0, GROUP_JOINED, "x")->share_count, 1);
+    run[0]->bus.hooks->on_gone(run[0]->bus.arg, HIGHEST);
+    end();
+}
+
 int main(void)
 {
     test("a push reaches all workers", a_push_reaches_all_workers);
@@ -890,5 +921,6 @@ int main(void)
     test("without memory", without_memory);
     test("a lost share", a_lost_share);
     test("nonsense ends the line", nonsense_ends_the_line);
+    test("the highest number", the_highest_number);
     return test_end();
 }
