@@ -6,6 +6,7 @@
  */
 #include "group/group.h"
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "group/group_private.h"
@@ -48,6 +49,7 @@ static void put(struct groups *g, struct group *group, struct session *s,
     group->slots[group->count] = (struct group_slot){s, member};
     note_slot(group, group->count++);
     group_changed(g, group, group->count == 1);
+    group_check_slot(group, group->count - 1);
 }
 
 /* The last one takes the place of who leaves. */
@@ -57,10 +59,12 @@ static void vacate(struct groups *g, struct group *group, uint32_t slot)
     if (slot != last) {
         group->slots[slot] = group->slots[last];
         note_slot(group, slot);
+        group_check_slot(group, slot);
     }
     if (group->room > ROOM_KEPT && group->count < group->room / 4)
         (void)resize(group, group->room / 2); /* else it stays as large as it is */
     group_changed(g, group, group->count == 0);
+    group_check(g, group);
     group_table_settle(g, group);
 }
 
@@ -97,6 +101,7 @@ static int add_member(struct groups *g, struct group *group, struct session *s)
         m->next->at = &m->next;
     s->place.memberships = m;
     s->place.membership_count++;
+    CHECK(s->place.membership_count <= GROUP_PER_CONN);
     put(g, group, s, m);
     return 0;
 }
@@ -152,6 +157,8 @@ int group_join(struct groups *g, const struct group_key *key, struct session *s)
     if (!group)
         return ERR_NOMEM;
     int err = key->kind == GROUP_STORED ? claim(g, group, s) : join(g, group, s);
+    group_check(g, group);
+    group_check_session(s);
     group_table_settle(g, group);
     return err;
 }
@@ -166,9 +173,11 @@ int group_join_service(struct groups *g, struct session *s, const char *name, si
         return ERR_NOMEM;
     int err = make_room(group);
     if (err == 0) {
-        put(g, group, s, NULL);
         s->place.service = group;
+        put(g, group, s, NULL);
     }
+    group_check(g, group);
+    group_check_session(s);
     group_table_settle(g, group);
     return err;
 }
@@ -179,6 +188,7 @@ bool group_leave(struct groups *g, const struct group_key *key, struct session *
     struct group_member *m = group ? find_member(g, group, s) : NULL;
     if (m)
         remove_member(g, m);
+    group_check_session(s);
     return m;
 }
 
@@ -190,6 +200,7 @@ void group_leave_all(struct groups *g, struct session *s)
         vacate(g, service, s->place.service_slot);
     while (s->place.memberships)
         remove_member(g, s->place.memberships);
+    group_check_session(s);
 }
 
 /* Others hear of it even when it is not known here: their news may be on the way. */
@@ -211,6 +222,7 @@ bool group_dissolve(struct groups *g, const struct group_key *key)
         group_changed(g, group, true);
         group->dissolved_seq = group->seq;
     }
+    group_check(g, group);
     group_table_settle(g, group);
     return had;
 }

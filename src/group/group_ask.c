@@ -11,6 +11,7 @@
  */
 #include "group/group_ask.h"
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "group/group_private.h"
@@ -101,6 +102,17 @@ static bool loads(const struct groups *g, const struct group_other *p)
     return may_load(p) && loop_now(g->loop) - p->came >= LOADING_SECONDS;
 }
 
+/* It waits for as many as have not answered. */
+static void check_question(const struct group_question *q)
+{
+    const struct group_bus *b = q->groups->bus;
+    unsigned waiting = 0;
+    for (unsigned i = 0; i < b->limit; i++)
+        waiting += q->awaited[i];
+    CHECK(q->waiting == waiting);
+    CHECK(q->ask->question == q);
+}
+
 static void send_all(struct groups *g, struct group_question *q, struct chunk *message)
 {
     for (unsigned i = 0; i < g->bus->limit; i++) {
@@ -126,9 +138,10 @@ static int ask_others(struct groups *g, struct group_ask *ask)
             question_free(q);
         return ERR_NOMEM;
     }
+    ask->question = q;
     send_all(g, q, message);
     chunk_unref(message);
-    ask->question = q;
+    check_question(q);
     if (q->waiting)
         loop_timer_start(g->loop, &q->timer, GROUP_ASK_SECONDS);
     else
@@ -190,6 +203,7 @@ static void take_away(struct group_question *q, unsigned other)
         return;
     q->awaited[other] = false;
     q->waiting--;
+    check_question(q);
 }
 
 static void add_answer(struct group_question *q, const struct group_wire *answer)

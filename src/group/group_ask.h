@@ -14,8 +14,8 @@
 struct groups;
 
 /*
- * A question. Embedded in its owner, who sets the first three fields; `on_answer` comes once, in a later
- * turn or from inside group_ask, with 0, or ERR_IO when a worker did not answer within
+ * A question. Embedded in its owner, who sets the first three fields; `on_answer` comes once, in a
+ * later turn or from inside group_ask, with 0, or ERR_IO when a worker did not answer within
  * GROUP_ASK_SECONDS (count and ids have what came). The ids stay until group_ask_end.
  */
 #define GROUP_ASK_SECONDS 2.0

@@ -19,7 +19,7 @@ static void note_stamp(struct group_bus *b, uint64_t stamp)
         b->stamp = stamp;
 }
 
-/* True when our members have to go: that worker has the better claim, or has dissolved the group. */
+/* True when our members have to go: the other one has the better claim, or has dissolved it. */
 static bool ends_ours(const struct groups *g, const struct group *group, unsigned other,
                       const struct group_wire_entry *e)
 {
@@ -74,6 +74,7 @@ static void hear_entry(struct groups *g, unsigned other, struct group_wire_entry
     group_share_note(g, group, other, e);
     if (group->count && ends_ours(g, group, other, e))
         group_clear(g, group);
+    group_check(g, group);
     group_table_settle(g, group);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "group/group_private.h"
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "group/group_wire.h"
@@ -18,8 +19,8 @@ struct chunk *group_other_encode(const struct group_wire *m)
 }
 
 /*
- * A worker whose queue was full once gets nothing until half of it is free, so that no push overtakes
- * what was to be told before it.
+ * A worker whose queue was full once gets nothing until half of it is free, so that no push
+ * overtakes what was to be told before it.
  */
 bool group_other_send(struct groups *g, unsigned other, struct chunk *message)
 {
@@ -32,11 +33,26 @@ bool group_other_send(struct groups *g, unsigned other, struct chunk *message)
     return err == 0;
 }
 
+void group_other_check(const struct group_bus *b)
+{
+    unsigned there = 0, unsure = 0;
+    for (unsigned i = 0; i < b->limit; i++) {
+        const struct group_other *o = &b->others[i];
+        there += o->there;
+        unsure += o->there && !o->sure;
+        CHECK(o->sent <= b->seq && o->since <= b->seq);
+        CHECK(o->there || !(o->full || o->sure || o->greeted || o->sent));
+    }
+    CHECK(b->there == there && b->unsure == unsure);
+    CHECK(b->reaped <= b->seq);
+}
+
 void group_other_set_sure(struct group_bus *b, unsigned other, bool sure)
 {
     b->unsure += b->others[other].sure;
     b->unsure -= sure;
     b->others[other].sure = sure;
+    group_other_check(b);
 }
 
 /* From now on it gets every push, as we do not know which ones it needs. */

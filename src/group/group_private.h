@@ -12,6 +12,7 @@
  *      group_grave.c  stored names that were removed
  *      group_other.c  another worker: messages to it
  *      group_table.c  the groups by name
+ *      group_check.c  what must hold
  *      group_wire.c   messages as bytes
  *
  * Each rests on some of those below it.
@@ -148,6 +149,13 @@ struct group_pushed;
 struct group_wire;
 struct group_wire_entry;
 
+/* group_check.c: of a group at rest; of what is in this slot; of its place in a list. */
+void group_check(const struct groups *g, const struct group *group);
+void group_check_slot(const struct group *group, uint32_t slot);
+void group_check_list(const struct groups *g, const struct group *group);
+/* group_check.c: of the session's place, and what that points at. */
+void group_check_session(const struct session *s);
+
 /* group_table.c: the group, or NULL; bad names have none. */
 struct group *group_table_find(struct groups *g, const struct group_key *key);
 /* group_table.c: the same, made if there is none; NULL when memory is short, or for a bad name. */
@@ -167,6 +175,9 @@ bool group_other_send(struct groups *g, unsigned other, struct chunk *message);
 void group_other_set_sure(struct group_bus *b, unsigned other, bool sure);
 /* group_other.c: memory is short for what it has told. */
 void group_other_lose(struct groups *g, unsigned other);
+
+/* group_other.c: what must hold of the others: how many there are, what they have been sent. */
+void group_other_check(const struct group_bus *b);
 
 /* group_share.c: what the other worker has of the group, or NULL. */
 struct group_share *group_share_of(const struct group *group, unsigned other);

@@ -4,6 +4,7 @@
  */
 #include "group/group_private.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "group/group_wire.h"
 
@@ -13,6 +14,14 @@ struct group_share *group_share_of(const struct group *group, unsigned other)
         if (group->shares[i].other == other)
             return &group->shares[i];
     return NULL;
+}
+
+/* There is one for this worker, with members, and of a stored name with one that has a claim. */
+static void check_share(const struct group *group, const struct group_share *s, unsigned other)
+{
+    CHECK(group_share_of(group, other) == s && s->count);
+    CHECK(group->kind != GROUP_STORED || (s->count == 1 && s->claim));
+    CHECK(group->share_count <= BUS_PEERS);
 }
 
 void group_share_forget(struct group *group)
@@ -30,6 +39,7 @@ void group_share_drop(struct group *group, unsigned other)
     *s = group->shares[--group->share_count];
     if (!group->share_count)
         group_share_forget(group);
+    CHECK(!group_share_of(group, other));
 }
 
 static struct group_share *add_share(struct group *group, unsigned other)
@@ -59,4 +69,5 @@ void group_share_note(struct groups *g, struct group *group, unsigned other,
     }
     s->count = e->members;
     s->claim = e->claim;
+    check_share(group, s, other);
 }

@@ -4,6 +4,7 @@
  */
 #include "group/group_private.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 
 #include <string.h>
@@ -44,6 +45,7 @@ static struct group *group_new(struct groups *g, const struct group_key *key, ui
         return NULL;
     }
     list_append(&g->silent, &group->link);
+    group_check(g, group);
     return group;
 }
 
@@ -58,6 +60,7 @@ struct group *group_table_get(struct groups *g, const struct group_key *key)
 
 static void group_free(struct groups *g, struct group *group)
 {
+    CHECK(!group->count && !group->held);
     map_remove(&g->names, &group->node);
     list_remove(&group->link);
     mem_free(group->slots);

@@ -43,6 +43,7 @@ void group_changed(struct groups *g, struct group *group, bool urgent)
     group->seq = ++b->seq;
     list_remove(&group->link);
     list_append(&g->announced, &group->link);
+    group_check_list(g, group);
     if (urgent && !b->urgent)
         group_tell_soon(g);
     else if (!b->urgent && !loop_timer_active(&b->later))
@@ -166,6 +167,7 @@ static void retire(struct groups *g, struct group *group)
     group->seq = group->dissolved_seq = 0;
     list_remove(&group->link);
     list_append(&g->silent, &group->link);
+    group_check_list(g, group);
     group_table_settle(g, group);
 }
 
@@ -208,6 +210,7 @@ void group_tell(struct groups *g)
             told = false;
     forget(&batch);
     reap(g);
+    group_other_check(b);
     if (!told)
         loop_timer_start(g->loop, &b->later, LATER_SECONDS);
 }

@@ -18,6 +18,7 @@ static void on_come(void *arg, unsigned other)
     g->bus->unsure++;
     if (other >= g->bus->limit)
         g->bus->limit = other + 1;
+    group_other_check(g->bus);
     group_tell_soon(g);
 }
 
@@ -44,6 +45,7 @@ static void on_gone(void *arg, unsigned other)
     g->bus->unsure -= !g->bus->others[other].sure;
     g->bus->there--;
     g->bus->others[other] = (struct group_other){.again = true};
+    group_other_check(g->bus);
     forget_other(g, &g->announced, other);
     forget_other(g, &g->silent, other);
     group_tell_soon(g); /* what waited for it alone need not be kept */
