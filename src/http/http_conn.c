@@ -53,7 +53,7 @@ void http_conn_reply(struct http_conn *h, struct http_reply *r)
 {
     struct buf out = {0};
     struct conn *c = &h->session.conn;
-    struct http_str method = h->head ? http_method(h->head) : (struct http_str){"", 0};
+    struct str method = h->head ? http_method(h->head) : (struct str){"", 0};
     drop_input(h->exchange);
     r->close = true;
     r->to_head = method.len == 4 && memcmp(method.s, "HEAD", 4) == 0;

@@ -20,10 +20,9 @@ static void refuse_handshake(struct http_conn *h, const struct handshake_refusal
     char line[256];
     int len = snprintf(line, sizeof line, "%s\n", why->reason);
     if (why->allow)
-        lines[count++] = (struct http_line){{"Allow", 5}, {why->allow, strlen(why->allow)}};
+        lines[count++] = (struct http_line){str_of("Allow"), str_of(why->allow)};
     if (why->version)
-        lines[count++] =
-            (struct http_line){{"Sec-WebSocket-Version", 21}, {why->version, strlen(why->version)}};
+        lines[count++] = (struct http_line){str_of("Sec-WebSocket-Version"), str_of(why->version)};
     if (why->status == 426)
         lines[count++] = (struct http_line){{"Upgrade", 7}, {"websocket", 9}};
     struct http_reply r = {
@@ -34,7 +33,7 @@ static void refuse_handshake(struct http_conn *h, const struct handshake_refusal
 /* Where the request goes; NULL when it has been refused. */
 static struct route *find_route(struct http_conn *h)
 {
-    struct http_str path, query;
+    struct str path, query;
     if (!uri_split(http_target(h->head), &path, &query)) {
         http_conn_refuse_with(h, 400, "malformed request target, or a path with \".\" or \"..\"");
         return NULL;

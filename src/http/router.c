@@ -76,25 +76,20 @@ void router_deinit(struct router *r)
     r->root = NULL;
 }
 
-static struct http_str span(const char *s)
-{
-    return (struct http_str){s, strlen(s)};
-}
-
-static bool captures(struct http_str segment)
+static bool captures(struct str segment)
 {
     return segment.len && (segment.s[0] == ':' || segment.s[0] == '*');
 }
 
-static bool is_dots(struct http_str segment)
+static bool is_dots(struct str segment)
 {
     return segment.len && segment.len <= 2 && memcmp(segment.s, "..", segment.len) == 0;
 }
 
 /* True when the name of a capture stands again further on in the pattern. */
-static bool repeated(struct http_str path, size_t cursor, struct http_str name)
+static bool repeated(struct str path, size_t cursor, struct str name)
 {
-    struct http_str other;
+    struct str other;
     while (uri_next_segment(path, &cursor, &other))
         if (captures(other) && other.len == name.len &&
             memcmp(other.s + 1, name.s + 1, name.len - 1) == 0)
@@ -106,7 +101,7 @@ const char *router_check(const char *pattern)
 {
     if (pattern[0] != '/')
         return "a path starts with \"/\", as in \"/chat\"";
-    struct http_str segment, path = span(pattern);
+    struct str segment, path = str_of(pattern);
     size_t cursor = 0;
     bool rest = false;
     while (uri_next_segment(path, &cursor, &segment)) {
@@ -128,7 +123,7 @@ const char *router_check(const char *pattern)
 }
 
 /* Index of the first literal that is not less than `s`. */
-static size_t bisect(const struct node *n, struct http_str s)
+static size_t bisect(const struct node *n, struct str s)
 {
     size_t low = 0, high = n->literal_count;
     while (low < high) {
@@ -144,16 +139,16 @@ static size_t bisect(const struct node *n, struct http_str s)
     return low;
 }
 
-static struct node *literal(const struct node *n, struct http_str s)
+static struct node *literal(const struct node *n, struct str s)
 {
     size_t i = bisect(n, s);
     if (i == n->literal_count)
         return NULL;
     struct node *child = n->literals[i];
-    return strlen(child->name) == s.len && memcmp(child->name, s.s, s.len) == 0 ? child : NULL;
+    return str_is(s, child->name) ? child : NULL;
 }
 
-static struct node *add_literal(struct node *n, struct http_str s)
+static struct node *add_literal(struct node *n, struct str s)
 {
     size_t at = bisect(n, s);
     struct node **grown = mem_alloc((n->literal_count + 1) * sizeof(struct node *));
@@ -171,7 +166,7 @@ static struct node *add_literal(struct node *n, struct http_str s)
 }
 
 /* The child for one segment of a pattern; made when `add` is set, else NULL when there is none. */
-static struct node *descend(struct node *n, struct http_str segment, bool add)
+static struct node *descend(struct node *n, struct str segment, bool add)
 {
     if (captures(segment)) {
         struct node **slot = segment.s[0] == ':' ? &n->capture : &n->rest;
@@ -185,7 +180,7 @@ static struct node *descend(struct node *n, struct http_str segment, bool add)
 
 static struct node *find(const struct router *r, const char *pattern, bool add)
 {
-    struct http_str segment, path = span(pattern);
+    struct str segment, path = str_of(pattern);
     size_t cursor = 0;
     struct node *n = r->root;
     while (n && uri_next_segment(path, &cursor, &segment))
@@ -212,9 +207,9 @@ bool router_remove(struct router *r, const char *pattern)
     return true;
 }
 
-static struct route *match(const struct node *n, struct http_str path, size_t cursor, char *scratch)
+static struct route *match(const struct node *n, struct str path, size_t cursor, char *scratch)
 {
-    struct http_str segment;
+    struct str segment;
     if (!uri_next_segment(path, &cursor, &segment)) {
         if (n->route)
             return n->route;
@@ -223,7 +218,7 @@ static struct route *match(const struct node *n, struct http_str path, size_t cu
     long len = uri_decode(segment, scratch, false);
     if (len < 0)
         return NULL;
-    const struct node *child = literal(n, (struct http_str){scratch, (size_t)len});
+    const struct node *child = literal(n, (struct str){scratch, (size_t)len});
     struct route *found = child ? match(child, path, cursor, scratch) : NULL;
     if (!found && n->capture && segment.len)
         found = match(n->capture, path, cursor, scratch);
@@ -232,7 +227,7 @@ static struct route *match(const struct node *n, struct http_str path, size_t cu
     return found;
 }
 
-struct route *router_match(const struct router *r, struct http_str path)
+struct route *router_match(const struct router *r, struct str path)
 {
     char *scratch = mem_try(path.len + 1);
     if (!scratch)
@@ -242,24 +237,24 @@ struct route *router_match(const struct router *r, struct http_str path)
     return found;
 }
 
-bool route_capture(const struct route *r, struct http_str path, size_t i,
-                   struct route_capture *capture, char *out)
+bool route_capture(const struct route *r, struct str path, size_t i, struct route_capture *capture,
+                   char *out)
 {
-    struct http_str pattern = span(r->pattern), name, value;
+    struct str pattern = str_of(r->pattern), name, value;
     size_t at = 0, pos = 0;
     while (uri_next_segment(pattern, &at, &name)) {
         size_t start = pos;
         if (!uri_next_segment(path, &pos, &value))
-            value = (struct http_str){path.s + path.len, 0};
+            value = (struct str){path.s + path.len, 0};
         if (!captures(name) || i--)
             continue;
         if (name.s[0] == '*') {
             while (start < path.len && path.s[start] == '/')
                 start++;
-            value = (struct http_str){path.s + start, path.len - start};
+            value = (struct str){path.s + start, path.len - start};
         }
         long len = uri_decode(value, out, false);
-        capture->name = (struct http_str){name.s + 1, name.len - 1};
+        capture->name = (struct str){name.s + 1, name.len - 1};
         capture->len = len < 0 ? 0 : (size_t)len;
         out[capture->len] = '\0';
         return true;

@@ -55,17 +55,17 @@ bool router_remove(struct router *r, const char *pattern);
  * The route that matches an undecoded path (starts with "/", checked by uri_split), or NULL.
  * Borrowed.
  */
-struct route *router_match(const struct router *r, struct http_str path);
+struct route *router_match(const struct router *r, struct str path);
 
 /*
  * The i-th capture of the route's pattern in this path: its name, and the decoded value in `out`
  * (room for path.len + 1 bytes, NUL-terminated). False when the pattern has no more.
  */
 struct route_capture {
-    struct http_str name;
+    struct str name;
     size_t len;
 };
-bool route_capture(const struct route *r, struct http_str path, size_t i,
-                   struct route_capture *capture, char *out);
+bool route_capture(const struct route *r, struct str path, size_t i, struct route_capture *capture,
+                   char *out);
 
 #endif

@@ -262,7 +262,7 @@ static void reference_accept(const char *key, char out[29])
 
 static int judge_text(const char *text)
 {
-    struct fed fed = feed_pieces(HTTP_REQUEST, &limits, (struct http_str){text, strlen(text)}, 0);
+    struct fed fed = feed_pieces(HTTP_REQUEST, &limits, (struct str){text, strlen(text)}, 0);
     struct handshake_refusal r = {0};
     int status = -fed.status;
     if (fed.status == 1)
@@ -304,7 +304,7 @@ static void check_accepted(const struct http_head *h, const struct lines *l)
     struct handshake_request sent = {
         .host = "a", .target = "/", .key = key, .subprotocols = r.subprotocol};
     struct buf out = {0};
-    struct http_str chosen;
+    struct str chosen;
     MUST(handshake_write_response(h, &r, &out) == 0);
     struct fed fed = feed_pieces(HTTP_RESPONSE, &limits, as_str(&out), 0);
     MUST(fed.status == 1 && fed.used == buf_len(&out));
@@ -367,7 +367,7 @@ static void check_client(const struct http_head *h, const struct lines *l)
                                            .key = KEY,
                                            .subprotocols = PROTOCOLS,
                                            .extensions = EXTENSIONS};
-    struct http_str chosen = {0};
+    struct str chosen = {0};
     const char *wrong = handshake_verify(h, &sent, &chosen);
     if (!strchr(l->text, '"'))
         MUST((wrong == NULL) == reference_verifies(l));

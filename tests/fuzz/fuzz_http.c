@@ -46,13 +46,13 @@ static bool is_value(const char *s, size_t len)
 
 /* The reference's memory of one head. */
 struct reference {
-    struct http_str target;
+    struct str target;
     size_t lines, header;
     size_t lengths, codings;
     bool bad_length, bad_coding;
 };
 
-static bool names(struct http_str name, const char *wanted)
+static bool names(struct str name, const char *wanted)
 {
     return name.len == strlen(wanted) && strncasecmp(name.s, wanted, name.len) == 0;
 }
@@ -73,13 +73,13 @@ static bool reads_line(struct reference *r, const char *s, size_t len)
     const char *colon = memchr(s, ':', len);
     if (!colon || !is_token(s, (size_t)(colon - s)) || !is_value(s, len))
         return false;
-    struct http_str name = {s, (size_t)(colon - s)};
+    struct str name = {s, (size_t)(colon - s)};
     const char *value = colon + 1, *end = s + len;
     while (value < end && (*value == ' ' || *value == '\t'))
         value++;
     while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
-    struct http_str v = {value, (size_t)(end - value)};
+    struct str v = {value, (size_t)(end - value)};
     r->lines++;
     r->header += len + 2;
     if (names(name, "Content-Length")) {
@@ -104,7 +104,7 @@ static bool reads_request_line(struct reference *r, const char *s, size_t len, c
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         known |=
             (size_t)(first - s) == strlen(methods[i]) && !memcmp(s, methods[i], strlen(methods[i]));
-    r->target = (struct http_str){first + 1, (size_t)(last - first - 1)};
+    r->target = (struct str){first + 1, (size_t)(last - first - 1)};
     *minor = last[8];
     for (size_t i = 0; i < r->target.len; i++)
         if (r->target.s[i] < '!' || r->target.s[i] > '~')
@@ -128,7 +128,7 @@ static bool reads_status_line(struct reference *r, const char *s, size_t len, ch
  * choosier about (targets that begin with neither a slash nor a star, and the reference's short
  * list of methods) are left out by the caller.
  */
-static bool reference_accepts(enum http_kind kind, const struct http_limits *l, struct http_str b)
+static bool reference_accepts(enum http_kind kind, const struct http_limits *l, struct str b)
 {
     struct reference r = {0};
     char minor;
@@ -156,7 +156,7 @@ static bool reference_accepts(enum http_kind kind, const struct http_limits *l, 
 }
 
 /* What was accepted the reference accepts; of what was refused it judges only what it knows. */
-static void check_reference(enum http_kind kind, const struct http_limits *l, struct http_str bytes,
+static void check_reference(enum http_kind kind, const struct http_limits *l, struct str bytes,
                             const struct fed *fed)
 {
     bool accepts = reference_accepts(kind, l, bytes);
@@ -166,12 +166,12 @@ static void check_reference(enum http_kind kind, const struct http_limits *l, st
         MUST(!accepts || (kind == HTTP_REQUEST && slash != space));
         return;
     }
-    struct http_str method = http_method(fed->head);
+    struct str method = http_method(fed->head);
     if (kind == HTTP_RESPONSE || names(method, "GET") || names(method, "POST"))
         MUST(accepts);
 }
 
-static void check_head(const struct http_limits *l, struct http_str bytes, const struct fed *fed)
+static void check_head(const struct http_limits *l, struct str bytes, const struct fed *fed)
 {
     size_t lead = 0, header = 0;
     while (lead + 2 <= bytes.len && memcmp(bytes.s + lead, "\r\n", 2) == 0)
@@ -181,7 +181,7 @@ static void check_head(const struct http_limits *l, struct http_str bytes, const
     MUST(http_target(fed->head).len <= l->max_uri);
     MUST(http_field_count(fed->head) <= l->max_lines);
     for (size_t i = 0; i < http_field_count(fed->head); i++) {
-        struct http_str name, value;
+        struct str name, value;
         http_field_at(fed->head, i, &name, &value);
         MUST(is_token(name.s, name.len) && is_value(value.s, value.len));
         MUST(value.len == 0 ||
@@ -225,7 +225,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     enum http_kind kind = data[0] & 1 ? HTTP_RESPONSE : HTTP_REQUEST;
     const struct http_limits *limits = &all_limits[data[0] >> 1 & 3];
-    struct http_str bytes = {(const char *)data + 2, size - 2};
+    struct str bytes = {(const char *)data + 2, size - 2};
     struct buf text = {0};
     struct fed whole = feed_pieces(kind, limits, bytes, 0);
     if (whole.status == 1) {

@@ -36,7 +36,7 @@ static struct router router;
 static void take_rest(const char *at, char *out)
 {
     at += strspn(at, "/");
-    long n = uri_decode((struct http_str){at, strlen(at)}, out, false);
+    long n = uri_decode((struct str){at, strlen(at)}, out, false);
     MUST(n >= 0);
     out[n] = '\0';
 }
@@ -52,7 +52,7 @@ static bool cut(struct pieces *p, const char *text, bool decode)
         char *out = p->text[p->count];
         if (decode) {
             take_rest(text, p->rest[p->count]);
-            out[uri_decode((struct http_str){text + 1, len}, out, false)] = '\0';
+            out[uri_decode((struct str){text + 1, len}, out, false)] = '\0';
         } else {
             snprintf(out, LINE, "%.*s", (int)len, text + 1);
         }
@@ -160,7 +160,7 @@ static size_t reference_match(const struct pieces *path)
     return found;
 }
 
-static void check_captures(size_t which, struct http_str path, const struct pieces *pieces)
+static void check_captures(size_t which, struct str path, const struct pieces *pieces)
 {
     const struct pieces *pattern = &patterns[which].pieces;
     const struct route *route = patterns[which].route;
@@ -184,14 +184,14 @@ static void check_captures(size_t which, struct http_str path, const struct piec
 
 static void try_target(const char *text)
 {
-    struct http_str target, path, query;
+    struct str target, path, query;
     struct pieces pieces;
     char cut_text[LINE];
     size_t len = strlen(text);
     char *copy = malloc(len); /* in memory of its own, so that reading past it is seen */
     MUST(copy);
     memcpy(copy, text, len);
-    target = (struct http_str){copy, len};
+    target = (struct str){copy, len};
     if (uri_split(target, &path, &query)) {
         snprintf(cut_text, sizeof cut_text, "%.*s", (int)path.len, path.s);
         struct route *route = router_match(&router, path);
@@ -213,7 +213,7 @@ static void detach_all(void)
         MUST(patterns[i].route->refs == 1);
         route_unref(patterns[i].route);
     }
-    MUST(!router_match(&router, (struct http_str){"/", 1}));
+    MUST(!router_match(&router, (struct str){"/", 1}));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

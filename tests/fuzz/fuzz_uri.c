@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 /* A copy in memory of its own, so that reading past it is seen. The caller frees it. */
-static char *copy_of(struct http_str s)
+static char *copy_of(struct str s)
 {
     char *copy = malloc(s.len ? s.len : 1);
     MUST(copy);
@@ -51,7 +51,7 @@ static bool reference_dots(const char *path, size_t len)
     char *text = malloc(len + 1), *rest = text, *part;
     bool found = false;
     MUST(text);
-    long n = uri_decode((struct http_str){path, len}, text, false);
+    long n = uri_decode((struct str){path, len}, text, false);
     MUST(n >= 0);
     text[n] = '\0';
     while ((part = strsep(&rest, "/")))
@@ -80,22 +80,22 @@ static bool reference_splits(const char *text, size_t len)
 }
 
 /* Decodes a part into a place that is just large enough. */
-static void check_decodes(struct http_str part, bool plus)
+static void check_decodes(struct str part, bool plus)
 {
     char *in = copy_of(part);
     char *out = malloc(part.len ? part.len : 1);
     MUST(out);
-    long n = uri_decode((struct http_str){in, part.len}, out, plus);
+    long n = uri_decode((struct str){in, part.len}, out, plus);
     MUST(n >= 0 && (size_t)n <= part.len);
     MUST((n == 0) == (part.len == 0) && (n == 0 || !memchr(out, 0, (size_t)n)));
     free(in);
     free(out);
 }
 
-static void check_segments(struct http_str path)
+static void check_segments(struct str path)
 {
     struct buf joined = {0};
-    struct http_str part;
+    struct str part;
     size_t cursor = 0;
     while (uri_next_segment(path, &cursor, &part)) {
         MUST(!part.len || !memchr(part.s, '/', part.len));
@@ -108,9 +108,9 @@ static void check_segments(struct http_str path)
     buf_free(&joined);
 }
 
-static void check_pairs(struct http_str query)
+static void check_pairs(struct str query)
 {
-    struct http_str key, value;
+    struct str key, value;
     size_t cursor = 0, seen = 0, others = 0;
     while (uri_next_pair(query, &cursor, &key, &value)) {
         MUST(!key.len || (!memchr(key.s, '&', key.len) && !memchr(key.s, '=', key.len)));
@@ -126,9 +126,9 @@ static void check_pairs(struct http_str query)
     MUST(seen + others == query.len);
 }
 
-static void check_parts(struct http_str target)
+static void check_parts(struct str target)
 {
-    struct http_str path, query, path2, query2;
+    struct str path, query, path2, query2;
     struct buf text = {0};
     if (!uri_split(target, &path, &query))
         return;
@@ -148,13 +148,13 @@ static void check_parts(struct http_str target)
 }
 
 /* The bytes, each escaped, decode to themselves; a NUL among them is refused. */
-static void check_there_and_back(struct http_str bytes)
+static void check_there_and_back(struct str bytes)
 {
     char *escaped = malloc(3 * bytes.len + 1), *out = malloc(3 * bytes.len + 1);
     MUST(escaped && out);
     for (size_t i = 0; i < bytes.len; i++)
         snprintf(escaped + 3 * i, 4, i & 1 ? "%%%02x" : "%%%02X", (unsigned)(uint8_t)bytes.s[i]);
-    long n = uri_decode((struct http_str){escaped, 3 * bytes.len}, out, false);
+    long n = uri_decode((struct str){escaped, 3 * bytes.len}, out, false);
     if (memchr(bytes.s, 0, bytes.len))
         MUST(n == -1);
     else
@@ -166,7 +166,7 @@ static void check_there_and_back(struct http_str bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct http_str target = {(const char *)data, size}, path, query;
+    struct str target = {(const char *)data, size}, path, query;
     if (size == 0)
         return 0;
     char *copy = copy_of(target), *text = malloc(size + 1);

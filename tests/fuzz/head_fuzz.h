@@ -30,7 +30,7 @@ struct fed {
 
 /* Feeds in pieces whose sizes follow from the seed: 0 is whole, 1 byte by byte, others vary. */
 static inline struct fed feed_pieces(enum http_kind kind, const struct http_limits *limits,
-                                     struct http_str bytes, uint32_t seed)
+                                     struct str bytes, uint32_t seed)
 {
     struct http_parser *p = http_parser_new(kind, limits);
     struct fed fed = {0};
@@ -58,7 +58,7 @@ static inline struct fed feed_pieces(enum http_kind kind, const struct http_limi
     return fed;
 }
 
-static inline void put_str(struct buf *out, struct http_str s)
+static inline void put_str(struct buf *out, struct str s)
 {
     MUST(strlen(s.s) == s.len);
     MUST(buf_append(out, s.s, s.len) == 0);
@@ -87,7 +87,7 @@ static inline void put_head(struct buf *out, const struct http_head *h)
     put_text(out, number);
     put_text(out, "\r\n");
     for (size_t i = 0; i < http_field_count(h); i++) {
-        struct http_str name, value;
+        struct str name, value;
         http_field_at(h, i, &name, &value);
         put_str(out, name);
         put_text(out, ": ");
@@ -169,9 +169,9 @@ static inline bool reference_list(const char *text, bool extensions)
     return any;
 }
 
-static inline struct http_str as_str(const struct buf *b)
+static inline struct str as_str(const struct buf *b)
 {
-    return (struct http_str){(const char *)buf_bytes(b), buf_len(b)};
+    return (struct str){(const char *)buf_bytes(b), buf_len(b)};
 }
 
 #endif

@@ -344,7 +344,7 @@ static void client_requests(void)
 static void verifies(const struct handshake_request *sent, const char *lines, const char *expected)
 {
     char bytes[1024];
-    struct http_str chosen = {"unset", 5};
+    struct str chosen = {"unset", 5};
     int len = snprintf(bytes, sizeof bytes, "HTTP/1.1 %s\r\n\r\n", lines);
     struct http_head *h = parse(HTTP_RESPONSE, bytes, (size_t)len);
     test_context("%.100s", lines);
@@ -409,7 +409,7 @@ static void both_roles(void)
             .host = "h", .target = "/", .key = key, .subprotocols = "a,b"};
         struct handshake_refusal refusal;
         struct buf out = {0};
-        struct http_str chosen;
+        struct str chosen;
         handshake_key((const uint8_t *)nonce, key);
         CHECK_INT(handshake_write_request(&sent, &out), 0);
         struct http_head *request = parse(HTTP_REQUEST, (char *)buf_bytes(&out), buf_len(&out));

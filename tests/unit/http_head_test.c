@@ -25,7 +25,7 @@ static struct http_head *head_of(const char *bytes)
 static void fields(void)
 {
     struct http_head *h = head_of("GET / HTTP/1.1\r\nA: 1\r\nab: 2\r\na: 3\r\nA: 4\r\n\r\n");
-    struct http_str v = {"untouched", 9};
+    struct str v = {"untouched", 9};
     CHECK_INT(http_field_count(h), 4);
     CHECK(http_field(h, "a", 0, &v) && v.s[0] == '1');
     CHECK(http_field(h, "A", 1, &v) && v.s[0] == '3');
@@ -47,7 +47,7 @@ static void check_elements(const char *lines, const char *expected)
     snprintf(bytes, sizeof bytes, "GET / HTTP/1.1\r\n%s\r\n", lines);
     struct http_head *h = head_of(bytes);
     struct http_cursor cursor = {0};
-    struct http_str e;
+    struct str e;
     size_t n = 0;
     while (http_next_element(h, "l", &cursor, &e))
         n += (size_t)snprintf(text + n, sizeof text - n, "%.*s|", (int)e.len, e.s);
@@ -93,7 +93,7 @@ static void replies(void)
     const struct http_line lines[] = {{{"X-A", 3}, {"1\0", 1}}, {{"x-b", 3}, {"", 0}}};
     struct http_reply r = {.status = 404, .now = 784111777};
     check_reply(&r, "HTTP/1.1 404 Not Found\r\n" DATE "Content-Length: 0\r\n\r\n");
-    r.body = (struct http_str){"nothing here", 7};
+    r.body = (struct str){"nothing here", 7};
     r.server = "neap";
     r.close = true;
     r.lines = lines;
@@ -103,7 +103,7 @@ static void replies(void)
                     "Connection: close\r\n\r\nnothing");
     r = (struct http_reply){.status = 299, .now = 784111777, .content_type = "a/b"};
     check_reply(&r, "HTTP/1.1 299 Status\r\n" DATE "Content-Length: 0\r\n\r\n");
-    r.body = (struct http_str){"\0\r\n", 3};
+    r.body = (struct str){"\0\r\n", 3};
     r.body.len = 1;
     check_reply(&r,
                 "HTTP/1.1 299 Status\r\n" DATE "Content-Type: a/b\r\nContent-Length: 1\r\n\r\n");
@@ -125,7 +125,7 @@ static void reply_lines(void)
         {{"Connection", 10}, {"keep-alive", 10}},
     };
     struct http_reply r = {.status = 400, .lines = lines, .line_count = 6, .server = "neap"};
-    r.body = (struct http_str){"no", 2};
+    r.body = (struct str){"no", 2};
     check_reply(&r, "HTTP/1.1 400 Bad Request\r\nDATE: never\r\nserver: mine\r\n"
                     "Content-type: text/html\r\nConnection: keep-alive\r\n"
                     "Content-Length: 2\r\n\r\nno");

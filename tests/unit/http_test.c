@@ -56,7 +56,7 @@ static struct http_head *feed(const struct vector *v, const struct cut *cut, int
 
 static void describe(const struct http_head *h, char *out, size_t room)
 {
-    struct http_str m = http_method(h), t = http_target(h), name, value;
+    struct str m = http_method(h), t = http_target(h), name, value;
     int n = snprintf(out, room, "%s %s %d %d", m.s, t.s, http_version(h), http_status(h));
     CHECK(strlen(m.s) == m.len && strlen(t.s) == t.len);
     for (size_t i = 0; i < http_field_count(h) && (size_t)n < room; i++) {
@@ -453,7 +453,7 @@ static void sizes(void)
     http_head_unref(h);
     http_head_unref(h);
     for (size_t n = 65400; n < 65700; n += 20) {
-        struct http_str value;
+        struct str value;
         test_context("a value of %zu bytes", n);
         int len = snprintf(big, sizeof big, "GET /x HTTP/1.1\r\nA: 1\r\nB: %0*d\r\nC: 3\r\n\r\n",
                            (int)n, 2);

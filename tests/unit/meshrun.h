@@ -78,11 +78,11 @@ static inline bool run_until(const unsigned *counter, unsigned value)
 
 /* --- Nodes ---------------------------------------------------------------------------------- */
 
-static inline void note(struct node *n, const char *kind, unsigned peer, const struct span *bytes)
+static inline void note(struct node *n, const char *kind, unsigned peer, const struct str *bytes)
 {
-    int len = snprintf(n->notes + n->len, sizeof n->notes - n->len, "%s%s%u%s%.*s",
-                       n->len ? " " : "", kind, peer, bytes ? ":" : "", bytes ? (int)bytes->len : 0,
-                       bytes ? (const char *)bytes->bytes : "");
+    int len =
+        snprintf(n->notes + n->len, sizeof n->notes - n->len, "%s%s%u%s%.*s", n->len ? " " : "",
+                 kind, peer, bytes ? ":" : "", bytes ? (int)bytes->len : 0, bytes ? bytes->s : "");
     if (len > 0 && (size_t)len < sizeof n->notes - n->len)
         n->len += (size_t)len;
 }
@@ -100,7 +100,7 @@ static inline int on_message(void *arg, unsigned peer, const uint8_t *bytes, siz
     n->messages++;
     n->bytes += len;
     if (len <= 32)
-        note(n, "", peer, &(struct span){bytes, len});
+        note(n, "", peer, &(struct str){(const void *)bytes, len});
     return n->react ? n->react(n, peer, bytes, len) : 0;
 }
 

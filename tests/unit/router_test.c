@@ -41,16 +41,16 @@ static void begin(const char *const *patterns)
     }
 }
 
-static struct http_str guarded(const char *text)
+static struct str guarded(const char *text)
 {
     size_t len = strlen(text);
-    return (struct http_str){(const char *)guard_copy(text, len), len};
+    return (struct str){(const char *)guard_copy(text, len), len};
 }
 
 /* The route for a target: its pattern, "-" for none, or "refused" for what uri_split refuses. */
 static const char *matched(const char *target)
 {
-    struct http_str path, query;
+    struct str path, query;
     if (!uri_split(guarded(target), &path, &query))
         return "refused";
     struct route *route = router_match(&router, path);
@@ -271,7 +271,7 @@ static void unchecked(void)
 static void captured(const char *target, const char *expected)
 {
     char text[256] = "", out[128];
-    struct http_str path, query;
+    struct str path, query;
     struct route_capture capture;
     test_context("%s", target);
     CHECK(uri_split(guarded(target), &path, &query));
@@ -452,7 +452,7 @@ static void no_explosion(void)
 
 static void match_short_of_memory(void *arg)
 {
-    struct http_str path = {"/chat/blue", 10};
+    struct str path = {"/chat/blue", 10};
     (void)arg;
     struct route *route = router_match(&router, path);
     CHECK(route == NULL || strcmp(route->pattern, "/chat/:room") == 0);
@@ -463,7 +463,7 @@ static void short_of_memory(void)
     begin((const char *const[]){"/chat/:room", "/*all", NULL});
     each_alloc_failure(match_short_of_memory, NULL);
     alloc_watch(1, true);
-    struct route *none = router_match(&router, (struct http_str){"/chat/blue", 10});
+    struct route *none = router_match(&router, (struct str){"/chat/blue", 10});
     CHECK(alloc_end().failed);
     CHECK(none == NULL);
     matches("/chat/blue", "/chat/:room");

@@ -96,18 +96,17 @@ bool check_text(const char *actual, const char *expected, const char *file, int 
     return same;
 }
 
-bool check_bytes(const struct span *actual, const struct span *expected, const char *file, int line)
+bool check_bytes(struct str actual, struct str expected, const char *file, int line)
 {
-    const uint8_t *a = actual->bytes, *e = expected->bytes;
     size_t i = 0;
     now.checks++;
-    while (i < actual->len && i < expected->len && a[i] == e[i])
+    while (i < actual.len && i < expected.len && actual.s[i] == expected.s[i])
         i++;
-    if (i == actual->len && i == expected->len)
+    if (i == actual.len && i == expected.len)
         return true;
     if (failure(file, line))
-        printf("%zu bytes, expected %zu; they differ from byte %zu on\n", actual->len,
-               expected->len, i);
+        printf("%zu bytes, expected %zu; they differ from byte %zu on\n", actual.len, expected.len,
+               i);
     return false;
 }
 

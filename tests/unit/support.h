@@ -16,6 +16,10 @@
 #ifndef NEAP_TESTS_UNIT_SUPPORT_H
 #define NEAP_TESTS_UNIT_SUPPORT_H
 
+#include "base/str.h"
+
+#include "base/str.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,19 +39,13 @@ void test_context(const char *format, ...) __attribute__((format(printf, 1, 2)))
     check_int((long long)(actual), (long long)(expected), #actual, __FILE__, __LINE__)
 #define CHECK_TEXT(actual, expected) check_text(actual, expected, __FILE__, __LINE__)
 #define CHECK_BYTES(actual, actual_len, expected, expected_len) \
-    check_bytes(&(struct span){actual, actual_len}, &(struct span){expected, expected_len}, \
-                __FILE__, __LINE__)
-
-struct span {
-    const void *bytes;
-    size_t len;
-};
+    check_bytes((struct str){(const void *)(actual), actual_len}, \
+                (struct str){(const void *)(expected), expected_len}, __FILE__, __LINE__)
 
 bool check_true(bool held, const char *what, const char *file, int line);
 bool check_int(long long actual, long long expected, const char *what, const char *file, int line);
 bool check_text(const char *actual, const char *expected, const char *file, int line);
-bool check_bytes(const struct span *actual, const struct span *expected, const char *file,
-                 int line);
+bool check_bytes(struct str actual, struct str expected, const char *file, int line);
 
 /*
  * Memory whose last byte lies before an unreadable page, one block at a time: the copy of `len`

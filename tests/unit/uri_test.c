@@ -9,17 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct http_str guarded(const char *text)
+static struct str guarded(const char *text)
 {
     size_t len = strlen(text);
-    return (struct http_str){(const char *)guard_copy(text, len), len};
+    return (struct str){(const char *)guard_copy(text, len), len};
 }
 
 /* Expects "path query", or NULL for a refusal. */
 static void splits(const char *target, const char *expected)
 {
     char text[256];
-    struct http_str path, query;
+    struct str path, query;
     test_context("%s", target);
     bool good = uri_split(guarded(target), &path, &query);
     CHECK(good == (expected != NULL));
@@ -64,8 +64,8 @@ static void refusing(void)
     };
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
         splits(targets[i], NULL);
-    struct http_str path, query;
-    CHECK(!uri_split((struct http_str){"/a\0b", 4}, &path, &query));
+    struct str path, query;
+    CHECK(!uri_split((struct str){"/a\0b", 4}, &path, &query));
 }
 
 /* At either end and in the middle, escaped or not, beside slashes that are escaped or not. */
@@ -92,7 +92,7 @@ static void segments_are(const char *path, const char *expected)
 {
     char text[256] = "";
     size_t cursor = 0, n = 0;
-    struct http_str part, in = guarded(path);
+    struct str part, in = guarded(path);
     test_context("%s", path);
     while (uri_next_segment(in, &cursor, &part))
         n += (size_t)snprintf(text + n, sizeof text - n, "%.*s|", (int)part.len, part.s);
@@ -119,7 +119,7 @@ static void pairs_are(const char *query, const char *expected)
 {
     char text[256] = "";
     size_t cursor = 0, n = 0;
-    struct http_str key, value, in = guarded(query);
+    struct str key, value, in = guarded(query);
     test_context("%s", query);
     while (uri_next_pair(in, &cursor, &key, &value))
         n += (size_t)snprintf(text + n, sizeof text - n, "[%.*s][%.*s]", (int)key.len, key.s,
@@ -175,7 +175,7 @@ static void decoding(void)
         snprintf(in, sizeof in, "%%%02X", (unsigned)c);
         decodes(in, false, want, 1);
     }
-    CHECK_INT(uri_decode((struct http_str){"a\0b", 3}, (char[3]){0}, false), -1);
+    CHECK_INT(uri_decode((struct str){"a\0b", 3}, (char[3]){0}, false), -1);
 }
 
 int main(void)

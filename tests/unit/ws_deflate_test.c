@@ -71,9 +71,9 @@ static void run_case(size_t i, int mode, const struct cut *cut)
     static uint8_t bytes[WSRUN_INPUT];
     static struct line l;
     struct ws ws;
-    struct span in = {bytes, wsrun_bytes(cases[i].input, bytes)};
+    struct str in = {(char *)bytes, wsrun_bytes(cases[i].input, bytes)};
     if (CHECK(start(&ws, WS_SERVER, &tight, mode))) {
-        wsrun_feed(&ws, &in, cut, (enum wsrun_mode)(i % WSRUN_MODES), &l);
+        wsrun_feed(&ws, in, cut, (enum wsrun_mode)(i % WSRUN_MODES), &l);
         CHECK_TEXT(l.text, cases[i].outcome);
     }
     wsout_deinit(&ws);
@@ -100,11 +100,11 @@ static void refused(const char *input, const char *outcome)
     static struct line l;
     for (int mode = 0; mode < MODES; mode++) {
         struct ws ws;
-        struct span in = {bytes, wsrun_bytes(input, bytes)};
+        struct str in = {(char *)bytes, wsrun_bytes(input, bytes)};
         struct cut whole = {in.len, in.len};
         test_context("%s, mode %d", input, mode);
         if (CHECK(start(&ws, WS_SERVER, &tight, mode))) {
-            wsrun_feed(&ws, &in, &whole, WSRUN_PLAIN, &l);
+            wsrun_feed(&ws, in, &whole, WSRUN_PLAIN, &l);
             CHECK_TEXT(l.text, outcome);
         }
         wsout_deinit(&ws);

@@ -43,8 +43,8 @@ static const char *feed(const char *notation)
 {
     static uint8_t input[WSRUN_INPUT];
     static struct line line;
-    struct span span = {input, wsrun_bytes(notation, input)};
-    wsrun_feed(&ws, &span, &(struct cut){span.len, span.len}, WSRUN_PLAIN, &line);
+    struct str in = {(char *)input, wsrun_bytes(notation, input)};
+    wsrun_feed(&ws, in, &(struct cut){in.len, in.len}, WSRUN_PLAIN, &line);
     return line.text;
 }
 
@@ -248,10 +248,10 @@ static void closing_first(void)
     CHECK_TEXT(feed("8081m 62; 8981m 70; 8A80m; 8182m C080; 81FF 0000000000200000 m 61*70000"),
                " > C1001");
     CHECK(ws_held(&ws) == 0);
-    struct span rest = {calloc(1, 2 * 1024 * 1024), 2 * 1024 * 1024 - 70000};
+    struct str rest = {calloc(1, 2 * 1024 * 1024), 2 * 1024 * 1024 - 70000};
     struct line line;
-    wsrun_feed(&ws, &rest, &(struct cut){100000, 100000}, WSRUN_PLAIN, &line);
-    free((void *)(uintptr_t)rest.bytes);
+    wsrun_feed(&ws, rest, &(struct cut){100000, 100000}, WSRUN_PLAIN, &line);
+    free((void *)(uintptr_t)rest.s);
     CHECK_TEXT(line.text, " > C1001");
     CHECK_TEXT(feed("8882m 0FA0"), "C4000\"\" E-7 > C1001");
     CHECK_INT(ws.error, 0);

@@ -122,7 +122,7 @@ struct run {
     const struct ws_case *c;
     enum ws_role role;
     enum wsrun_mode mode;
-    struct span input;
+    struct str input;
     struct cut cut;
     struct ws_shared *shared;
 };
@@ -139,7 +139,7 @@ static void run_cut(const struct cut *cut, void *arg)
     struct ws ws;
     struct line line;
     wsout_init(&ws, r->role, &limits, r->shared);
-    wsrun_feed(&ws, &r->input, cut, r->mode, &line);
+    wsrun_feed(&ws, r->input, cut, r->mode, &line);
     CHECK_TEXT(line.text, r->c->expected);
     if (ws.error || (!ws.close_got && !ws_assembling(&ws)))
         check_idle(&ws);
@@ -163,7 +163,7 @@ static void run_starved(void *arg)
     if (cut_at)
         *cut_at = '\0';
     wsout_init(&ws, r->role, &limits, r->shared);
-    wsrun_feed(&ws, &r->input, &r->cut, r->mode, &line);
+    wsrun_feed(&ws, r->input, &r->cut, r->mode, &line);
     cut_at = strstr(line.text, " >");
     if (cut_at)
         *cut_at = '\0';
@@ -206,7 +206,7 @@ static void run_current(void)
     static uint8_t input[WSRUN_INPUT];
     struct ws_shared shared = {.random = wsrun_random};
     struct run r = {.c = current, .role = current_role, .shared = &shared};
-    r.input = (struct span){input, wsrun_bytes(current->input, input)};
+    r.input = (struct str){(char *)input, wsrun_bytes(current->input, input)};
     run_case(&r);
     wsout_shared_deinit(&shared);
 }

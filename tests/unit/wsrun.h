@@ -196,14 +196,14 @@ static inline bool wsrun_events(struct ws *ws, struct line *l, enum wsrun_mode m
 }
 
 /* Feeds the input in the pieces of the cut, then describes events and output. Stops at an error. */
-static inline void wsrun_feed(struct ws *ws, const struct span *in, const struct cut *cut,
+static inline void wsrun_feed(struct ws *ws, struct str in, const struct cut *cut,
                               enum wsrun_mode mode, struct line *l)
 {
     size_t pos = 0, n;
     bool on = true;
     *l = (struct line){0};
-    while (on && (n = cut_piece(cut, pos, in->len)) > 0) {
-        ws_feed(ws, guard_copy((const uint8_t *)in->bytes + pos, n), n);
+    while (on && (n = cut_piece(cut, pos, in.len)) > 0) {
+        ws_feed(ws, guard_copy((const uint8_t *)in.s + pos, n), n);
         pos += n;
         on = wsrun_events(ws, l, mode);
     }

@@ -20,9 +20,9 @@ int ltell_hook(const struct lvm *vm)
     return ((const struct ltells *)vm->states[LTELL_SLOT])->hook;
 }
 
-static struct http_str text_at(lua_State *L, int index)
+static struct str text_at(lua_State *L, int index)
 {
-    struct http_str text = {0};
+    struct str text = {0};
     text.s = lua_tolstring(L, index, &text.len);
     return text;
 }
@@ -35,7 +35,6 @@ static bool is_text(lua_State *L, int index)
 
 void ltell_begin(struct ltask *t, struct ltell *said)
 {
-    static const char cannot[] = "an error value of which nothing can be told";
     struct lvm *vm = t->vm;
     lua_State *L = vm->L;
     said->top = lua_gettop(L) - 1;
@@ -51,8 +50,8 @@ void ltell_begin(struct ltask *t, struct ltell *said)
         said->message = text_at(L, -2);
         said->public = text_at(L, -1);
     } else {
-        said->log = said->message = (struct http_str){cannot, sizeof cannot - 1};
-        said->public = (struct http_str){0};
+        said->log = said->message = str_of("an error value of which nothing can be told");
+        said->public = (struct str){0};
     }
 }
 
@@ -81,7 +80,7 @@ void ltell_take_object(struct ltask *t)
     lua_settop(t->vm->L, said.top + 1);
 }
 
-void ltell_line(enum log_level level, const struct ltask *t, const char *what, struct http_str text)
+void ltell_line(enum log_level level, const struct ltask *t, const char *what, struct str text)
 {
     lua_State *L = t->vm->L;
     char id[LVM_CONN_ID];
@@ -144,7 +143,7 @@ static int depth(lua_State *co)
     return high;
 }
 
-void ltell_traceback(lua_State *L, lua_State *co, struct http_str text, int level)
+void ltell_traceback(lua_State *L, lua_State *co, struct str text, int level)
 {
     lua_Debug ar;
     int end = depth(co), cut = level + FIRST_FRAMES, resume = end - LAST_FRAMES;

@@ -7,17 +7,17 @@
 #define NEAP_BIND_CORE_LTELL_H
 
 #include "base/log.h"
+#include "base/str.h"
 #include "bind/core/lvm.h"
-#include "proto/http/http.h"
 
 enum { LTELL_SLOT = LMODULE_CORE + 2 };
 
 /* What is said of an error value. The texts are on the stack of vm->L until ltell_end. */
 struct ltell {
-    struct http_str log;     /* for the log */
-    struct http_str message; /* of an error object that is made of it */
-    struct http_str public;  /* what a client may read; without it, .s is NULL */
-    int top;                 /* of vm->L as it was */
+    struct str log;     /* for the log */
+    struct str message; /* of an error object that is made of it */
+    struct str public;  /* what a client may read; without it, .s is NULL */
+    int top;            /* of vm->L as it was */
 };
 
 /*
@@ -40,15 +40,14 @@ void ltell_take_object(struct ltask *t);
  * Logs one event of the task and of its connection: "error in onMessage: no luck", where `what` is
  * all before the text. Uses vm->L, and leaves it as it was.
  */
-void ltell_line(enum log_level level, const struct ltask *t, const char *what,
-                struct http_str text);
+void ltell_line(enum log_level level, const struct ltask *t, const char *what, struct str text);
 
 /*
  * Pushes the text and the traceback of another coroutine, from `level` on, as far as there are any.
  * Nothing happens to that one: it may have failed and have no room left; luaL_traceback needs some.
  * May raise on L (no memory).
  */
-void ltell_traceback(lua_State *L, lua_State *co, struct http_str text, int level);
+void ltell_traceback(lua_State *L, lua_State *co, struct str text, int level);
 
 /*
  * Logs the error at the top of vm->L, where it stays, as what has ended a task, with its traceback:

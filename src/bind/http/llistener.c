@@ -82,10 +82,10 @@ void llistener_push_route(lua_State *L, const struct route *route)
     lua_rawgeti(L, LUA_REGISTRYINDEX, lr->table);
 }
 
-struct http_str llistener_route_group(const struct route *route)
+struct str llistener_route_group(const struct route *route)
 {
     const struct lroute *lr = route->user;
-    return (struct http_str){lr->group, lr->group_len};
+    return (struct str){lr->group, lr->group_len};
 }
 
 /* FNV-1a. What hash.h has is seeded anew in each worker. */

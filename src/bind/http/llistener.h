@@ -6,8 +6,8 @@
 #ifndef NEAP_BIND_HTTP_LLISTENER_H
 #define NEAP_BIND_HTTP_LLISTENER_H
 
+#include "base/str.h"
 #include "bind/core/lvm.h"
-#include "proto/http/http.h"
 
 struct route;
 
@@ -44,7 +44,7 @@ void llistener_push_route(lua_State *L, const struct route *route);
  * The group of the route's clients whose service has no name: valid as long as the route, the same
  * in all workers, and the name of no service.
  */
-struct http_str llistener_route_group(const struct route *route);
+struct str llistener_route_group(const struct route *route);
 
 /*
  * Reads the certificates of all TLS listeners again, for new connections. One that cannot be used

@@ -79,7 +79,7 @@ static int request_index(lua_State *L)
     return 1;
 }
 
-static int push_str(lua_State *L, struct http_str s)
+static int push_str(lua_State *L, struct str s)
 {
     lua_pushlstring(L, s.s ? s.s : "", s.len);
     return 1;
@@ -97,14 +97,14 @@ static int core_target(lua_State *L)
 
 static int core_path(lua_State *L)
 {
-    struct http_str path = {0}, query = {0};
+    struct str path = {0}, query = {0};
     uri_split(http_target(check(L)->head), &path, &query);
     return push_str(L, path);
 }
 
 static int core_query(lua_State *L)
 {
-    struct http_str path = {0}, query = {0};
+    struct str path = {0}, query = {0};
     uri_split(http_target(check(L)->head), &path, &query);
     return push_str(L, query);
 }
@@ -113,7 +113,7 @@ static int core_field(lua_State *L)
 {
     struct lrequest *r = check(L);
     const char *name = luaL_checkstring(L, 2);
-    struct http_str value;
+    struct str value;
     lua_newtable(L);
     for (size_t i = 0; http_field(r->head, name, i, &value); i++) {
         push_str(L, value);
@@ -128,7 +128,7 @@ static int core_fields(lua_State *L)
     size_t count = http_field_count(r->head);
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        struct http_str name, value;
+        struct str name, value;
         http_field_at(r->head, i, &name, &value);
         lua_createtable(L, 2, 0);
         push_str(L, name);
@@ -143,7 +143,7 @@ static int core_fields(lua_State *L)
 static int core_params(lua_State *L)
 {
     struct lrequest *r = check(L);
-    struct http_str path = {0}, query = {0};
+    struct str path = {0}, query = {0};
     uri_split(http_target(r->head), &path, &query);
     char *value = lua_newuserdata(L, path.len + 1);
     lua_newtable(L);
@@ -194,13 +194,13 @@ static int core_cache(lua_State *L)
     return 1;
 }
 
-static struct http_str copy_of(lua_State *L, int index)
+static struct str copy_of(lua_State *L, int index)
 {
     size_t len;
     const char *s = luaL_checklstring(L, index, &len);
     char *copy = mem_alloc(len + 1);
     memcpy(copy, s, len);
-    return (struct http_str){copy, len};
+    return (struct str){copy, len};
 }
 
 static int core_set_header(lua_State *L)
@@ -231,7 +231,7 @@ static int core_is_request(lua_State *L)
 
 static int core_percent_decode(lua_State *L)
 {
-    struct http_str in;
+    struct str in;
     in.s = luaL_checklstring(L, 1, &in.len);
     char *out = lua_newuserdata(L, in.len + 1);
     long len = uri_decode(in, out, lua_toboolean(L, 2));

@@ -35,9 +35,9 @@ struct lcaller *lcaller_new(struct lvm *vm, lua_State *L, struct session *s,
 struct group_key lcaller_service_group(const struct lcaller *lc)
 {
     const char *name = lc->service->name;
-    struct http_str group = llistener_route_group(http_conn_route(http_conn_of(lc->session)));
+    struct str group = llistener_route_group(http_conn_route(http_conn_of(lc->session)));
     if (name)
-        group = (struct http_str){name, strlen(name)};
+        group = str_of(name);
     return (struct group_key){GROUP_SERVICE, group.s, group.len};
 }
 

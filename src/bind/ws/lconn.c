@@ -185,11 +185,11 @@ static void internal_error(struct ltask *t)
     http_conn_refuse(client_of(t), &reply);
 }
 
-static struct http_str str_at(lua_State *co, int index)
+static struct str str_at(lua_State *co, int index)
 {
     size_t len = 0;
     const char *s = lua_tolstring(co, index, &len);
-    return (struct http_str){s, len};
+    return (struct str){s, len};
 }
 
 /*

@@ -13,13 +13,12 @@
 #include <lauxlib.h>
 #include <string.h>
 
-struct http_str lfail_reason(void)
+struct str lfail_reason(void)
 {
-    static const char text[] = "internal error";
-    return (struct http_str){text, sizeof text - 1};
+    return str_of("internal error");
 }
 
-bool lfail_session(lua_State *L, struct session *s, unsigned code, struct http_str reason)
+bool lfail_session(lua_State *L, struct session *s, unsigned code, struct str reason)
 {
     if (!session_running(s)) {
         lua_pop(L, 1);
@@ -40,7 +39,7 @@ bool lfail_session(lua_State *L, struct session *s, unsigned code, struct http_s
     return true;
 }
 
-void lfail_raised(struct ltask *t, struct http_str reason)
+void lfail_raised(struct ltask *t, struct str reason)
 {
     lua_pushvalue(t->vm->L, -1);
     ltell_take_object(t);

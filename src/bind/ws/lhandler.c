@@ -90,7 +90,7 @@ static int core_fail(lua_State *L)
 {
     struct session *s = lcaller_check(L, 1)->session;
     lua_Integer status = luaL_checkinteger(L, 2);
-    struct http_str reason;
+    struct str reason;
     reason.s = luaL_checklstring(L, 3, &reason.len);
     luaL_checktype(L, 4, LUA_TTABLE);
     luaL_argcheck(L, status > 0 && ws_code_valid((unsigned)status), 2, "no close code");

@@ -35,8 +35,7 @@ static void fail(struct ltask *t)
 }
 
 /* One line about the connection: "onMessage", `what`, `text`. */
-static void log_line(enum log_level level, const struct ltask *t, const char *what,
-                     struct http_str text)
+static void log_line(enum log_level level, const struct ltask *t, const char *what, struct str text)
 {
     lua_State *L = t->vm->L;
     ltell_line(level, t, lua_pushfstring(L, "%s %s", t->name, what), text);
@@ -160,7 +159,7 @@ static void send_pong(struct ltask *t)
         int n =
             snprintf(why, sizeof why, "a pong carries at most %d bytes, what it returned has %zu",
                      FRAME_CONTROL_MAX, len);
-        log_line(LOG_WARN, t, "cut its answer: ", (struct http_str){why, (size_t)n});
+        log_line(LOG_WARN, t, "cut its answer: ", (struct str){why, (size_t)n});
         len = FRAME_CONTROL_MAX;
     }
     session_pong(session_of(t->conn), bytes, len);

@@ -29,10 +29,9 @@ struct lstreams {
 
 static void stream_finished(struct ltask *t, bool ok)
 {
-    static const char reason[] = "streaming failed";
     struct lcaller *lc = session_of(t->conn)->user;
     if (!ok)
-        lfail_raised(t, (struct http_str){reason, sizeof reason - 1});
+        lfail_raised(t, str_of("streaming failed"));
     list_remove(&t->kin);
     lc->stream_count--;
     if (lc->held && lc->stream_count < STREAMS_MAX) {

@@ -9,19 +9,19 @@
 #include "base/err.h"
 #include "proto/http/http_chars.h"
 
-static void skip(struct http_str *rest, size_t len)
+static void skip(struct str *rest, size_t len)
 {
     rest->s += len;
     rest->len -= len;
 }
 
-static void skip_blanks(struct http_str *rest)
+static void skip_blanks(struct str *rest)
 {
     while (rest->len && (*rest->s == ' ' || *rest->s == '\t'))
         skip(rest, 1);
 }
 
-static bool take_char(struct http_str *rest, char c)
+static bool take_char(struct str *rest, char c)
 {
     skip_blanks(rest);
     if (!rest->len || *rest->s != c)
@@ -30,10 +30,10 @@ static bool take_char(struct http_str *rest, char c)
     return true;
 }
 
-static bool take_token(struct http_str *rest, struct http_str *token)
+static bool take_token(struct str *rest, struct str *token)
 {
     skip_blanks(rest);
-    *token = (struct http_str){rest->s, 0};
+    *token = (struct str){rest->s, 0};
     while (token->len < rest->len && http_is((uint8_t)token->s[token->len], HTTP_TOKEN))
         token->len++;
     skip(rest, token->len);
@@ -41,24 +41,24 @@ static bool take_token(struct http_str *rest, struct http_str *token)
 }
 
 /* What stands before the closing quote, which is taken, too (RFC 9110 §5.6.4). */
-static bool take_quoted(struct http_str *rest, struct http_str *text)
+static bool take_quoted(struct str *rest, struct str *text)
 {
     size_t len = 0;
     while (len < rest->len && rest->s[len] != '"')
         len += rest->s[len] == '\\' ? 2 : 1;
     if (len >= rest->len)
         return false;
-    *text = (struct http_str){rest->s, len};
+    *text = (struct str){rest->s, len};
     skip(rest, len + 1);
     return true;
 }
 
-bool extension_name(struct http_str *rest, struct http_str *name)
+bool extension_name(struct str *rest, struct str *name)
 {
     return take_token(rest, name);
 }
 
-int extension_param(struct http_str *rest, struct extension_param *param)
+int extension_param(struct str *rest, struct extension_param *param)
 {
     *param = (struct extension_param){0};
     if (!take_char(rest, ';'))
@@ -73,9 +73,9 @@ int extension_param(struct http_str *rest, struct extension_param *param)
     return good ? 1 : ERR_PROTOCOL;
 }
 
-static bool element_valid(struct http_str element)
+static bool element_valid(struct str element)
 {
-    struct http_str name;
+    struct str name;
     struct extension_param param;
     if (!extension_name(&element, &name))
         return false;
@@ -90,7 +90,7 @@ bool extension_list_valid(const struct http_head *h)
 {
     static const char field[] = "Sec-WebSocket-Extensions";
     struct http_cursor cursor = {0};
-    struct http_str element;
+    struct str element;
     if (!http_field(h, field, 0, &element))
         return true;
     bool any = false;

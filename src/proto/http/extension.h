@@ -15,16 +15,16 @@
 
 /* A parameter; views into the element. */
 struct extension_param {
-    struct http_str name;
-    struct http_str value; /* between the quotes, if there are some, escapes as they came */
+    struct str name;
+    struct str value; /* between the quotes, if there are some, escapes as they came */
     bool has_value, quoted;
 };
 
 /* Takes the name from the front of an element, as http_next_element gives it. False: malformed. */
-bool extension_name(struct http_str *rest, struct http_str *name);
+bool extension_name(struct str *rest, struct str *name);
 
 /* Takes the next parameter: 1, 0 at the end of the element, or ERR_PROTOCOL: malformed. */
-int extension_param(struct http_str *rest, struct extension_param *param);
+int extension_param(struct str *rest, struct extension_param *param);
 
 /*
  * True when the header is not there, or has at least one element and none that is malformed. Empty

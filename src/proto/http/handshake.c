@@ -22,15 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_text(struct http_str s, const char *text)
-{
-    return s.len == strlen(text) && memcmp(s.s, text, s.len) == 0;
-}
-
 /* True when there is exactly one line of that name; *value is what it says. */
-static bool lone_field(const struct http_head *h, const char *name, struct http_str *value)
+static bool lone_field(const struct http_head *h, const char *name, struct str *value)
 {
-    struct http_str second;
+    struct str second;
     return http_field(h, name, 0, value) && !http_field(h, name, 1, &second);
 }
 
@@ -38,7 +33,7 @@ static bool lone_field(const struct http_head *h, const char *name, struct http_
  * The characters of a host and its port (RFC 3986 §3.2.2); whether an address in brackets is one
  * is the resolver's concern.
  */
-static bool is_host(struct http_str v)
+static bool is_host(struct str v)
 {
     static const char others[] = "-._~!$&'()*+,;=%:[]";
     for (size_t i = 0; i < v.len; i++) {
@@ -60,7 +55,7 @@ static bool is_base64(char c)
  * Base64 of 16 bytes: 22 characters and two paddings. Surplus bits of the last character are
  * ignored (RFC 4648 §3.5).
  */
-static bool is_key(struct http_str v)
+static bool is_key(struct str v)
 {
     if (v.len != HANDSHAKE_KEY_SIZE || v.s[22] != '=' || v.s[23] != '=')
         return false;
@@ -78,12 +73,12 @@ static bool breaks_version(const struct http_head *h)
 
 static bool breaks_method(const struct http_head *h)
 {
-    return !is_text(http_method(h), "GET");
+    return !str_is(http_method(h), "GET");
 }
 
 static bool breaks_host(const struct http_head *h)
 {
-    struct http_str host;
+    struct str host;
     return !lone_field(h, "Host", &host) || !is_host(host);
 }
 
@@ -93,7 +88,7 @@ static bool breaks_host(const struct http_head *h)
  */
 static bool breaks_body(const struct http_head *h)
 {
-    struct http_str v;
+    struct str v;
     if (http_field(h, "Transfer-Encoding", 0, &v))
         return true;
     if (!http_field(h, "Content-Length", 0, &v))
@@ -113,25 +108,25 @@ static bool breaks_connection(const struct http_head *h)
 
 static bool breaks_ws_version_count(const struct http_head *h)
 {
-    struct http_str v;
+    struct str v;
     return !lone_field(h, "Sec-WebSocket-Version", &v);
 }
 
 static bool breaks_ws_version(const struct http_head *h)
 {
-    struct http_str v;
-    return !http_field(h, "Sec-WebSocket-Version", 0, &v) || !is_text(v, "13");
+    struct str v;
+    return !http_field(h, "Sec-WebSocket-Version", 0, &v) || !str_is(v, "13");
 }
 
 static bool breaks_key(const struct http_head *h)
 {
-    struct http_str v;
+    struct str v;
     return !lone_field(h, "Sec-WebSocket-Key", &v) || !is_key(v);
 }
 
 static bool breaks_origin(const struct http_head *h)
 {
-    struct http_str second;
+    struct str second;
     return http_field(h, "Origin", 1, &second);
 }
 
@@ -140,7 +135,7 @@ static bool breaks_protocol(const struct http_head *h)
 {
     static const char field[] = "Sec-WebSocket-Protocol";
     struct http_cursor cursor = {0};
-    struct http_str v;
+    struct str v;
     bool any = !http_field(h, field, 0, &v);
     while (http_next_element(h, field, &cursor, &v)) {
         if (!http_is_token(v.s, v.len))
@@ -228,10 +223,10 @@ void handshake_key(const uint8_t nonce[16], char out[HANDSHAKE_KEY_SIZE + 1])
 const char *handshake_subprotocol(const struct http_head *h, const char *const *ours, size_t count)
 {
     struct http_cursor cursor = {0};
-    struct http_str offered;
+    struct str offered;
     while (http_next_element(h, "Sec-WebSocket-Protocol", &cursor, &offered))
         for (size_t i = 0; i < count; i++)
-            if (is_text(offered, ours[i]))
+            if (str_is(offered, ours[i]))
                 return ours[i];
     return NULL;
 }
@@ -258,7 +253,7 @@ int handshake_write_response(const struct http_head *request, const struct hands
     static const char start[] = "HTTP/1.1 101 Switching Protocols\r\n"
                                 "Upgrade: websocket\r\nConnection: Upgrade\r\n";
     char accept[HANDSHAKE_ACCEPT_SIZE + 1];
-    struct http_str key;
+    struct str key;
     if (!http_field(request, "Sec-WebSocket-Key", 0, &key) || key.len != HANDSHAKE_KEY_SIZE)
         return ERR_ARGUMENT;
     handshake_accept(key.s, accept);
@@ -295,7 +290,7 @@ int handshake_write_request(const struct handshake_request *r, struct buf *out)
  * True when the comma-separated list has an element that is `name`, parameters behind a semicolon
  * aside.
  */
-static bool was_offered(const char *list, struct http_str name)
+static bool was_offered(const char *list, struct str name)
 {
     while (list && *list) {
         list += strspn(list, ", \t");
@@ -310,9 +305,9 @@ static bool was_offered(const char *list, struct http_str name)
 static const char *verify_accept(const struct http_head *response, const char *key)
 {
     char accept[HANDSHAKE_ACCEPT_SIZE + 1];
-    struct http_str have;
+    struct str have;
     handshake_accept(key, accept);
-    if (!lone_field(response, "Sec-WebSocket-Accept", &have) || !is_text(have, accept))
+    if (!lone_field(response, "Sec-WebSocket-Accept", &have) || !str_is(have, accept))
         return "The server's Sec-WebSocket-Accept does not answer our key";
     return NULL;
 }
@@ -324,9 +319,9 @@ static const char *verify_accept(const struct http_head *response, const char *k
 static const char *verify_extensions(const struct http_head *response, const char *offered)
 {
     struct http_cursor cursor = {0};
-    struct http_str element;
+    struct str element;
     while (http_next_element(response, "Sec-WebSocket-Extensions", &cursor, &element)) {
-        struct http_str name = {element.s, 0};
+        struct str name = {element.s, 0};
         while (name.len < element.len && !strchr("; \t", element.s[name.len]))
             name.len++;
         if (!was_offered(offered, name))
@@ -336,9 +331,9 @@ static const char *verify_extensions(const struct http_head *response, const cha
 }
 
 static const char *verify_subprotocol(const struct http_head *response, const char *offered,
-                                      struct http_str *chosen)
+                                      struct str *chosen)
 {
-    *chosen = (struct http_str){"", 0};
+    *chosen = (struct str){"", 0};
     if (!http_field(response, "Sec-WebSocket-Protocol", 0, chosen))
         return NULL;
     if (!lone_field(response, "Sec-WebSocket-Protocol", chosen) ||
@@ -348,7 +343,7 @@ static const char *verify_subprotocol(const struct http_head *response, const ch
 }
 
 const char *handshake_verify(const struct http_head *response, const struct handshake_request *sent,
-                             struct http_str *subprotocol)
+                             struct str *subprotocol)
 {
     if (http_status(response) != 101)
         return "The server did not switch protocols";

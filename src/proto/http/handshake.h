@@ -96,6 +96,6 @@ int handshake_write_request(const struct handshake_request *r, struct buf *out);
  * sentence that says what is wrong.
  */
 const char *handshake_verify(const struct http_head *response, const struct handshake_request *sent,
-                             struct http_str *subprotocol);
+                             struct str *subprotocol);
 
 #endif

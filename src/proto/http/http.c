@@ -51,11 +51,11 @@ static const char *text_of(const struct http_head *h)
     return (const char *)h->rest + (piece_count(h->lines) + 1) * offset_width(h->wide);
 }
 
-static struct http_str piece(const struct http_head *h, size_t i)
+static struct str piece(const struct http_head *h, size_t i)
 {
     size_t from = get_offset(h, i);
     size_t to = get_offset(h, i + 1);
-    return (struct http_str){text_of(h) + from, to - from - 1};
+    return (struct str){text_of(h) + from, to - from - 1};
 }
 
 /* Finds the pieces by their NULs. Returns whether there are as many as there must be. */
@@ -112,12 +112,12 @@ void http_head_unref(struct http_head *h)
         mem_free(h);
 }
 
-struct http_str http_method(const struct http_head *h)
+struct str http_method(const struct http_head *h)
 {
     return piece(h, METHOD);
 }
 
-struct http_str http_target(const struct http_head *h)
+struct str http_target(const struct http_head *h)
 {
     return piece(h, TARGET);
 }
@@ -137,8 +137,7 @@ size_t http_field_count(const struct http_head *h)
     return h->lines;
 }
 
-void http_field_at(const struct http_head *h, size_t i, struct http_str *name,
-                   struct http_str *value)
+void http_field_at(const struct http_head *h, size_t i, struct str *name, struct str *value)
 {
     *name = piece(h, FIRST_LINE + 2 * i);
     *value = piece(h, FIRST_LINE + 2 * i + 1);
@@ -161,7 +160,7 @@ static size_t find_line(const struct http_head *h, const char *name, size_t line
     return line;
 }
 
-bool http_field(const struct http_head *h, const char *name, size_t i, struct http_str *value)
+bool http_field(const struct http_head *h, const char *name, size_t i, struct str *value)
 {
     size_t line = find_line(h, name, 0);
     while (i-- > 0 && line < h->lines)
@@ -181,7 +180,7 @@ static bool is_blank(char c)
  * End of the list element that begins at `pos`: the next comma outside a quoted string (RFC 9110
  * §5.6.4).
  */
-static size_t element_end(struct http_str v, size_t pos)
+static size_t element_end(struct str v, size_t pos)
 {
     bool quoted = false;
     for (; pos < v.len; pos++) {
@@ -199,7 +198,7 @@ static size_t element_end(struct http_str v, size_t pos)
  * The next element of one value from *pos on, trimmed; false when only blanks and commas are
  * left.
  */
-static bool next_in_value(struct http_str v, size_t *pos, struct http_str *element)
+static bool next_in_value(struct str v, size_t *pos, struct str *element)
 {
     while (*pos < v.len && (is_blank(v.s[*pos]) || v.s[*pos] == ','))
         ++*pos;
@@ -207,12 +206,12 @@ static bool next_in_value(struct http_str v, size_t *pos, struct http_str *eleme
     size_t to = *pos = element_end(v, from);
     while (to > from && is_blank(v.s[to - 1]))
         to--;
-    *element = (struct http_str){v.s + from, to - from};
+    *element = (struct str){v.s + from, to - from};
     return to > from;
 }
 
 bool http_next_element(const struct http_head *h, const char *name, struct http_cursor *cursor,
-                       struct http_str *element)
+                       struct str *element)
 {
     for (;;) {
         size_t line = find_line(h, name, cursor->line);
@@ -229,7 +228,7 @@ bool http_next_element(const struct http_head *h, const char *name, struct http_
 bool http_has_token(const struct http_head *h, const char *name, const char *token)
 {
     struct http_cursor cursor = {0};
-    struct http_str element;
+    struct str element;
     size_t len = strlen(token);
     while (http_next_element(h, name, &cursor, &element))
         if (http_same(element.s, element.len, token, len))

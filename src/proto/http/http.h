@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/str.h"
 
 enum http_kind { HTTP_REQUEST, HTTP_RESPONSE };
 
@@ -24,35 +25,28 @@ struct http_limits {
     uint32_t max_lines;  /* header lines, duplicates counted: 431 */
 };
 
-/* Bytes inside a head: NUL-terminated for convenience, but lengths are what counts. */
-struct http_str {
-    const char *s;
-    size_t len;
-};
-
 struct http_head;
 
 struct http_head *http_head_ref(struct http_head *h);
 void http_head_unref(struct http_head *h);
 
 /* Upper-case method as it came ("GET"); empty for responses. */
-struct http_str http_method(const struct http_head *h);
+struct str http_method(const struct http_head *h);
 /* Request target as it came, undecoded ("/chat/blue?x=1"). */
-struct http_str http_target(const struct http_head *h);
+struct str http_target(const struct http_head *h);
 /* Response status (100 to 599), or 0 for requests; and version: 10, or 11 for 1.1 and later. */
 int http_status(const struct http_head *h);
 int http_version(const struct http_head *h);
 
 /* Header lines in the order of arrival; name as it came, value without surrounding white space. */
 size_t http_field_count(const struct http_head *h);
-void http_field_at(const struct http_head *h, size_t i, struct http_str *name,
-                   struct http_str *value);
+void http_field_at(const struct http_head *h, size_t i, struct str *name, struct str *value);
 
 /*
  * The i-th (from 0) value of the field `name` (case-insensitive, RFC 9110 §5.1); false when there
  * is none.
  */
-bool http_field(const struct http_head *h, const char *name, size_t i, struct http_str *value);
+bool http_field(const struct http_head *h, const char *name, size_t i, struct str *value);
 
 /*
  * True when the comma-separated list field holds the token, case-insensitively, over all its lines
@@ -69,7 +63,7 @@ struct http_cursor {
     size_t line, pos;
 };
 bool http_next_element(const struct http_head *h, const char *name, struct http_cursor *cursor,
-                       struct http_str *element);
+                       struct str *element);
 
 struct http_parser;
 
@@ -122,7 +116,7 @@ bool http_is_value(const char *s, size_t len);
 
 /* One header line to be sent. */
 struct http_line {
-    struct http_str name, value;
+    struct str name, value;
 };
 
 /*
@@ -137,7 +131,7 @@ struct http_reply {
     int status; /* 200 to 599 */
     const struct http_line *lines;
     size_t line_count;
-    struct http_str body;     /* may be empty */
+    struct str body;          /* may be empty */
     const char *content_type; /* NULL: text/plain; charset=utf-8, when there is a body */
     const char *server;       /* or NULL */
     bool close;

@@ -33,7 +33,7 @@ void http_out_line(struct http_out *o, const char *name, const char *value)
     http_out_text(o, "\r\n");
 }
 
-static bool is_among(struct http_str name, const char *const *names)
+static bool is_among(struct str name, const char *const *names)
 {
     for (; *names; names++)
         if (http_same(name.s, name.len, *names, strlen(*names)))

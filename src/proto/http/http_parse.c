@@ -172,7 +172,7 @@ static int parse_as_known(struct http_parser *p, const uint8_t *bytes, size_t le
  * A Content-Length is digits alone, and one that fits 2^53 (RFC 9112 §6.3; 2^53 because scripts
  * count in doubles).
  */
-static bool is_length(struct http_str v)
+static bool is_length(struct str v)
 {
     while (v.len > 1 && v.s[0] == '0') {
         v.s++;
@@ -191,9 +191,9 @@ static bool is_length(struct http_str v)
  * Judges Transfer-Encoding: exactly "chunked" is understood (RFC 9112 §6.1); others may be legal,
  * but are not known.
  */
-static int judge_coding(struct http_parser *p, struct http_str coding)
+static int judge_coding(struct http_parser *p, struct str coding)
 {
-    struct http_str other;
+    struct str other;
     if (http_field(p->head, "Transfer-Encoding", 1, &other))
         return fail(p, 400, "Transfer-Encoding is repeated");
     if (http_field(p->head, "Content-Length", 0, &other))
@@ -211,7 +211,7 @@ static int judge_coding(struct http_parser *p, struct http_str coding)
  */
 static int judge_body(struct http_parser *p)
 {
-    struct http_str v;
+    struct str v;
     if (http_field(p->head, "Transfer-Encoding", 0, &v))
         return judge_coding(p, v);
     if (!http_field(p->head, "Content-Length", 0, &v))

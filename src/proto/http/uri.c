@@ -24,7 +24,7 @@ static int hex_digit(char c)
 }
 
 /* The byte that the escape at `at` stands for, or -1 when it is malformed. */
-static int escaped(struct http_str in, size_t at)
+static int escaped(struct str in, size_t at)
 {
     if (in.len - at < 3)
         return -1;
@@ -33,7 +33,7 @@ static int escaped(struct http_str in, size_t at)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-long uri_decode(struct http_str in, char *out, bool plus)
+long uri_decode(struct str in, char *out, bool plus)
 {
     size_t n = 0;
     for (size_t i = 0; i < in.len; i++) {
@@ -55,7 +55,7 @@ long uri_decode(struct http_str in, char *out, bool plus)
  * True when every byte may stand in a target and every escape is whole. Controls may be escaped
  * only where allowed.
  */
-static bool is_sound(struct http_str part, bool controls)
+static bool is_sound(struct str part, bool controls)
 {
     for (size_t i = 0; i < part.len; i++) {
         if (!http_is((uint8_t)part.s[i], HTTP_VISIBLE) || part.s[i] == '#')
@@ -74,7 +74,7 @@ static bool is_sound(struct http_str part, bool controls)
  * True when a piece between slashes, which may be escaped, is "." or "..", escaped or not: what an
  * app makes of it may be a file's name, or another server's path. The escapes are whole.
  */
-static bool has_dot_segment(struct http_str path)
+static bool has_dot_segment(struct str path)
 {
     size_t dots = 0, others = 0;
     for (size_t i = 0; i <= path.len; i++) {
@@ -97,7 +97,7 @@ static bool has_dot_segment(struct http_str path)
 }
 
 /* Length of "scheme://authority" at the front of an absolute-form target, or 0. */
-static size_t site_length(struct http_str target)
+static size_t site_length(struct str target)
 {
     static const char *const schemes[] = {"http://", "https://", "ws://", "wss://"};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
@@ -112,21 +112,21 @@ static size_t site_length(struct http_str target)
     return 0;
 }
 
-bool uri_split(struct http_str target, struct http_str *path, struct http_str *query)
+bool uri_split(struct str target, struct str *path, struct str *query)
 {
     size_t from = site_length(target);
     if (from == 0 && (target.len == 0 || target.s[0] != '/'))
         return false;
-    if (!is_sound((struct http_str){target.s, from}, true))
+    if (!is_sound((struct str){target.s, from}, true))
         return false;
     const char *mark = memchr(target.s + from, '?', target.len - from);
     size_t to = mark ? (size_t)(mark - target.s) : target.len;
-    *path = to > from ? (struct http_str){target.s + from, to - from} : (struct http_str){"/", 1};
-    *query = mark ? (struct http_str){mark + 1, target.len - to - 1} : (struct http_str){"", 0};
+    *path = to > from ? (struct str){target.s + from, to - from} : (struct str){"/", 1};
+    *query = mark ? (struct str){mark + 1, target.len - to - 1} : (struct str){"", 0};
     return is_sound(*path, false) && is_sound(*query, true) && !has_dot_segment(*path);
 }
 
-bool uri_next_segment(struct http_str path, size_t *cursor, struct http_str *segment)
+bool uri_next_segment(struct str path, size_t *cursor, struct str *segment)
 {
     size_t from = *cursor;
     if (from < path.len && path.s[from] == '/')
@@ -135,13 +135,12 @@ bool uri_next_segment(struct http_str path, size_t *cursor, struct http_str *seg
         return false;
     const char *slash = memchr(path.s + from, '/', path.len - from);
     size_t to = slash ? (size_t)(slash - path.s) : path.len;
-    *segment = (struct http_str){path.s + from, to - from};
+    *segment = (struct str){path.s + from, to - from};
     *cursor = to;
     return true;
 }
 
-bool uri_next_pair(struct http_str query, size_t *cursor, struct http_str *key,
-                   struct http_str *value)
+bool uri_next_pair(struct str query, size_t *cursor, struct str *key, struct str *value)
 {
     size_t from = *cursor;
     while (from < query.len && query.s[from] == '&')
@@ -152,9 +151,8 @@ bool uri_next_pair(struct http_str query, size_t *cursor, struct http_str *key,
     size_t to = next ? (size_t)(next - query.s) : query.len;
     const char *equals = memchr(query.s + from, '=', to - from);
     size_t split = equals ? (size_t)(equals - query.s) : to;
-    *key = (struct http_str){query.s + from, split - from};
-    *value =
-        equals ? (struct http_str){equals + 1, to - split - 1} : (struct http_str){query.s + to, 0};
+    *key = (struct str){query.s + from, split - from};
+    *value = equals ? (struct str){equals + 1, to - split - 1} : (struct str){query.s + to, 0};
     *cursor = to;
     return true;
 }

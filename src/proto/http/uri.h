@@ -19,25 +19,24 @@
  * control character or a dot segment ("." or "..", beside an escaped slash, too), or its decoded
  * query a NUL.
  */
-bool uri_split(struct http_str target, struct http_str *path, struct http_str *query);
+bool uri_split(struct str target, struct str *path, struct str *query);
 
 /*
  * Percent-decodes `in` to `out` (room for in.len bytes; no NUL is added). `plus` turns "+" into a
  * space (queries). Returns the length, or -1 for a malformed escape or a decoded NUL.
  */
-long uri_decode(struct http_str in, char *out, bool plus);
+long uri_decode(struct str in, char *out, bool plus);
 
 /*
  * The next path segment, still encoded: the cursor starts at 0. Empty segments from doubled slashes
  * are given out as empty, except that one trailing slash ends the path. False at the end.
  */
-bool uri_next_segment(struct http_str path, size_t *cursor, struct http_str *segment);
+bool uri_next_segment(struct str path, size_t *cursor, struct str *segment);
 
 /*
  * The next `key=value` of a query, still encoded (value empty when there is no "="); empty pieces
  * are skipped: the cursor starts at 0. False at the end.
  */
-bool uri_next_pair(struct http_str query, size_t *cursor, struct http_str *key,
-                   struct http_str *value);
+bool uri_next_pair(struct str query, size_t *cursor, struct str *key, struct str *value);
 
 #endif

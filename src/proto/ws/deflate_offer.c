@@ -47,11 +47,6 @@ static uint8_t window_bits(const char *text, size_t len)
     return 0;
 }
 
-static bool is(struct http_str s, const char *text)
-{
-    return s.len == strlen(text) && memcmp(s.s, text, s.len) == 0;
-}
-
 /* §7.1.1: no value, and once only. */
 static bool set_flag(bool *flag, bool has_value)
 {
@@ -83,22 +78,22 @@ static bool read_parameter(const struct extension_param *p, struct offer *o)
     char text[4] = "";
     size_t len = value_text(p, text);
     uint8_t bits = window_bits(text, len);
-    if (is(p->name, "server_no_context_takeover"))
+    if (str_is(p->name, "server_no_context_takeover"))
         return set_flag(&o->server_no_takeover, p->has_value);
-    if (is(p->name, "client_no_context_takeover"))
+    if (str_is(p->name, "client_no_context_takeover"))
         return set_flag(&o->client_no_takeover, p->has_value);
-    if (is(p->name, "server_max_window_bits"))
+    if (str_is(p->name, "server_max_window_bits"))
         return set_server_bits(o, bits);
-    return is(p->name, "client_max_window_bits") && set_client_bits(o, p->has_value, bits);
+    return str_is(p->name, "client_max_window_bits") && set_client_bits(o, p->has_value, bits);
 }
 
-static enum outcome read_element(struct http_str element, struct offer *o)
+static enum outcome read_element(struct str element, struct offer *o)
 {
-    struct http_str extension;
+    struct str extension;
     struct extension_param param;
     int r;
     *o = (struct offer){0};
-    if (!extension_name(&element, &extension) || !is(extension, name))
+    if (!extension_name(&element, &extension) || !str_is(extension, name))
         return OTHER_EXTENSION;
     while ((r = extension_param(&element, &param)) > 0)
         if (!read_parameter(&param, o))
@@ -156,7 +151,7 @@ bool deflate_accept(const struct http_head *request, const struct deflate_config
                     struct deflate_answer *answer)
 {
     struct http_cursor cursor = {0};
-    struct http_str element;
+    struct str element;
     struct offer o;
     while (http_next_element(request, field, &cursor, &element)) {
         if (read_element(element, &o) != GOOD)
@@ -216,7 +211,7 @@ const char *deflate_judge(const struct http_head *response, const struct deflate
                           struct deflate_params *params, bool *on)
 {
     struct http_cursor cursor = {0};
-    struct http_str element;
+    struct str element;
     struct offer o;
     *on = false;
     while (http_next_element(response, field, &cursor, &element)) {
