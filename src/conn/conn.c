@@ -37,7 +37,7 @@ void conn_check(const struct conn *c)
     CHECK(c->state <= CONN_GONE);
     CHECK(gone == (c->stream.fd < 0));
     CHECK(open || !(c->marked || c->closure_due));
-    CHECK(!gone || !(c->rest || c->out.len));
+    CHECK(!gone || !c->out.len);
     CHECK(gone || !c->freed);
     CHECK(c->blocked || !c->write_reads);
     CHECK(open || gone || !c->out.len);
@@ -302,18 +302,18 @@ static bool open_stream(struct stream *stream, int fd, struct tls_context *tls)
     return true;
 }
 
-bool conn_init(struct conn *c, struct conn_shared *shared, const struct conn_proto *proto, int fd,
-               const struct address *peer, struct tls_context *tls)
+bool conn_init(struct conn *c, struct conn_shared *shared, const struct conn_proto *proto,
+               const struct conn_socket *socket)
 {
-    if (!open_stream(&c->stream, fd, tls)) {
-        close(fd);
+    if (!open_stream(&c->stream, socket->fd, socket->tls)) {
+        close(socket->fd);
         return false;
     }
     c->shared = shared;
     c->proto = proto;
-    c->peer = *peer;
+    c->peer = socket->peer;
     entropy_take(&shared->entropy, c->id, sizeof c->id);
-    loop_io_init(&c->io, fd, on_ready);
+    loop_io_init(&c->io, socket->fd, on_ready);
     loop_job_init(&c->job, on_turn_end);
     wheel_entry_init(&c->entry);
     return true;

@@ -19,7 +19,7 @@
  *
  *                                 CONN_OPEN   CONN_LINGER   CONN_GONE
  *      in_batch                     yes          yes         until the batch returns
- *      rest                         yes          yes         no
+ *      rest                         yes          yes         yes: what it left is told in turns
  *      blocked, write_reads,
  *      told_blocked                 yes          no          as they were
  *      read_writes                  yes          yes         as it was
@@ -28,6 +28,7 @@
  *      marked, closure_due          yes          no          no
  *      hung_up                      yes          yes         yes
  *      freed                        no           no          once nobody needs it
+ *      excused                      yes          yes         yes
  */
 #ifndef NEAP_CONN_CONN_H
 #define NEAP_CONN_CONN_H
@@ -55,9 +56,9 @@ struct conn_proto {
     void (*input)(struct conn *c, uint8_t *bytes, size_t len);
     /* True while it makes sense to read more. Asked in CONN_OPEN. */
     bool (*wants_input)(const struct conn *c);
-    /* True while not to read means not to listen, so that clocks have to stand still meanwhile. */
+    /* True while not reading means not listening, so that clocks have to stand still. */
     bool (*listens)(const struct conn *c);
-    /* True when more could be told from what has been read: as long as it is, nothing is read. */
+    /* True when more could be told now of what has been read: before that, nothing is read. */
     bool (*has_left)(const struct conn *c);
     /* Makes all progress that is possible: before output is written, in all states. */
     void (*proceed)(struct conn *c);
@@ -124,7 +125,7 @@ struct conn {
     const struct conn_proto *proto;
     struct conn_shared *shared;
     uint8_t state;         /* enum conn_state */
-    bool in_batch : 1;     /* inside on_ready: it flushes at its end */
+    bool in_batch : 1;     /* inside a read: it is followed by conn_proceed */
     bool rest : 1;         /* what is left of its turn waits for another (conn_rest) */
     bool blocked : 1;      /* no more output is taken at the moment */
     bool told_blocked : 1; /* ... and the protocol knows */
@@ -149,17 +150,24 @@ void conn_shared_deinit(struct conn_shared *shared);
 
 /*
  * Asked before a step of a TLS handshake, each of which may take a good part of a millisecond: true
- * for a few in each turn of the loop. Who is told to wait is asked again by the loop in the next
+ * for a few in each turn of the loop. Who has to wait is called again by the loop in the next
  * turn, so that a storm of handshakes does not keep the established connections waiting.
  */
 bool conn_may_shake(struct conn_shared *shared);
 
+/* A connected socket, and what is known of it. */
+struct conn_socket {
+    int fd;
+    struct address peer;
+    struct tls_context *tls; /* we are its server; NULL: plain */
+};
+
 /*
- * Takes over a connected socket, for TLS as its server with a context; false when memory is short:
- * the socket is closed. The rest of `c` is zeroed memory. Nothing happens before conn_proceed.
+ * Takes over the socket; false when memory is short: it is closed. The rest of `c` is zeroed
+ * memory. Nothing happens before conn_proceed.
  */
-bool conn_init(struct conn *c, struct conn_shared *shared, const struct conn_proto *proto, int fd,
-               const struct address *peer, struct tls_context *tls);
+bool conn_init(struct conn *c, struct conn_shared *shared, const struct conn_proto *proto,
+               const struct conn_socket *socket);
 
 /* For the protocol's free: the connection is CONN_GONE. */
 void conn_deinit(struct conn *c);
@@ -167,7 +175,7 @@ void conn_deinit(struct conn *c);
 /* Makes all progress, then sets what to wait for. */
 void conn_proceed(struct conn *c);
 
-/* The same at the end of the turn, or of the batch that is being read: there is output, say. */
+/* Has conn_proceed called at the end of the turn, or of the batch: there is output, for example. */
 static inline void conn_dirty(struct conn *c)
 {
     if (!c->in_batch && c->state != CONN_GONE)
@@ -195,7 +203,7 @@ void conn_gone(struct conn *c);
 /* The same for a peer that is gone without an end: what it left is not told. */
 void conn_lost(struct conn *c);
 
-/* Queued bytes from outside of a session: `len` of them, or false when memory is short. */
+/* Queues `len` bytes that do not come from a session; false when memory is short. */
 bool conn_queue(struct conn *c, const void *bytes, size_t len);
 
 /* Bytes of output that wait. */

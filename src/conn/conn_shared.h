@@ -30,7 +30,7 @@ struct conn_shared {
     struct loop_job go_on;  /* gives them theirs */
     unsigned shakes;        /* steps of TLS handshakes in this turn */
     struct loop_job rested; /* forgets them at its end */
-    struct entropy entropy; /* for connection ids, masks and seeds */
+    struct entropy entropy; /* for connection ids and seeds */
     struct refusals refusals;
 };
 

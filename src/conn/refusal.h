@@ -17,7 +17,7 @@ struct refusals {
     struct loop *loop;
     struct loop_timer second;
     unsigned count[REFUSAL_REASONS];
-    char reasons[REFUSAL_REASONS][REFUSAL_TEXT]; /* empty behind the last */
+    char reasons[REFUSAL_REASONS][REFUSAL_TEXT]; /* empty after the last */
 };
 
 void refusal_init(struct refusals *r, struct loop *loop);

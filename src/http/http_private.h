@@ -10,7 +10,7 @@ enum http_state { HTTP_HEAD, HTTP_UPGRADE, HTTP_REPLY };
 /* A request and its answer. */
 struct exchange {
     uint8_t state;       /* enum http_state */
-    bool counted;        /* by the site: for HTTP_REPLY, which those have that were not */
+    bool counted;        /* by the site; false only for those that it refused at once */
     bool shaken;         /* the TLS handshake was in time: the head has the rest of its own */
     bool answer_due;     /* http_conn_accept or http_conn_refuse has not been called yet */
     struct route *route; /* from HTTP_UPGRADE on */

@@ -56,10 +56,7 @@ static bool tell_drained(struct listener *listener)
     return waiting;
 }
 
-/*
- * Not upgraded yet: as for what still waited to be accepted, often it just did. An upgrade function
- * that waits is waited for, unless it waits for this very drain.
- */
+/* Who has not been upgraded yet is refused as if it still waited to be accepted; often it just did. */
 static void close_one(struct http_conn *h)
 {
     static const char reason[] = "server shutting down";

@@ -77,9 +77,13 @@ void session_end(struct session *s, unsigned code, const void *reason, size_t le
     s->error_due = s->ws.error != 0;
     s->code = (uint16_t)code;
     set_reason(s, reason, len > FRAME_REASON_MAX ? FRAME_REASON_MAX : len);
-    /* For writing what is left. A peer that broke a rule has a limit, others the write clock. */
+    /*
+     * For writing what is left. A peer that broke a rule has a limit, others the write clock. One
+     * that lingers has its deadline already.
+     */
     bool fault = s->ws.error && code != WS_INTERNAL_ERROR;
-    conn_clock_deadline(&s->conn, fault ? FAILURE_SECONDS : 0);
+    if (s->conn.state == CONN_OPEN)
+        conn_clock_deadline(&s->conn, fault ? FAILURE_SECONDS : 0);
 }
 
 /* The peer broke a rule; the session has queued the close frame. */
@@ -454,9 +458,9 @@ const char *session_path(const struct conn *c)
 void session_init(struct session *s, struct session_shared *shared,
                   const struct session_config *config)
 {
+    CHECK(config->role == WS_SERVER || shared->ws.random); /* clients mask (RFC 6455 §5.1) */
     ws_init(&s->ws, config->role, &config->settings->ws, &shared->ws, &s->conn.out);
     s->ws.auto_pong = !config->wants_pings;
-    s->wants_pings = config->wants_pings;
     s->wants_idle = config->wants_idle;
 }
 

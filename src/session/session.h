@@ -62,7 +62,6 @@ struct session {
     bool telling : 1;      /* inside dispatch */
     bool writers_wait : 1; /* session_await_drain */
     bool pong_due : 1;     /* our ping has not been answered */
-    bool wants_pings : 1;  /* the handler answers pings */
     bool wants_idle : 1;   /* the handler is told of idle time-outs */
     bool close_now : 1;    /* finish the stream once our close frame is written */
     uint8_t reason_len;
@@ -75,8 +74,8 @@ struct session {
 
     uint32_t queued;         /* bytes in the queue */
     uint32_t beat;           /* our heartbeat: when the last ping left */
-    uint32_t assembly_since; /* first piece of an unfinished message; 0: none */
-    uint32_t assembly;       /* which message that is, as ws_assembling numbers them */
+    uint32_t assembly_since; /* first piece of an unfinished message, if there is one */
+    uint32_t assembly;       /* which one that is, as ws_assembling numbers them; 0: none */
     char *reason;            /* the peer's or ours; owned, NULL when empty */
     struct session_place place;
 };
@@ -90,7 +89,7 @@ struct session_config {
 
 /*
  * The handshake is over, in a moment: what is left is to queue its answer, and to take the
- * connection over by session_open. `s` is embedded, zeroed but for its connection.
+ * connection over by session_open. `s` is embedded, zeroed but for its connection and `user`.
  */
 void session_init(struct session *s, struct session_shared *shared,
                   const struct session_config *config);

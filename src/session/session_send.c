@@ -89,7 +89,7 @@ int session_close(struct session *s, unsigned code, const char *reason, size_t l
     s->state = SESSION_CLOSING;
     session_settings_of(s)->hooks->ends(s);
     session_queue_free(s); /* nobody's now: what comes after it is read */
-    s->stalled = false;
+    s->stalled = s->output_full = false;
     s->close_now = timeout == 0;
     s->last_input = conn_now(&s->conn);
     conn_clock_after_output(&s->conn, timeout == 0 ? FINISH_SECONDS : timeout);

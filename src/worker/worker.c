@@ -76,7 +76,7 @@ static void on_stuck(struct lvm *vm, const struct lguard_stuck *report, bool las
         _exit(WORKER_FAILED);
 }
 
-/* The second time in a minute that a handler needed more memory than there shall be. */
+/* The second time in a minute that a handler needed more memory than the limit allows. */
 static void on_breach(struct lvm *vm)
 {
     struct worker *w = worker_of(vm);

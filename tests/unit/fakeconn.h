@@ -171,11 +171,10 @@ static inline void fake_open(struct fake *f)
         fake_written,   fake_blocked,       fake_mark_left, fake_mark_fed,    fake_broken,
         fake_gone,      fake_may_free,      fake_free,      fake_on_deadline, fake_clock_left,
         fake_clock_due, fake_write_timeout, fake_path};
-    const struct address nobody = {.local = true};
     int fd;
     *f = (struct fake){.wants = true, .listens = true, .own_clock = CONN_NEVER, .most = 64};
     f->peer = rig_pair(&fd);
-    CHECK(conn_init(&f->conn, &rig.shared, &proto, fd, &nobody, NULL));
+    CHECK(conn_init(&f->conn, &rig.shared, &proto, &(struct conn_socket){.fd = fd}));
     rig_wrap(&f->conn);
     conn_proceed(&f->conn);
 }

@@ -134,12 +134,11 @@ static inline void talk_prepare(void)
 static inline bool talk_open(void)
 {
     static const struct conn_proto proto = {SESSION_PROTO, .free = talk_free};
-    const struct address nobody = {.local = true};
     int fd;
     talk.peer = rig_pair(&fd);
     talk.s = calloc(1, sizeof *talk.s);
     struct conn *c = &talk.s->conn;
-    CHECK(conn_init(c, &rig.shared, &proto, fd, &nobody, NULL));
+    CHECK(conn_init(c, &rig.shared, &proto, &(struct conn_socket){.fd = fd}));
     rig_wrap(c);
     session_init(talk.s, &talk.sessions, &talk.config);
     if (!session_open(talk.s, &proto))

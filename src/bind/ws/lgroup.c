@@ -268,7 +268,7 @@ static struct question *question_new(struct lvm *vm, const struct group_key *key
 
 /*
  * Asks first whether the task can wait, although it need not with one worker: an app that works
- * with one shall work with many.
+ * with one should work with many.
  */
 static int core_ask(lua_State *L)
 {

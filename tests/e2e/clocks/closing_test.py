@@ -28,6 +28,7 @@ recorded("closes", { writeTimeout = 0.8, pingInterval = 0 }, closes(0.3))
 recorded("closesoff", { writeTimeout = 0, pingInterval = 0, maxBufferedBytes = 1e7 }, closes(0.3))
 recorded("patient", { writeTimeout = 0.6, pingInterval = 0.3, pongTimeout = 0.3 * heart }, closes(-1))
 recorded("forever", { writeTimeout = 0.6, pingInterval = 0 }, closes(-1))
+recorded("atonce", {}, closes(0))
 
 -- Messages of clients that are gone.
 recorded("queue", {}, { onMessage = function(self, _, data)
@@ -134,6 +135,25 @@ def _():
     app.noted(c.id, "close 1000*")
 
 
+@suite.case("closure.silent", "timeout 0: a client that answers, and keeps its side open, is let go", background=True)
+def _():
+    with app.open("atonce") as c:
+        c.text("0")
+        c.expect_close(1000, "bye", eof=False)
+        c.send_frame(CLOSE, close_payload(1000))
+        app.noted(c.id, "close 1000*")
+        wait_until(lambda: gone(c), 5 * SECONDS)
+
+
+def gone(c):
+    """Whether the server has no socket for it any more: what is sent is answered by a reset."""
+    try:
+        c.sock.sendall(b"x")
+    except OSError:
+        return True
+    return False
+
+
 # -- linger, upgrade
 
 @suite.case("linger.bound", "after a refusal little is read: then a reset", background=True)
@@ -201,6 +221,19 @@ def _():
         app.barrier()
         app.go(c.id)
         ended(c.id, "open", "message wait", *["message later *"] * 20)
+
+
+@suite.case("gone.many", "... also when that is more than a turn's share")
+def _():
+    with app.open("queue") as c:
+        c.text("wait")
+        app.noted(c.id, "message wait")
+        for i in range(700):
+            c.text("%d" % i)
+        c.shutdown()
+        app.barrier()
+        app.go(c.id)
+        ended(c.id, "open", "message wait", *["message %d" % i for i in range(700)])
 
 
 @suite.case("gone.counts", "until all is told the connection counts for maxConnections")
