@@ -56,7 +56,7 @@ static bool tell_drained(struct listener *listener)
     return waiting;
 }
 
-/* Who has not been upgraded yet is refused as if it still waited to be accepted; often it just did. */
+/* Who has not been upgraded is refused as if it still waited to be accepted; often it just did. */
 static void close_one(struct http_conn *h)
 {
     static const char reason[] = "server shutting down";
