@@ -63,7 +63,7 @@ static void send(const uint8_t *bytes, size_t len)
     run_drop(&run[HOME]->lines[PEER]);
 }
 
-static void on_told(struct group_ask *ask, int err)
+static void on_answer(struct group_ask *ask, int err)
 {
     MUST(err == 0 || err == ERR_IO || err == ERR_NOMEM);
     MUST(err || buf_len(&ask->ids) == (ask->count - 1) * CONN_ID_SIZE + CONN_ID_SIZE);
@@ -78,7 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run_settle();
     struct groups *g = run[HOME]->groups;
     struct session *s = run_conn(run[HOME]);
-    struct group_ask ask = {.key = run_key(GROUP_JOINED, "x"), .want_ids = true, .told = on_told};
+    struct group_ask ask = {
+        .key = run_key(GROUP_JOINED, "x"), .want_ids = true, .on_answer = on_answer};
     MUST(run_join(s, GROUP_JOINED, "x") == 0 && run_join(s, GROUP_STORED, "y") == 0);
     MUST(group_join_service(g, s, "z", 1) == 0);
     g->bus->next_ask = 0; /* so that the input can know the number */
@@ -96,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         run_push(run[HOME], GROUP_STORED, "y", "m");
         run_push(run[HOME], GROUP_JOINED, "x", "m");
         MUST(s->place.service &&
-             group_find(g, &(struct group_key){GROUP_SERVICE, "z", 1}) == s->place.service);
+             group_table_find(g, &(struct group_key){GROUP_SERVICE, "z", 1}) == s->place.service);
     }
     group_ask_end(&ask);
     run_gone(HOME, PEER);
