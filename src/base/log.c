@@ -55,7 +55,7 @@ static struct {
     bool own_fd; /* fd is a description of our own, not descriptor 2 */
     void (*on_wait)(void *arg);
     void *on_wait_arg;
-    bool told;        /* on_wait has been called for what waits */
+    bool announced;   /* on_wait has been called for what waits */
     int error;        /* why the last write did not take everything; 0 when it did */
     uint64_t dropped; /* lines since the last that was kept */
     time_t second;    /* the time that `stamp` tells, so that it is made once a second */
@@ -306,8 +306,8 @@ static void tell_dropped(void)
 static void tell_waiting(void)
 {
     bool waits = state.start < state.end;
-    bool news = waits && !state.told;
-    state.told = waits;
+    bool news = waits && !state.announced;
+    state.announced = waits;
     if (news && state.on_wait)
         state.on_wait(state.on_wait_arg);
 }
@@ -356,7 +356,7 @@ void log_on_wait(void (*fn)(void *arg), void *arg)
 {
     state.on_wait = fn;
     state.on_wait_arg = arg;
-    state.told = false;
+    state.announced = false;
 }
 
 void log_set_worker(int worker)
@@ -387,7 +387,7 @@ bool log_flush(void)
     tell_dropped();
     if (!state.error)
         write_waiting();
-    state.told = state.told && state.start < state.end;
+    state.announced = state.announced && state.start < state.end;
     return state.start < state.end;
 }
 

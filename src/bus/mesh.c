@@ -51,7 +51,7 @@ struct mesh_line {
     uint32_t want; /* length of the message whose head is complete */
     struct buf in; /* the part of it that has come */
     struct outq out;
-    bool told;     /* the log knows that it is full */
+    bool warned;   /* the log knows that it is full */
     double logged; /* when it was last told */
 };
 
@@ -235,9 +235,9 @@ static void tell_room(struct mesh_line *l)
     if (!l->full || l->out.len > BUS_QUEUE_MAX / 2)
         return;
     l->full = false;
-    if (l->told)
+    if (l->warned)
         log_info("worker %u takes messages again", bus_worker(bus, l->peer));
-    l->told = false;
+    l->warned = false;
     bus->hooks->on_room(bus->arg, l->peer);
 }
 
@@ -314,7 +314,7 @@ static int refuse(struct mesh_line *l)
         loop_timer_start(m->loop, &m->retry, ROOM_RETRY_SECONDS);
     if (now - l->logged >= LOG_SECONDS) {
         l->logged = now;
-        l->told = true;
+        l->warned = true;
         log_warn("worker %u takes no messages: its queue is full", bus_worker(&m->bus, l->peer));
     }
     return ERR_POLICY;

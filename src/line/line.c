@@ -25,7 +25,7 @@ struct line {
     char *scratch;
     int lock; /* of that folder, or -1 */
     struct watchdog *watchdog;
-    int told;    /* the peer that line_next has told of */
+    int offered; /* the peer that line_next has told of */
     int waiting; /* peers that it has not */
     int peers[]; /* a socket to each, or -1 */
 };
@@ -195,17 +195,17 @@ int line_fd(const struct line *line)
 
 static enum line_what tell_peer(struct line *line)
 {
-    line->told = 0;
-    while (line->peers[line->told] < 0)
-        line->told++;
+    line->offered = 0;
+    while (line->peers[line->offered] < 0)
+        line->offered++;
     return LINE_PEER;
 }
 
 int line_take_peer(struct line *line, int *peer)
 {
-    *peer = line->told;
-    int fd = line->peers[line->told];
-    line->peers[line->told] = -1;
+    *peer = line->offered;
+    int fd = line->peers[line->offered];
+    line->peers[line->offered] = -1;
     line->waiting--;
     return fd;
 }

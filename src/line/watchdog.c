@@ -79,7 +79,7 @@ void watchdog_log(const struct watchdog *page, int worker)
     char number[16];
     struct log_field fields[4];
     size_t count = 0;
-    if (!page->told)
+    if (!page->written)
         return;
     snprintf(number, sizeof number, "%d", worker);
     fields[count++] = (struct log_field){.key = "worker", .value = number};

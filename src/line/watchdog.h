@@ -18,12 +18,12 @@
 #include "base/pulse.h"
 
 struct watchdog {
-    struct pulse pulse; /* for heartbeat.h */
-    volatile bool told;
-    bool loading;        /* the app was loading: it makes no sense to try again */
-    char handler[64];    /* "onMessage", …; empty outside of all handlers */
-    char connection[24]; /* its id; empty when there is none */
-    char where[256];     /* the line of the app, as far as known */
+    struct pulse pulse;    /* for heartbeat.h */
+    volatile bool written; /* by the worker: all that follows */
+    bool loading;          /* the app was loading: it makes no sense to try again */
+    char handler[64];      /* "onMessage", …; empty outside of all handlers */
+    char connection[24];   /* its id; empty when there is none */
+    char where[256];       /* the line of the app, as far as known */
 };
 
 /*
@@ -35,7 +35,7 @@ struct watchdog *watchdog_new(int *fd);
 struct watchdog *watchdog_open(int fd);
 void watchdog_free(struct watchdog *page); /* NULL is allowed */
 
-/* Logs what the worker of that number has told; nothing when it has not. */
+/* Logs what the worker of that number has written; nothing when it has not. */
 void watchdog_log(const struct watchdog *page, int worker);
 
 #endif

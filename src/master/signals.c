@@ -52,7 +52,7 @@ static bool take(const struct loop_io *io, struct signalfd_siginfo *info)
 static void on_told(struct loop_io *io, int events)
 {
     (void)events;
-    struct signals *s = LIST_ITEM(io, struct signals, told);
+    struct signals *s = LIST_ITEM(io, struct signals, notices);
     struct signalfd_siginfo info;
     while (take(io, &info))
         s->on_signal(s, (int)info.ssi_signo);
@@ -89,15 +89,15 @@ static void on_gathered(struct loop_timer *timer)
 {
     struct signals *s = LIST_ITEM(timer, struct signals, gather);
     struct signalfd_siginfo info;
-    while (take(&s->asked, &info))
+    while (take(&s->requests, &info))
         request(s, info.ssi_code > 0 ? KERNEL : (pid_t)info.ssi_pid);
-    loop_io_watch(s->loop, &s->asked, LOOP_READ);
+    loop_io_watch(s->loop, &s->requests, LOOP_READ);
 }
 
 static void on_asked(struct loop_io *io, int events)
 {
     (void)events;
-    struct signals *s = LIST_ITEM(io, struct signals, asked);
+    struct signals *s = LIST_ITEM(io, struct signals, requests);
     loop_io_watch(s->loop, io, 0);
     loop_timer_start(s->loop, &s->gather, GATHER_SECONDS);
 }
@@ -115,18 +115,18 @@ void signals_start(struct signals *s, struct loop *loop,
                    void (*on_stop)(struct signals *s, bool again))
 {
     *s = (struct signals){.loop = loop, .on_signal = on_signal, .on_stop = on_stop};
-    loop_io_init(&s->told, listen_to(others), on_told);
-    loop_io_init(&s->asked, listen_to(requests), on_asked);
+    loop_io_init(&s->notices, listen_to(others), on_told);
+    loop_io_init(&s->requests, listen_to(requests), on_asked);
     loop_timer_init(&s->gather, on_gathered);
-    loop_io_watch(loop, &s->told, LOOP_READ);
-    loop_io_watch(loop, &s->asked, LOOP_READ);
+    loop_io_watch(loop, &s->notices, LOOP_READ);
+    loop_io_watch(loop, &s->requests, LOOP_READ);
 }
 
 void signals_close(struct signals *s)
 {
     loop_timer_stop(s->loop, &s->gather);
-    loop_io_watch(s->loop, &s->told, 0);
-    loop_io_watch(s->loop, &s->asked, 0);
-    close(s->told.ev.fd);
-    close(s->asked.ev.fd);
+    loop_io_watch(s->loop, &s->notices, 0);
+    loop_io_watch(s->loop, &s->requests, 0);
+    close(s->notices.ev.fd);
+    close(s->requests.ev.fd);
 }

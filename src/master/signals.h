@@ -24,8 +24,8 @@ enum { SIGNALS_SENDERS = 8 };
 
 struct signals {
     struct loop *loop;
-    struct loop_io told, asked; /* what is told at once, and requests to stop */
-    struct loop_timer gather;   /* until requests are read */
+    struct loop_io notices, requests; /* what is told at once, and requests to stop */
+    struct loop_timer gather;         /* until requests are read */
     void (*on_signal)(struct signals *s, int number);
     void (*on_stop)(struct signals *s, bool again);
     double since; /* when the first request came; 0: none has */

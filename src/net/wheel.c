@@ -52,11 +52,11 @@ static uint32_t distance(const uint64_t *used, uint32_t from)
 /* The first tick with entries after those that were told; false when there are none. */
 static bool first_tick(const struct wheel *w, uint32_t *tick)
 {
-    uint32_t near = distance(w->near_used, w->told + 1);
-    uint32_t far_from = w->told / FAR_TICKS + 1;
+    uint32_t near = distance(w->near_used, w->passed + 1);
+    uint32_t far_from = w->passed / FAR_TICKS + 1;
     uint32_t far = distance(w->far_used, far_from);
     uint32_t far_tick = (far_from + far) * FAR_TICKS;
-    *tick = w->told + 1 + near;
+    *tick = w->passed + 1 + near;
     if (near == WHEEL_SLOTS || (far < WHEEL_SLOTS && (int32_t)(far_tick - *tick) < 0))
         *tick = far_tick;
     return near < WHEEL_SLOTS || far < WHEEL_SLOTS;
@@ -76,8 +76,8 @@ void wheel_set(struct wheel *w, struct wheel_entry *e, uint32_t delay)
     bool near = delay <= NEAR_MS;
     uint64_t at = now_ms(w) + (delay > FAR_MS ? FAR_MS : delay);
     uint32_t tick = (uint32_t)((at + TICK_MS - 1) / TICK_MS);
-    if ((int32_t)(tick - w->told) <= 0)
-        tick = w->told + 1;
+    if ((int32_t)(tick - w->passed) <= 0)
+        tick = w->passed + 1;
     if (!near)
         tick = (tick + FAR_TICKS - 1) / FAR_TICKS * FAR_TICKS;
     if (!link_empty(&e->link) && (int32_t)(e->tick - tick) <= 0)
@@ -122,9 +122,9 @@ static void tell(struct wheel *w, uint32_t tick)
 {
     struct link due;
     link_init(&due);
-    take(w->near, w->near_used, w->told + 1, tick, &due);
-    take(w->far, w->far_used, w->told / FAR_TICKS + 1, tick / FAR_TICKS, &due);
-    w->told = tick;
+    take(w->near, w->near_used, w->passed + 1, tick, &due);
+    take(w->far, w->far_used, w->passed / FAR_TICKS + 1, tick / FAR_TICKS, &due);
+    w->passed = tick;
     while (!link_empty(&due)) {
         struct wheel_entry *e = LIST_ITEM(due.next, struct wheel_entry, link);
         list_remove(&e->link);
@@ -153,7 +153,7 @@ static void on_turn_end(struct loop_job *job)
     if (late > LATE_MS)
         stand_still(w, (uint64_t)late);
     uint32_t tick = (uint32_t)((now_ms(w) + SLACK_MS) / TICK_MS);
-    if ((int32_t)(tick - w->told) > 0)
+    if ((int32_t)(tick - w->passed) > 0)
         tell(w, tick);
     if (first_tick(w, &tick) && (!w->waiting || (int32_t)(tick - w->armed) < 0))
         arm(w, tick);

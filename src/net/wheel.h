@@ -35,7 +35,7 @@ struct wheel {
     uint64_t zero;     /* loop_ms at which its clock began, and what it stood still since */
     uint64_t expected; /* loop_ms at which the timer should fire */
     uint64_t graced;   /* loop_ms at which time for hearing was given last */
-    uint32_t told;     /* entries up to this tick have been told */
+    uint32_t passed;   /* entries up to this tick have been told */
     uint32_t armed;    /* tick that the timer waits for */
     bool waiting;      /* ... if it does */
     uint64_t near_used[WHEEL_SLOTS / 64], far_used[WHEEL_SLOTS / 64]; /* slots that have entries */

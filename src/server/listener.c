@@ -46,12 +46,12 @@ static bool tell_drained(struct listener *listener)
 {
     bool waiting = false;
     for (struct listener_drain *d = listener->drains; d < listener->drains + LISTENER_DRAINS; d++) {
-        void (*told)(struct listener *, void *) = d->told;
-        if (told && drained(listener, d)) {
-            d->told = NULL;
-            told(listener, d->arg);
+        void (*on_drained)(struct listener *, void *) = d->on_drained;
+        if (on_drained && drained(listener, d)) {
+            d->on_drained = NULL;
+            on_drained(listener, d->arg);
         }
-        waiting = waiting || d->told;
+        waiting = waiting || d->on_drained;
     }
     return waiting;
 }
@@ -106,7 +106,7 @@ static void on_cut_off(struct loop_job *job)
 /* The drain, if there is one, may be over. */
 static void tell_soon(struct listener *listener)
 {
-    if (listener->drains[0].told || listener->drains[1].told)
+    if (listener->drains[0].on_drained || listener->drains[1].on_drained)
         loop_timer_start(listener->server->conns.loop, &listener->step, 0);
 }
 
@@ -258,7 +258,7 @@ void listener_hand_over(struct listener *listener)
 void listener_drain(struct listener *listener, const struct listener_drain *who)
 {
     listener_stop(listener);
-    listener->drains[listener->drains[0].told ? 1 : 0] = *who;
+    listener->drains[listener->drains[0].on_drained ? 1 : 0] = *who;
     listener->per_step = listener->count / DRAIN_STEPS + 50;
     loop_timer_start(listener->server->conns.loop, &listener->step, 0);
 }

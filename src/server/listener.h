@@ -14,7 +14,7 @@ struct listener;
 
 /* Somebody who waits for the end of the connections. */
 struct listener_drain {
-    void (*told)(struct listener *listener, void *arg); /* NULL: nobody, or told already */
+    void (*on_drained)(struct listener *listener, void *arg); /* NULL: nobody, or told already */
     void *arg;
     bool for_handlers; /* also waits for handlers that wait for the drain, and after an abort */
 };

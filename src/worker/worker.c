@@ -71,7 +71,7 @@ static void on_stuck(struct lvm *vm, const struct lguard_stuck *report, bool las
     memcpy(page->connection, report->connection, sizeof page->connection);
     memcpy(page->where, report->where, sizeof page->where);
     page->loading = report->loading;
-    page->told = true;
+    page->written = true;
     if (last)
         _exit(WORKER_FAILED);
 }

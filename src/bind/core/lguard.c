@@ -395,8 +395,8 @@ static void start_timer(struct lguard *g)
         die("timer_create");
     set_timer(g, pace(g));
     watched = g;
-    struct sigaction told = {.sa_sigaction = on_told, .sa_flags = SA_SIGINFO};
-    sigaction(SIGXCPU, &told, NULL);
+    struct sigaction stuck = {.sa_sigaction = on_told, .sa_flags = SA_SIGINFO};
+    sigaction(SIGXCPU, &stuck, NULL);
 }
 
 void lguard_start(struct lvm *vm, const struct lguard_config *config)

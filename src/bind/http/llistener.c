@@ -232,7 +232,7 @@ static void begin_stop(struct llistener *ll)
     if (binder->unbind && !ll->listener->draining)
         binder->unbind(ll->vm, ll->address, ll->port);
     if (!ll->stopping)
-        listener_drain(ll->listener, &(struct listener_drain){.told = on_drained, .arg = ll});
+        listener_drain(ll->listener, &(struct listener_drain){.on_drained = on_drained, .arg = ll});
     ll->stopping = true;
 }
 
