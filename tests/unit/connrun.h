@@ -4,10 +4,10 @@
  * the connection's system calls, counted and made to fail. What happens is noted as words.
  *
  *      rig_begin();
- *      int peer = rig_pair(&fd);          fd is for conn_init, whose stream rig_wrap takes
- *      rig_turn();                                     what was deferred, then what is ready
- *      rig_pass(2.5);                                  so many seconds, clocks included
- *      rig_notes("input proceed written");             what was noted since the last time
+ *      int peer = rig_pair(&fd);       fd is for conn_init, whose stream rig_wrap takes
+ *      rig_turn();                     what was deferred, then what is ready
+ *      rig_pass(2.5);                  so many seconds, clocks included
+ *      rig_notes("input proceed");     what was noted since the last time
  *      rig_end();
  */
 #ifndef NEAP_TESTS_UNIT_CONNRUN_H

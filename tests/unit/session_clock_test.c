@@ -74,10 +74,12 @@ static void pings_without_a_timeout(void)
 static void what_is_life(void)
 {
     struct session *s = begin_with(10, 5, 0, 0);
+    s->ws.auto_pong = false; /* told, too, as with wants_pings */
     rig_pass(11.25);
     CHECK(s->pong_due);
     talk_say(FRAME_PING, "");
     rig_turns();
+    rig_notes("ping:");
     CHECK(s->pong_due);
     talk_say(FRAME_TEXT, "one");
     rig_turns();
@@ -97,6 +99,40 @@ static void data_puts_the_answer_off(void)
         rig_pass(4);
         CHECK(s->pong_due);
     }
+    rig_notes("");
+    rig_pass(3);
+    rig_notes("ends close:1006: free");
+    talk_end();
+}
+
+/* Until it has left, behind output that the peer does not take, the write clock judges. */
+static void answer_is_due_once_the_ping_has_left(void)
+{
+    static char bytes[1 << 17];
+    struct session *s = begin_with(10, 5, 0, 0);
+    CHECK_INT(session_send(s, WS_BINARY, bytes, 1 << 15), 0);
+    rig_pass(20);
+    CHECK(s->pong_due && s->conn.marked && session_running(s));
+    for (int i = 0; i < RIG_TURNS && s->conn.marked; i++) {
+        rig_hear(talk.peer, bytes, sizeof bytes);
+        rig_turn();
+    }
+    CHECK(!s->conn.marked);
+    CHECK_INT(s->beat, conn_now(&s->conn));
+    talk_end();
+}
+
+/* It has left, but the peer goes on taking what was sent before it. */
+static void answer_is_put_off_by_what_comes_before_the_ping(void)
+{
+    static char bytes[1004];
+    struct session *s = begin_with(10, 5, 0, 0);
+    CHECK_INT(session_send(s, WS_BINARY, bytes, sizeof bytes - 4), 0);
+    rig_pass(11.25);
+    CHECK(s->pong_due && !s->conn.marked);
+    rig_pass(3);
+    CHECK_INT(recv(talk.peer, bytes, sizeof bytes, 0), sizeof bytes);
+    rig_pass(4);
     rig_notes("");
     rig_pass(3);
     rig_notes("ends close:1006: free");
@@ -268,6 +304,9 @@ int main(void)
     test("pings without a timeout", pings_without_a_timeout);
     test("what is life", what_is_life);
     test("data puts the answer off", data_puts_the_answer_off);
+    test("answer is due once the ping has left", answer_is_due_once_the_ping_has_left);
+    test("answer is put off by what comes before the ping",
+         answer_is_put_off_by_what_comes_before_the_ping);
     test("closed when idle", closed_when_idle);
     test("pongs are no input", pongs_are_no_input);
     test("told when idle", told_when_idle);

@@ -215,6 +215,55 @@ static void no_memory_for_a_reason(void)
     talk_end();
 }
 
+static void say_much(void)
+{
+    talk_say(FRAME_TEXT, "one");
+    talk_say(FRAME_TEXT | 128, "tw");
+    rig_turns();
+    talk_say(FRAME_CONTINUATION, "o");
+    talk_say(FRAME_PING, "three");
+    rig_turns();
+    session_send(talk.s, WS_TEXT, "four", 4);
+    session_done(talk.s);
+    talk_say_close(1000, "bye");
+    rig_turns();
+}
+
+/* Whatever cannot be had: it ends, and is told to have ended, once. */
+static bool ends_once(size_t fail_at, bool and_after)
+{
+    talk_begin();
+    outpool_deinit(&rig.shared.pool);
+    rig.shared.pool = (struct outpool){0};
+    talk.waits = "t";
+    test_context("allocation %zu fails%s", fail_at, and_after ? ", and all after it" : "");
+    alloc_watch(fail_at, and_after);
+    say_much();
+    bool failed = alloc_end().failed;
+    talk.waits = "";
+    if (talk.s && talk.s->busy)
+        session_done(talk.s);
+    if (talk.s && talk.s->conn.state != CONN_GONE)
+        conn_gone(&talk.s->conn);
+    rig_turns();
+    CHECK(!talk.s);
+    const char *close = strstr(rig.notes, "close:");
+    CHECK(close && !strstr(close + 1, "close:"));
+    talk_end();
+    test_context(NULL);
+    return failed;
+}
+
+static void no_memory(void)
+{
+    size_t n = 1;
+    while (ends_once(n, false))
+        n++;
+    CHECK(n > 5);
+    while (--n)
+        ends_once(n, true);
+}
+
 /* --- While a handler runs -------------------------------------------------------------------- */
 
 static struct session *begin_waiting(void)
@@ -270,6 +319,8 @@ static void peer_closes_meanwhile(void)
     rig_notes("ends");
     talk_heard("C:1000:bye end"); /* answered although the handler runs */
     CHECK_INT(s->conn.state, CONN_GONE);
+    session_fail(s, ERR_HANDLER, WS_INTERNAL_ERROR, "late"); /* it is over already */
+    CHECK_INT(session_error(s), 0);
     session_done(s);
     session_done(s);
     rig_turns();
@@ -376,6 +427,7 @@ int main(void)
     test("failed by us", failed_by_us);
     test("a fault has a limit", a_fault_has_a_limit);
     test("no memory for a reason", no_memory_for_a_reason);
+    test("no memory", no_memory);
     test("peer hangs up meanwhile", peer_hangs_up_meanwhile);
     test("peer resets meanwhile", peer_resets_meanwhile);
     test("peer closes meanwhile", peer_closes_meanwhile);

@@ -107,8 +107,13 @@ static void done_inside(const char *event)
 {
     if (strcmp(event, "text") != 0)
         return;
+    rig.writes = 0;
+    CHECK_INT(session_send(talk.s, WS_TEXT, "x", 1), 0);
     session_hold(talk.s);
     session_done(talk.s);
+    CHECK_INT(rig.writes, 0);
+    conn_proceed(&talk.s->conn);
+    CHECK(!talk.s->queue); /* the message that is told lies where it came */
     rig_note("returns");
 }
 
@@ -183,6 +188,22 @@ static void a_hold(void)
     rig_notes(""); /* at the end of the turn */
     rig_turn();
     rig_notes("text:one close:1000: free");
+    talk_end();
+}
+
+/* What comes before on_open could be told waits behind it. */
+static void a_hold_from_the_beginning(void)
+{
+    talk_prepare();
+    CHECK(talk_open());
+    session_hold(talk.s);
+    talk_say(FRAME_TEXT, "one");
+    rig_turns();
+    CHECK(talk.s->queue);
+    rig_notes("begins");
+    session_release(talk.s);
+    rig_turns();
+    rig_notes("open text:one");
     talk_end();
 }
 
@@ -319,6 +340,29 @@ static void output_fills_inside(void)
     talk_end();
 }
 
+static void answer_at_length(const char *event)
+{
+    static char bytes[2000];
+    if (strcmp(event, "text") == 0)
+        CHECK_INT(session_send(talk.s, WS_BINARY, bytes, sizeof bytes), 0);
+}
+
+/* It is written in one go: no event tells of room. */
+static void full_output_leaves_at_once(void)
+{
+    talk_begin();
+    talk.settings.max_buffered = 1000;
+    talk.then = answer_at_length;
+    talk_say(FRAME_TEXT, "one");
+    talk_say(FRAME_TEXT, "two");
+    rig_turn();
+    rig_notes("text:one");
+    rig_turns();
+    rig_notes("text:two");
+    talk_heard("B:(2000) B:(2000)");
+    talk_end();
+}
+
 static void told_to_drain(void)
 {
     talk_begin();
@@ -402,12 +446,14 @@ int main(void)
     test("stalled, and read on", stalled_and_read_on);
     test("no memory for the queue", no_memory_for_the_queue);
     test("a hold", a_hold);
+    test("a hold from the beginning", a_hold_from_the_beginning);
     test("parallel handlers", parallel_handlers);
     test("freed last", freed_last);
     test("much is told in shares", much_is_told_in_shares);
     test("answers are written once", answers_are_written_once);
     test("not read while output is full", not_read_while_output_is_full);
     test("output fills inside", output_fills_inside);
+    test("full output leaves at once", full_output_leaves_at_once);
     test("told to drain", told_to_drain);
     test("pushes are dropped", pushes_are_dropped);
     test("slow peer is closed", slow_peer_is_closed);
