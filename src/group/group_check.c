@@ -10,15 +10,18 @@
 
 enum { LOOKED_AT = 8 }; /* memberships of a session */
 
+static void check_slot(const struct group *group, const struct group_slot *at, uint32_t slot)
+{
+    CHECK(slot < group->count);
+    CHECK(!at->member == (group->kind == GROUP_SERVICE));
+    CHECK(!at->member || (at->member->group == group && at->member->node.value == slot));
+    CHECK(at->member || at->session->place.service == group);
+    CHECK(at->member || at->session->place.service_slot == slot);
+}
+
 void group_check_slot(const struct group *group, uint32_t slot)
 {
-    const struct group_slot *at = &group->slots[slot];
-    bool service = group->kind == GROUP_SERVICE;
-    CHECK(slot < group->count);
-    CHECK(!at->member == service);
-    CHECK(service || (at->member->group == group && at->member->node.value == slot));
-    CHECK(!service || at->session->place.service == group);
-    CHECK(!service || at->session->place.service_slot == slot);
+    check_slot(group, &group->slots[slot], slot);
 }
 
 /* Of a group that stands beside another one in a list. */
@@ -33,16 +36,23 @@ static bool ordered(uint64_t seq, uint64_t next)
     return seq && next ? seq < next : seq == next;
 }
 
+static void check_neighbours(const struct group *group, const struct link *list,
+                             const struct link *other_list)
+{
+    CHECK(group->link.prev->next == &group->link && group->link.next->prev == &group->link);
+    CHECK(!link_empty(&group->link));
+    CHECK(group->link.prev != other_list && group->link.next != other_list);
+    CHECK(group->link.prev == list || ordered(seq_at(group->link.prev), group->seq));
+    CHECK(group->link.next == list || ordered(group->seq, seq_at(group->link.next)));
+}
+
 /* It is in the list of its state, and announced ones are in the order of their changes. */
 void group_check_list(const struct groups *g, const struct group *group)
 {
-    struct link *prev = group->link.prev, *next = group->link.next;
-    const struct link *head = group->seq ? &g->announced : &g->silent;
-    const struct link *wrong = group->seq ? &g->silent : &g->announced;
-    CHECK(prev->next == &group->link && next->prev == &group->link);
-    CHECK(!link_empty(&group->link) && prev != wrong && next != wrong);
-    CHECK(prev == head || ordered(seq_at(prev), group->seq));
-    CHECK(next == head || ordered(group->seq, seq_at(next)));
+    if (group->seq)
+        check_neighbours(group, &g->announced, &g->silent);
+    else
+        check_neighbours(group, &g->silent, &g->announced);
 }
 
 static void check_stamps(const struct groups *g, const struct group *group)
