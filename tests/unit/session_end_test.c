@@ -99,6 +99,19 @@ static void closed_at_once(void)
     talk_end();
 }
 
+/* Who has answered, and keeps its side open, has those two seconds, too. */
+static void answers_and_stays(void)
+{
+    CHECK_INT(session_close(talk_begin(), 1001, "", 0, 0), 0);
+    rig_turns();
+    talk_say_close(1001, "");
+    rig_pass(1.5);
+    rig_notes("ends ends close:1001:");
+    rig_pass(1);
+    rig_notes("free");
+    talk_end();
+}
+
 /* For ever, that is; but the write clock and the heartbeat go on. */
 static void closed_without_a_limit(void)
 {
@@ -420,6 +433,7 @@ int main(void)
     test("bad code", bad_code);
     test("peer does not answer", peer_does_not_answer);
     test("closed at once", closed_at_once);
+    test("answers and stays", answers_and_stays);
     test("closed without a limit", closed_without_a_limit);
     test("what waits is dropped by closing", what_waits_is_dropped_by_closing);
     test("no memory to close", no_memory_to_close);
