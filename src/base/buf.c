@@ -5,10 +5,19 @@
  */
 #include "base/buf.h"
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 
 #include <string.h>
+
+#ifdef NEAP_CHECKS
+void buf_check(const struct buf *b)
+{
+    CHECK(b->off <= b->end && b->end <= b->cap);
+    CHECK(!b->data == !b->cap);
+}
+#endif
 
 /*
  * Moves what is readable to a block of `cap` bytes. One that starts at the front may be resized in
@@ -46,6 +55,7 @@ int buf_reserve(struct buf *b, size_t room)
     }
     b->off = 0;
     b->end = len;
+    buf_check(b);
     return 0;
 }
 
@@ -58,6 +68,7 @@ int buf_reserve_exactly(struct buf *b, size_t room)
         return ERR_NOMEM;
     b->off = 0;
     b->end = len;
+    buf_check(b);
     return 0;
 }
 
@@ -68,13 +79,14 @@ int buf_append(struct buf *b, const void *bytes, size_t len)
     if (buf_reserve(b, len) < 0)
         return ERR_NOMEM;
     memcpy(b->data + b->end, bytes, len);
-    b->end += len;
+    buf_added(b, len);
     return 0;
 }
 
 void buf_consume(struct buf *b, size_t len)
 {
     b->off += len;
+    buf_check(b);
     if (b->off == b->end)
         b->off = b->end = 0;
 }

@@ -17,6 +17,16 @@ struct buf {
     size_t off, end, cap;
 };
 
+/* Dies when the fields contradict each other (in builds for tests). */
+#ifdef NEAP_CHECKS
+void buf_check(const struct buf *b);
+#else
+static inline void buf_check(const struct buf *b)
+{
+    (void)b;
+}
+#endif
+
 /* First readable byte, and how many there are. Valid until the buffer is changed. */
 static inline uint8_t *buf_bytes(const struct buf *b)
 {
@@ -46,6 +56,7 @@ static inline uint8_t *buf_room(const struct buf *b)
 static inline void buf_added(struct buf *b, size_t len)
 {
     b->end += len;
+    buf_check(b);
 }
 
 /* Appends a copy. Returns 0 or ERR_NOMEM. */

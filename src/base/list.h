@@ -16,6 +16,16 @@ struct link {
 /* The object of `type` whose field `member` is the link `l`. */
 #define LIST_ITEM(l, type, member) ((type *)(void *)((char *)(l)-offsetof(type, member)))
 
+/* Dies when its neighbours do not know it (in builds for tests). */
+#ifdef NEAP_CHECKS
+void link_check(const struct link *l);
+#else
+static inline void link_check(const struct link *l)
+{
+    (void)l;
+}
+#endif
+
 /* An empty list head, or a link that is on no list. */
 static inline void link_init(struct link *l)
 {
@@ -31,6 +41,7 @@ static inline bool link_empty(const struct link *l)
 /* Puts an unlinked item at the end of the list. */
 static inline void list_append(struct link *head, struct link *item)
 {
+    link_check(head);
     item->prev = head->prev;
     item->next = head;
     head->prev->next = item;
@@ -40,6 +51,7 @@ static inline void list_append(struct link *head, struct link *item)
 /* Takes an item off its list; harmless when it is on none. */
 static inline void list_remove(struct link *item)
 {
+    link_check(item);
     item->prev->next = item->next;
     item->next->prev = item->prev;
     link_init(item);

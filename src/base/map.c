@@ -6,6 +6,7 @@
  */
 #include "base/map.h"
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -26,6 +27,20 @@ static struct map_node **bucket(const struct map *m, uint32_t hash)
     size_t mask = mask_of(m->size);
     size_t i = hash & mask;
     return &m->buckets[i < m->size ? i : i & mask >> 1];
+}
+
+/* The first of a chain stands for it. */
+static void chain_check(const struct map *m, struct map_node *const *chain)
+{
+    CHECK(!*chain || bucket(m, (*chain)->hash) == chain);
+}
+
+static void map_check(const struct map *m, uint32_t hash)
+{
+    CHECK(m->size >= SIZE_MIN && m->size <= m->room);
+    CHECK((m->room & (m->room - 1)) == 0);
+    CHECK(m->count || !*bucket(m, hash));
+    chain_check(m, bucket(m, hash));
 }
 
 static int resize(struct map *m, size_t room)
@@ -68,6 +83,8 @@ static void split(struct map *m)
         }
     }
     *to = NULL;
+    chain_check(m, &m->buckets[added]);
+    chain_check(m, &m->buckets[added & mask >> 1]);
 }
 
 /* One bucket less. */
@@ -79,6 +96,7 @@ static void merge(struct map *m)
     while (*to)
         to = &(*to)->next;
     *to = chain;
+    chain_check(m, &m->buckets[m->size & mask >> 1]);
     if (m->room > SIZE_MIN && m->size <= m->room / 4)
         (void)resize(m, m->room / 2); /* else it stays as large as it is */
 }
@@ -93,18 +111,23 @@ int map_add(struct map *m, struct map_node *node, uint32_t hash)
     node->hash = hash;
     node->next = *head;
     *head = node;
+    map_check(m, hash);
     return 0;
 }
 
 void map_remove(struct map *m, struct map_node *node)
 {
+    CHECK(m->count > 0);
     struct map_node **at = bucket(m, node->hash);
-    while (*at != node)
+    while (*at != node) {
+        CHECK(*at);
         at = &(*at)->next;
+    }
     *at = node->next;
     m->count--;
     for (int i = 0; i < MERGES && m->size > SIZE_MIN && m->count < m->size / SPARSE; i++)
         merge(m);
+    map_check(m, node->hash);
 }
 
 static struct map_node *with_hash(struct map_node *node, uint32_t hash)

@@ -10,6 +10,7 @@
  */
 #include "base/outq.h"
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -21,6 +22,7 @@ enum {
     LARGE = 16 * 1024 - 64, /* with its header a little under four pages */
     SMALL_KEPT = 256,
     LARGE_KEPT = 32,
+    LOOK_MAX = 8, /* segments that a check looks at: a queue may have thousands */
 };
 
 struct outseg {
@@ -29,6 +31,40 @@ struct outseg {
     uint32_t off, end, cap;
     uint8_t bytes[];
 };
+
+static void seg_check(const struct outseg *s)
+{
+    CHECK(s->off < s->end && s->end <= (s->chunk ? s->chunk->len : s->cap));
+    CHECK(!s->chunk || s->chunk->refs > 0);
+}
+
+static void segments_check(const struct outq *q)
+{
+    size_t len = q->chunk ? q->to - q->from : 0;
+    const struct outseg *s = q->head;
+    for (int i = 0; s && i < LOOK_MAX; i++, s = s->next) {
+        seg_check(s);
+        CHECK(s->next || s == q->tail);
+        len += s->end - s->off;
+    }
+    CHECK(s ? len < q->len : len == q->len);
+}
+
+static void outq_check(const struct outq *q)
+{
+    CHECK(!q->head == !q->tail);
+    CHECK(!q->tail || !q->tail->next);
+    CHECK(!q->len == !(q->head || q->chunk));
+    CHECK(!q->chunk || (q->from < q->to && q->to <= q->chunk->len && q->chunk->refs > 0));
+    if (CHECKING)
+        segments_check(q);
+}
+
+static void pool_check(const struct outpool *pool)
+{
+    CHECK(!pool->small == !pool->small_count && pool->small_count <= SMALL_KEPT);
+    CHECK(!pool->large == !pool->large_count && pool->large_count <= LARGE_KEPT);
+}
 
 struct chunk *chunk_new(size_t len)
 {
@@ -51,6 +87,7 @@ struct chunk *chunk_ref(struct chunk *c)
 
 void chunk_unref(struct chunk *c)
 {
+    CHECK(c->refs > 0);
     if (--c->refs == 0)
         mem_free(c);
 }
@@ -98,6 +135,7 @@ static void seg_free(struct outseg *s, struct outpool *pool)
 {
     if (s->chunk)
         chunk_unref(s->chunk);
+    pool_check(pool);
     if (s->cap == SMALL && push(&pool->small, &pool->small_count, SMALL_KEPT, s))
         return;
     if (s->cap == LARGE && push(&pool->large, &pool->large_count, LARGE_KEPT, s))
@@ -173,6 +211,7 @@ uint8_t *outq_extend(struct outq *q, struct outpool *pool, size_t len)
     uint8_t *room = s->bytes + s->end;
     s->end += (uint32_t)len;
     q->len += len;
+    outq_check(q);
     return room;
 }
 
@@ -189,6 +228,7 @@ int outq_append_span(struct outq *q, struct outpool *pool, struct chunk *c, uint
     }
     q->to = to;
     q->len += to - from;
+    outq_check(q);
     return 0;
 }
 
@@ -211,6 +251,7 @@ int outq_settle(struct outq *q, struct outpool *pool)
         append(q, s);
     }
     q->chunk = NULL;
+    outq_check(q);
     return 0;
 }
 
@@ -228,7 +269,7 @@ int outq_iovec(const struct outq *q, struct iovec *iov, int max)
     return n;
 }
 
-void outq_consume(struct outq *q, struct outpool *pool, size_t len)
+static void consume(struct outq *q, struct outpool *pool, size_t len)
 {
     q->len -= len;
     while (q->head) {
@@ -251,6 +292,13 @@ void outq_consume(struct outq *q, struct outpool *pool, size_t len)
         return;
     chunk_unref(q->chunk);
     q->chunk = NULL;
+}
+
+void outq_consume(struct outq *q, struct outpool *pool, size_t len)
+{
+    CHECK(len <= q->len);
+    consume(q, pool, len);
+    outq_check(q);
 }
 
 void outq_clear(struct outq *q, struct outpool *pool)
