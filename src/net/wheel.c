@@ -6,6 +6,7 @@
  */
 #include "net/wheel.h"
 
+#include "base/check.h"
 #include "base/seconds.h"
 
 #include <string.h>
@@ -71,6 +72,34 @@ static void arm(struct wheel *w, uint32_t tick)
     loop_timer_start(w->loop, &w->timer, (double)(w->expected - now) / MS_PER_SECOND);
 }
 
+/* A slot without its bit is empty, or its entries would never be told. */
+static void slots_check(const struct link *slots, const uint64_t *used)
+{
+    for (uint32_t i = 0; i < WHEEL_SLOTS; i++)
+        CHECK(used[i / 64] >> i % 64 & 1 || link_empty(&slots[i]));
+}
+
+/* What an entry that was just set, or stands as it was, relies on. */
+static void entry_check(const struct wheel *w, const struct wheel_entry *e)
+{
+    CHECK(!link_empty(&e->link));
+    CHECK((int32_t)(e->tick - w->told) > 0);
+    CHECK(w->waiting == loop_timer_active(&w->timer));
+    link_check(&e->link);
+}
+
+/* At rest the timer is set for the first entry. */
+static void wheel_check(const struct wheel *w)
+{
+    uint32_t tick;
+    CHECK(w->waiting == loop_timer_active(&w->timer));
+    CHECK(!first_tick(w, &tick) || (w->waiting && (int32_t)(tick - w->armed) >= 0));
+    if (!CHECKING)
+        return;
+    slots_check(w->near, w->near_used);
+    slots_check(w->far, w->far_used);
+}
+
 void wheel_set(struct wheel *w, struct wheel_entry *e, uint32_t delay)
 {
     bool near = delay <= NEAR_MS;
@@ -89,6 +118,8 @@ void wheel_set(struct wheel *w, struct wheel_entry *e, uint32_t delay)
     mark(near ? w->near_used : w->far_used, slot);
     if (!w->waiting || (int32_t)(tick - w->armed) < 0)
         arm(w, tick);
+    entry_check(w, e);
+    CHECK(w->waiting && (int32_t)(tick - w->armed) >= 0);
 }
 
 void wheel_remove(struct wheel_entry *e)
@@ -157,6 +188,7 @@ static void on_turn_end(struct loop_job *job)
         tell(w, tick);
     if (first_tick(w, &tick) && (!w->waiting || (int32_t)(tick - w->armed) < 0))
         arm(w, tick);
+    wheel_check(w);
 }
 
 static void on_time(struct loop_timer *timer)
