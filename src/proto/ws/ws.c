@@ -5,11 +5,23 @@
  */
 #include "proto/ws/ws.h"
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "proto/ws/ws_input.h"
 
 #include <string.h>
+
+void ws_check(const struct ws *ws)
+{
+    bool ended = ws->error || ws->close_got;
+    CHECK(!ended || (ws->close_sent && !ws->fed_len));
+    CHECK(!ws->why || ws->error);
+    CHECK(ws->close_sent || !ws->close_code);
+    CHECK(!ws->close_sent || ws->close_code || ws->close_got);
+    CHECK(!ws->fed_len || ws->fed);
+    CHECK(!ws->pong || (ws->blocked && ws->pong[0] <= FRAME_CONTROL_MAX));
+}
 
 void ws_init(struct ws *ws, enum ws_role role, const struct ws_limits *limits,
              struct ws_shared *shared, struct outq *out)
@@ -61,11 +73,10 @@ void ws_fail(struct ws *ws, int err, uint16_t code, const char *reason)
         return;
     ws->error = (int8_t)err;
     ws->fed_len = 0;
-    if (ws->close_sent)
-        return;
-    if (ws_close(ws, code, reason, strlen(reason)) < 0)
+    if (!ws->close_sent && ws_close(ws, code, reason, strlen(reason)) < 0)
         ws->close_code = code; /* no memory to tell the peer: the stream ends without */
     ws->close_sent = true;
+    ws_check(ws);
 }
 
 bool ws_code_valid(unsigned code)

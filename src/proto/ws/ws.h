@@ -26,7 +26,17 @@
  * Closing. Whoever sends the second close frame ends the session: after a close event the answer
  * has been queued already (the peer's own code and reason are echoed, §5.5.1). After ws_close the
  * session goes on reading until the peer's close frame; data and pings that come meanwhile are
- * dropped.
+ * dropped. Which fields are possible when:
+ *
+ *                     open   we closed   both closed   failed
+ *      close_sent     no     yes         yes           yes
+ *      close_got      no     no          yes           as it was
+ *      error          0      0           0             not 0
+ *      why            NULL   NULL        NULL          yes, for a fault of the peer's
+ *      close_code     0      not 0       any: without memory the answer is left out
+ *      fed_len        yes    yes         0             0
+ *      input          yes    yes         until the next ws_next, which frees it
+ *      pong           only while blocked
  */
 #ifndef NEAP_PROTO_WS_WS_H
 #define NEAP_PROTO_WS_WS_H

@@ -5,6 +5,7 @@
  */
 #include "proto/ws/ws_input.h"
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -15,6 +16,40 @@ void ws_note_large(struct ws_shared *shared)
 {
     if (shared->on_large)
         shared->on_large(shared);
+}
+
+/* Bytes of a header or of a control frame that have come, for the state of ws_input.h's table. */
+static bool small_fits(const struct ws_input *in)
+{
+    switch (in->state) {
+    case WS_READ_HEADER: return in->left == 0 && in->small_len < FRAME_HEADER_MAX;
+    case WS_READ_CONTROL: return in->left && in->small_len + in->left == in->frame.length;
+    default: return in->left && in->left <= in->frame.length && in->small_len == 0;
+    }
+}
+
+static void message_check(const struct ws *ws, const struct ws_input *in)
+{
+    CHECK(in->type == 0 || in->type == WS_TEXT || in->type == WS_BINARY);
+    CHECK(!in->type || (in->fragments && in->fragments <= ws->limits->max_fragments));
+    CHECK(!in->type || !in->packed || ws->deflate);
+    CHECK(!in->delivered || (in->state == WS_READ_HEADER && !in->type && !in->small_len));
+    CHECK(in->type || in->delivered || !in->message.cap);
+    buf_check(&in->message);
+}
+
+void ws_input_check(const struct ws *ws)
+{
+    const struct ws_input *in = ws->input;
+    ws_check(ws);
+    if (!CHECKING || !in)
+        return;
+    CHECK(in->state <= WS_READ_SKIP && small_fits(in));
+    CHECK(in->state != WS_READ_PAYLOAD || in->type);
+    CHECK(in->state != WS_READ_SKIP || (ws->close_sent && !in->type));
+    CHECK(!in->kept.cap || ws->fed_len <= buf_len(&in->kept));
+    CHECK(!in->kept.cap || !ws->fed_len || ws->fed + ws->fed_len == buf_room(&in->kept));
+    message_check(ws, in);
 }
 
 struct ws_input *ws_input_need(struct ws *ws)
@@ -41,6 +76,7 @@ void ws_input_forget_message(struct ws *ws)
 void ws_input_settle(struct ws *ws)
 {
     struct ws_input *in = ws->input;
+    CHECK(ws->fed_len == 0);
     if (!in)
         return;
     buf_free(&in->kept);
@@ -58,6 +94,7 @@ void ws_input_drop(struct ws *ws)
     buf_free(&ws->input->message);
     mem_free(ws->input);
     ws->input = NULL;
+    ws_check(ws);
 }
 
 static bool reads_kept(const struct ws *ws)
@@ -77,6 +114,7 @@ static int keep(struct ws *ws, const uint8_t *bytes, size_t len)
     }
     ws->fed = buf_bytes(kept);
     ws->fed_len = buf_len(kept);
+    ws_input_check(ws);
     return 0;
 }
 
@@ -89,6 +127,7 @@ int ws_feed(struct ws *ws, uint8_t *bytes, size_t len)
     assert(ws->fed_len == 0);
     ws->fed = bytes;
     ws->fed_len = len;
+    ws_input_check(ws);
     return 0;
 }
 

@@ -8,6 +8,18 @@
  *      small     the start of a header, or the payload of a control frame that has come in part
  *      message   unmasked payload of the data message in assembly, all its fragments so far; as it
  *                came, when it is compressed
+ *
+ * Which fields are possible in which state, between two calls:
+ *
+ *                   HEADER                PAYLOAD    CONTROL             SKIP
+ *      left         0                     not 0      not 0               not 0
+ *      small_len    less than a header    0          what has come       0
+ *      frame        as it was             data       control             data
+ *      type         inside a message      not 0      inside a message    0
+ *      delivered    right after one       no         no                  no
+ *      message      while type or delivered
+ *
+ * WS_READ_SKIP comes after our close frame alone.
  */
 #ifndef NEAP_PROTO_WS_WS_INPUT_H
 #define NEAP_PROTO_WS_WS_INPUT_H
@@ -62,6 +74,12 @@ void ws_input_forget_message(struct ws *ws);
 
 /* All fed bytes have been looked at: frees what is not needed to go on. */
 void ws_input_settle(struct ws *ws);
+
+/* ws.c: dies when the fields are not as ws.h's table has them (in builds for tests). */
+void ws_check(const struct ws *ws);
+
+/* The same for those of its input, and this file's table: between two calls. */
+void ws_input_check(const struct ws *ws);
 
 /* Frees everything, fed bytes forgotten. */
 void ws_input_drop(struct ws *ws);

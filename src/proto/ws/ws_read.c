@@ -491,5 +491,6 @@ int ws_next(struct ws *ws, struct ws_event *ev)
         ws_input_settle(ws);
     else if (r < 0)
         ws_input_drop(ws);
+    ws_input_check(ws);
     return r;
 }

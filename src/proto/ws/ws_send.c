@@ -318,7 +318,18 @@ int ws_close(struct ws *ws, uint16_t code, const char *reason, size_t reason_len
         return err;
     ws->close_sent = true;
     ws->close_code = code ? code : WS_NO_STATUS;
+    ws_check(ws);
     return 0;
+}
+
+/* The pong that had to wait. Without memory for it the session ends. */
+static void send_pong(struct ws *ws)
+{
+    uint8_t *pong = ws->pong;
+    ws->pong = NULL;
+    if (!ws->close_sent && ws_pong(ws, pong + 1, pong[0]) < 0)
+        ws_fail(ws, ERR_NOMEM, WS_INTERNAL_ERROR, "out of memory");
+    mem_free(pong);
 }
 
 void ws_set_blocked(struct ws *ws, bool blocked)
@@ -326,10 +337,7 @@ void ws_set_blocked(struct ws *ws, bool blocked)
     ws->blocked = blocked;
     if (blocked)
         (void)outq_settle(ws->out, ws->shared->pool); /* without memory it stays as it is */
-    if (blocked || !ws->pong)
-        return;
-    if (!ws->close_sent && ws_pong(ws, ws->pong + 1, ws->pong[0]) < 0)
-        ws_fail(ws, ERR_NOMEM, WS_INTERNAL_ERROR, "out of memory");
-    mem_free(ws->pong);
-    ws->pong = NULL;
+    else if (ws->pong)
+        send_pong(ws);
+    ws_check(ws);
 }
