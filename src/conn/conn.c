@@ -37,11 +37,24 @@ void conn_check(const struct conn *c)
     CHECK(c->state <= CONN_GONE);
     CHECK(gone == (c->stream.fd < 0));
     CHECK(open || !(c->marked || c->closure_due));
-    CHECK(!gone || !c->out.len);
-    CHECK(gone || !c->freed);
+    CHECK(!c->closure_due || c->deadline);
+    CHECK(open || !c->out.len);
+    CHECK(gone || !c->blocked || c->out.len);
     CHECK(c->blocked || !c->write_reads);
-    CHECK(open || gone || !c->out.len);
-    CHECK(!c->freed || c->proto->may_free(c));
+    CHECK(!gone || link_empty(&c->entry.link));
+    CHECK(!c->freed || (gone && c->proto->may_free(c) && !link_empty(&c->job.link)));
+    conn_clock_check(c);
+}
+
+/* What holds besides once watch() has seen to it. */
+static void settled_check(const struct conn *c)
+{
+    bool linger = c->state == CONN_LINGER, gone = c->state == CONN_GONE;
+    CHECK(gone || c->told_blocked == c->blocked);
+    CHECK(!linger || !(c->blocked || c->held));
+    CHECK(gone || c->stuck == (c->blocked || c->read_writes || c->closure_due));
+    CHECK(!c->rest || !link_empty(&c->job.link));
+    conn_check(c);
 }
 
 static void on_free_job(struct loop_job *job)
@@ -80,6 +93,7 @@ static void close_socket(struct conn *c, bool lost)
     outq_clear(&c->out, &c->shared->pool);
     c->proto->gone(c, lost);
     conn_proceed_soon(c); /* tells what is due, and frees */
+    conn_check(c);
 }
 
 void conn_gone(struct conn *c)
@@ -102,6 +116,7 @@ void conn_linger(struct conn *c, uint32_t most)
     c->linger_left = most;
     c->marked = false;
     conn_clock_deadline(c, LINGER_SECONDS);
+    conn_check(c);
 }
 
 bool conn_queue(struct conn *c, const void *bytes, size_t len)
@@ -196,7 +211,7 @@ void conn_proceed(struct conn *c)
     if (c->rest)
         conn_rest(c);
     free_when_done(c);
-    conn_check(c);
+    settled_check(c);
 }
 
 static void input(struct conn *c, uint8_t *bytes, size_t len)
@@ -280,6 +295,7 @@ static void on_ready(struct loop_io *io, int events)
     struct conn *c = LIST_ITEM(io, struct conn, io);
     if (c->stream.handshaking && !conn_may_shake(c->shared)) {
         conn_clock_hold(c, true);
+        conn_check(c);
         return;
     }
     c->in_batch = true;

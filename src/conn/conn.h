@@ -20,15 +20,21 @@
  *                                 CONN_OPEN   CONN_LINGER   CONN_GONE
  *      in_batch                     yes          yes         until the batch returns
  *      rest                         yes          yes         yes: what it left is told in turns
- *      blocked, write_reads,
- *      told_blocked                 yes          no          as they were
+ *      blocked, told_blocked        with output  no          as they were
+ *      write_reads                  blocked      no          as it was
  *      read_writes                  yes          yes         as it was
  *      held                         yes          no          as it was
- *      stuck                        yes          yes (TLS)   as it was
- *      marked, closure_due          yes          no          no
+ *      stuck                        blocked,     read_writes as it was
+ *                                   read_writes,
+ *                                   closure_due
+ *      marked                       yes          no          no
+ *      closure_due                  with deadline no         no
  *      hung_up                      yes          yes         yes
- *      freed                        no           no          once nobody needs it
  *      excused                      yes          yes         yes
+ *      freed                        no           no          once nobody needs it
+ *
+ * That is so when a connection has settled, at the end of conn_proceed: `held` and `stuck` follow
+ * the others there. While it is open or lingers and a clock runs, it stands in the wheel.
  */
 #ifndef NEAP_CONN_CONN_H
 #define NEAP_CONN_CONN_H

@@ -30,6 +30,7 @@
  */
 #include "conn/conn_private.h"
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/seconds.h"
 #include "conn/refusal.h"
@@ -179,6 +180,12 @@ static int32_t next_left(const struct conn *c)
     left = other < left ? other : left;
     other = c->held || c->state != CONN_OPEN ? CONN_NEVER : c->proto->clock_left(c);
     return other < left ? other : left;
+}
+
+void conn_clock_check(const struct conn *c)
+{
+    CHECK(c->state == CONN_GONE || next_left(c) == CONN_NEVER ||
+          wheel_in_time(wheel_of(c), &c->entry, next_left(c)));
 }
 
 void conn_clock_arm(struct conn *c)

@@ -122,6 +122,15 @@ void wheel_set(struct wheel *w, struct wheel_entry *e, uint32_t delay)
     CHECK(w->waiting && (int32_t)(tick - w->armed) >= 0);
 }
 
+bool wheel_in_time(const struct wheel *w, const struct wheel_entry *e, int32_t delay)
+{
+    int64_t at = (int64_t)now_ms(w) + (delay > 0 ? delay : 0);
+    uint32_t tick = (uint32_t)((at + TICK_MS - 1) / TICK_MS) + FAR_TICKS;
+    if ((int32_t)(tick - w->told) <= 0)
+        tick = w->told + 1;
+    return !link_empty(&e->link) && (int32_t)(e->tick - tick) <= 0;
+}
+
 void wheel_remove(struct wheel_entry *e)
 {
     list_remove(&e->link);

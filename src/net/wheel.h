@@ -64,6 +64,12 @@ uint32_t wheel_now(const struct wheel *wheel);
  */
 void wheel_set(struct wheel *wheel, struct wheel_entry *entry, uint32_t delay);
 
+/*
+ * True when it stands where wheel_set with such a delay (or one that is over) would have it, or
+ * earlier: for checks.
+ */
+bool wheel_in_time(const struct wheel *wheel, const struct wheel_entry *entry, int32_t delay);
+
 /* Takes an entry off; harmless when it is on none. */
 void wheel_remove(struct wheel_entry *entry);
 

@@ -43,17 +43,42 @@ static const struct session_hooks *hooks_of(const struct session *s)
     return session_settings_of(s)->hooks;
 }
 
+/* SESSION_NEW: nothing of it has been used. */
+static void new_check(const struct session *s)
+{
+    CHECK(!(s->open_due || s->idle_due || s->telling || s->writers_wait || s->pong_due));
+    CHECK(!(s->stalled || s->output_full || s->close_now || s->ws.close_sent || s->ws.input));
+    CHECK(!(s->busy || s->parallel || s->queue || s->assembly));
+}
+
+/* How it ended, and that it has. */
+static void end_check(const struct session *s)
+{
+    bool over = s->state == SESSION_OVER, ended = s->ws.close_got || s->ws.error;
+    CHECK(over || !(s->error_due || s->close_due));
+    CHECK(!s->error_due || (s->close_due && s->ws.error));
+    CHECK(!over || ended || s->conn.state == CONN_GONE);
+    CHECK(over || !s->ws.close_got);
+    CHECK(over == (s->code != 0));
+    CHECK(over || !s->reason);
+    CHECK(!s->reason == !s->reason_len);
+}
+
 void session_check(const struct session *s)
 {
     bool over = s->state == SESSION_OVER, closing = s->state == SESSION_CLOSING;
-    CHECK(s->state != SESSION_NEW && s->state <= SESSION_OVER);
-    CHECK(over || !(s->error_due || s->close_due));
+    CHECK(s->state <= SESSION_OVER);
+    CHECK(over || s->conn.state == CONN_OPEN || (closing && s->close_now));
     CHECK(over || s->conn.state != CONN_GONE);
     CHECK(!closing || s->ws.close_sent);
-    CHECK(!closing || !(s->queue || s->stalled));
+    CHECK(!closing || !(s->queue || s->stalled || s->output_full));
     CHECK(!s->close_now || closing || over);
     CHECK(!s->queue == !s->queued);
-    CHECK(!s->reason == !s->reason_len);
+    CHECK(over || s->stalled == (s->queued > QUEUE_MAX));
+    CHECK(!s->idle_due || s->wants_idle);
+    end_check(s);
+    if (s->state == SESSION_NEW)
+        new_check(s);
 }
 
 /* --- The end ---------------------------------------------------------------------------------- */
@@ -84,6 +109,7 @@ void session_end(struct session *s, unsigned code, const void *reason, size_t le
     bool fault = s->ws.error && code != WS_INTERNAL_ERROR;
     if (s->conn.state == CONN_OPEN)
         conn_clock_deadline(&s->conn, fault ? FAILURE_SECONDS : 0);
+    session_check(s);
 }
 
 /* The peer broke a rule; the session has queued the close frame. */
@@ -357,6 +383,7 @@ void session_input(struct conn *c, uint8_t *bytes, size_t len)
         session_failed(s);
     note_heard(s);
     note_assembly(s);
+    session_check(s);
 }
 
 static bool wants_input(const struct session *s)
@@ -462,6 +489,7 @@ void session_init(struct session *s, struct session_shared *shared,
     ws_init(&s->ws, config->role, &config->settings->ws, &shared->ws, &s->conn.out);
     s->ws.auto_pong = !config->wants_pings;
     s->wants_idle = config->wants_idle;
+    session_check(s);
 }
 
 bool session_open(struct session *s, const struct conn_proto *proto)

@@ -14,13 +14,21 @@
  *
  *                           NEW    OPEN    CLOSING    OVER
  *      open_due             no     yes     yes        yes
- *      error_due, close_due no     no      no         yes
- *      idle_due             no     yes     yes        ignored
- *      stalled              no     yes     no         ignored
+ *      error_due            no     no      no         with close_due
+ *      close_due            no     no      no         yes
+ *      idle_due             no     yes     yes        ignored      (only if wants_idle)
+ *      stalled              no     yes     no         ignored      (the queue is above its limit)
  *      output_full          no     yes     no         ignored
  *      pong_due             no     yes     ignored    ignored
  *      close_now            no     no      yes        as it was
  *      telling, writers_wait no    yes     yes        yes
+ *      wants_…              as session_config has them
+ *      queue                no     yes     no         what was there when the peer ended it
+ *      code, reason         no     no      no         code; a reason, if there was one
+ *
+ *      conn.state           OPEN   OPEN    OPEN, and with close_now LINGER    any
+ *      ws.close_sent        no     until its end is told             yes       any
+ *      ws.close_got         no     no      no         the peer's end
  */
 #ifndef NEAP_SESSION_SESSION_H
 #define NEAP_SESSION_SESSION_H
