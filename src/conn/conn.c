@@ -43,7 +43,6 @@ void conn_check(const struct conn *c)
     CHECK(c->blocked || !c->write_reads);
     CHECK(!gone || link_empty(&c->entry.link));
     CHECK(!c->freed || (gone && c->proto->may_free(c) && !link_empty(&c->job.link)));
-    conn_clock_check(c);
 }
 
 /* What holds besides once watch() has seen to it. */
@@ -257,6 +256,7 @@ static void on_turn_end(struct loop_job *job)
     struct conn *c = LIST_ITEM(job, struct conn, job);
     c->shared->held_back = 0; /* this stage writes all of it */
     conn_proceed(c);
+    conn_clock_check(c);
 }
 
 void conn_go_on(struct conn *c)
@@ -295,7 +295,7 @@ static void on_ready(struct loop_io *io, int events)
     struct conn *c = LIST_ITEM(io, struct conn, io);
     if (c->stream.handshaking && !conn_may_shake(c->shared)) {
         conn_clock_hold(c, true);
-        conn_check(c);
+        conn_clock_check(c);
         return;
     }
     c->in_batch = true;
@@ -308,6 +308,7 @@ static void on_ready(struct loop_io *io, int events)
         hold_back(c);
     else
         conn_proceed(c);
+    conn_clock_check(c);
 }
 
 static bool open_stream(struct stream *stream, int fd, struct tls_context *tls)

@@ -34,7 +34,8 @@
  *      freed                        no           no          once nobody needs it
  *
  * That is so when a connection has settled, at the end of conn_proceed: `held` and `stuck` follow
- * the others there. While it is open or lingers and a clock runs, it stands in the wheel.
+ * the others there. While it is open or lingers and a clock runs, it stands in the wheel, except
+ * while what the wheel has called deals with it.
  */
 #ifndef NEAP_CONN_CONN_H
 #define NEAP_CONN_CONN_H

@@ -251,4 +251,5 @@ void conn_clock_on_due(struct wheel_entry *entry)
     }
     conn_clock_arm(c);
     conn_proceed(c);
+    conn_clock_check(c);
 }

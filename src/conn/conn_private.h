@@ -19,7 +19,10 @@ void conn_clock_on_due(struct wheel_entry *entry);
 
 /* conn.c: dies when the flags are not as conn.h's table has them (in builds for tests). */
 void conn_check(const struct conn *c);
-/* conn_clock.c: the same for what the wheel has to know. */
+/*
+ * conn_clock.c: the same for what the wheel has to know: whenever the connection has been dealt
+ * with, by whatever the loop called.
+ */
 void conn_clock_check(const struct conn *c);
 
 #endif

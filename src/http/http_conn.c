@@ -24,6 +24,8 @@ static void exchange_check(const struct http_conn *h)
     CHECK(!x || x->state != HTTP_UPGRADE || (x->route && h->head));
     CHECK(!x || x->counted || x->state == HTTP_REPLY);
     CHECK(!x || !x->parser || x->state == HTTP_HEAD);
+    CHECK(!x || !x->answer_due || x->route);
+    CHECK(!x || x->state == HTTP_UPGRADE || !x->early.cap);
 }
 
 /* --- Answers ---------------------------------------------------------------------------------- */
@@ -322,6 +324,7 @@ void http_conn_open(struct http_site *site, int fd, const struct address *peer)
         http_conn_refuse_with(h, refusal, NULL);
     else
         conn_clock_deadline(c, head_seconds(h));
+    exchange_check(h);
     conn_proceed(c);
 }
 

@@ -7,7 +7,17 @@
 
 enum http_state { HTTP_HEAD, HTTP_UPGRADE, HTTP_REPLY };
 
-/* A request and its answer. */
+/*
+ * A request and its answer. What it has by its state:
+ *
+ *                    HTTP_HEAD         HTTP_UPGRADE    HTTP_REPLY
+ *      counted       yes               yes             when it was
+ *      parser        once bytes came   no              no
+ *      head          no                yes             if it had come
+ *      route         no                yes             if there is one
+ *      answer_due    no                until then      until the app knows that it is too late
+ *      early         no                yes             no
+ */
 struct exchange {
     uint8_t state;       /* enum http_state */
     bool counted;        /* by the site; false only for those that it refused at once */

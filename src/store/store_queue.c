@@ -6,6 +6,7 @@
  */
 #include "store/store_queue.h"
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/loop.h"
@@ -31,6 +32,14 @@ struct store_queue {
     struct link pending, finished;
     bool ending;
 };
+
+/* With the lock held: what is pending has a thread that takes it. */
+static void queue_check(const struct store_queue *q)
+{
+    CHECK(q->running || link_empty(&q->pending));
+    link_check(&q->pending);
+    link_check(&q->finished);
+}
 
 /* --- The thread ----------------------------------------------------------------------------- */
 
@@ -60,6 +69,8 @@ static int take(struct store_queue *q, struct store_job **jobs)
         jobs[count] = LIST_ITEM(q->pending.next, struct store_job, link);
         list_remove(&jobs[count]->link);
     }
+    CHECK(count || q->ending);
+    queue_check(q);
     pthread_mutex_unlock(&q->lock);
     return count;
 }
@@ -70,6 +81,7 @@ static void give_back(struct store_queue *q, struct store_job *const *jobs, int 
     pthread_mutex_lock(&q->lock);
     for (int i = 0; i < count; i++)
         list_append(&q->finished, &jobs[i]->link);
+    queue_check(q);
     pthread_mutex_unlock(&q->lock);
     while (write(q->io.ev.fd, &one, sizeof one) < 0 && errno == EINTR)
         continue;
@@ -160,6 +172,7 @@ void store_queue_add(struct store_queue *q, struct store_job *job)
     }
     pthread_mutex_lock(&q->lock);
     list_append(&q->pending, &job->link);
+    queue_check(q);
     pthread_cond_signal(&q->more);
     pthread_mutex_unlock(&q->lock);
 }
@@ -173,6 +186,7 @@ void store_queue_free(struct store_queue *q)
     if (q->running)
         pthread_join(q->thread, NULL);
     tell_finished(q);
+    CHECK(link_empty(&q->pending) && link_empty(&q->finished));
     loop_io_watch(q->loop, &q->io, 0);
     close(q->io.ev.fd);
     pthread_cond_destroy(&q->more);

@@ -8,6 +8,7 @@
  */
 #include "bind/core/ltask.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "bind/core/lcancel.h"
 #include "bind/core/lerror.h"
@@ -31,6 +32,29 @@ struct handle {
 
 static void on_sleep_over(struct loop_timer *timer);
 
+/* ltask.h has the table. */
+static void ltask_check(const struct ltask *t)
+{
+    bool waits = t->state == LTASK_RUNNING || t->state == LTASK_PARKED;
+    CHECK(t->state <= LTASK_OVER);
+    CHECK(!link_empty(&t->alive));
+    CHECK(waits || (link_empty(&t->waiting) && !loop_timer_active(&t->timer)));
+    CHECK(t->state == LTASK_NEW || link_empty(&t->link) == (t->state != LTASK_READY));
+    CHECK(t->state != LTASK_NEW || !(t->waited || t->shield));
+    CHECK(!t->shield || t->cancelled);
+    CHECK(t->state == LTASK_OVER || t->vm->tasks > 0);
+}
+
+/* In the pool it owns nothing but its coroutine, and nobody knows it. */
+static void idle_check(const struct ltask *t)
+{
+    CHECK(t->state == LTASK_OVER && t->vm->running != t);
+    CHECK(t->handle == LUA_NOREF && t->pinned == LUA_NOREF && !t->shield);
+    CHECK(link_empty(&t->link) && link_empty(&t->waiting) && link_empty(&t->kin));
+    CHECK(!t->vm->idle == !t->vm->idle_count && t->vm->idle_count <= IDLE_MAX);
+    ltask_check(t);
+}
+
 static struct ltask *new_task(struct lvm *vm)
 {
     struct ltask *t = mem_alloc(sizeof *t);
@@ -49,6 +73,7 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
 {
     struct ltask *t = vm->idle;
     if (t) {
+        idle_check(t);
         vm->idle = t->next_idle;
         vm->idle_count--;
     } else {
@@ -64,6 +89,7 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
     t->state = LTASK_NEW;
     t->finish = NULL;
     vm->tasks++;
+    ltask_check(t);
     return t;
 }
 
@@ -86,6 +112,7 @@ static void recycle(struct ltask *t, bool reusable)
     t->next_idle = vm->idle;
     vm->idle = t;
     vm->idle_count++;
+    idle_check(t);
 }
 
 static void drop_handle(struct ltask *t)
@@ -108,6 +135,7 @@ static void unpark(struct ltask *t)
     list_remove(&t->waiting);
     loop_timer_stop(t->vm->loop, &t->timer);
     t->state = LTASK_RUNNING;
+    ltask_check(t);
 }
 
 static void ended(struct ltask *t, bool ok)
@@ -116,6 +144,7 @@ static void ended(struct ltask *t, bool ok)
     if (t->state == LTASK_PARKED)
         unpark(t);
     t->state = LTASK_OVER;
+    ltask_check(t);
     if (t->finish)
         t->finish(t, ok);
     if (t->handle != LUA_NOREF || t->pinned != LUA_NOREF)
@@ -124,6 +153,7 @@ static void ended(struct ltask *t, bool ok)
         lcancel_over(t);
     /* An app that got hold of the coroutine may have resumed it once more, and broken it so. */
     recycle(t, ok && lua_status(t->co) == 0);
+    CHECK(vm->tasks > 0);
     if (--vm->tasks == 0 && vm->sources == 0)
         lvm_went(vm);
 }
@@ -146,6 +176,8 @@ static bool yielded(struct ltask *t)
     lua_settop(co, 0);
     if (ours) {
         t->waited = true;
+        CHECK(t->state == LTASK_PARKED || t->state == LTASK_READY);
+        ltask_check(t);
         return true;
     }
     lua_pushliteral(t->vm->L, "coroutine.yield outside of a coroutine of your own: to wait, use "
@@ -187,6 +219,7 @@ static void take_error(struct ltask *t)
 static int leave(struct ltask *t, struct ltask *outer, int status)
 {
     struct lguard *g = lguard_of(t->vm);
+    CHECK(t->vm->running == t);
     t->vm->running = outer;
     if (status > LUA_YIELD)
         take_error(t);
@@ -219,6 +252,8 @@ int ltask_ask(struct ltask *t, int args, int results)
 
 static bool resume(struct ltask *t, int args)
 {
+    CHECK(t->state == LTASK_NEW || t->state == LTASK_READY);
+    CHECK(link_empty(&t->link));
     struct ltask *outer = enter(t);
     t->state = LTASK_RUNNING;
     int status = leave(t, outer, lua_resume(t->co, args));
@@ -253,9 +288,11 @@ void ltask_drop(struct ltask *t)
 
 static void make_ready(struct ltask *t, int args)
 {
+    CHECK(link_empty(&t->link));
     t->args = args;
     list_append(&t->vm->ready, &t->link);
     loop_defer(t->vm->loop, LOOP_RUN, &t->vm->run_ready);
+    ltask_check(t);
 }
 
 void ltask_defer(struct ltask *t, int args)
@@ -295,6 +332,7 @@ int ltask_wait(lua_State *L)
                              "suspended (table.sort, string.gsub, …)");
     t->raise_in = NULL;
     t->state = LTASK_PARKED;
+    ltask_check(t);
     lua_pushlightuserdata(L, &marker);
     return lua_yield(L, 1);
 }

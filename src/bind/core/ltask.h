@@ -9,6 +9,21 @@
  *                                 yields (waits)  ▼ │ ltask_wake, later in the turn
  *                                                parked
  *
+ * What a task is in, by its state:
+ *
+ *                       NEW         READY    RUNNING       PARKED    OVER, and in the pool
+ *      vm->ready        deferred    yes      no            no        no
+ *      waiting          no          no       yes           yes       no
+ *      timer            no          no       yes           yes       no
+ *      vm->running      no          no       itself, or what runs inside of it
+ *                                                          no        while its results are used
+ *      co               not begun   waits    runs          waits     finished
+ *      handle, pinned   yes         yes      yes           yes       until it is in the pool
+ *      kin, shield      no          yes      yes           yes       until then
+ *
+ * A running task is on a list of waiting ones from when it is put there until it yields, and PARKED
+ * until a yield that a C function does not pass on has been taken back.
+ *
  * A yield of ours carries a private marker as its only value, so that coroutines of the app nest
  * inside a task: see lua/neap/runtime/coroutine.lua. C functions wait by `return ltask_wait(…)`,
  * never otherwise.
