@@ -213,6 +213,13 @@ void conn_proceed(struct conn *c)
     settled_check(c);
 }
 
+/* For what the loop has called: nobody deals with it after this. */
+static void proceed_fully(struct conn *c)
+{
+    conn_proceed(c);
+    conn_clock_check(c);
+}
+
 static void input(struct conn *c, uint8_t *bytes, size_t len)
 {
     if (c->state == CONN_LINGER) {
@@ -255,8 +262,7 @@ static void on_turn_end(struct loop_job *job)
 {
     struct conn *c = LIST_ITEM(job, struct conn, job);
     c->shared->held_back = 0; /* this stage writes all of it */
-    conn_proceed(c);
-    conn_clock_check(c);
+    proceed_fully(c);
 }
 
 void conn_go_on(struct conn *c)
@@ -307,8 +313,7 @@ static void on_ready(struct loop_io *io, int events)
     if (c->state == CONN_OPEN && c->out.len && c->out.len <= OUTPUT_HELD)
         hold_back(c);
     else
-        conn_proceed(c);
-    conn_clock_check(c);
+        proceed_fully(c);
 }
 
 static bool open_stream(struct stream *stream, int fd, struct tls_context *tls)
