@@ -2,6 +2,7 @@
 /* Listening addresses: who may come in, and how everybody leaves. */
 #include "server/listener.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "net/tls.h"
 
@@ -19,6 +20,18 @@ struct address_count {
 static struct listener *of_site(struct http_site *site)
 {
     return LIST_ITEM(site, struct listener, site);
+}
+
+/* Whoever waits for the end of the connections is told in a step, so that has to be due. */
+static void listener_check(const struct listener *l)
+{
+    bool waits = l->drains[0].on_drained || l->drains[1].on_drained;
+    CHECK(l->refs > 0 && l->count <= l->peak && l->count <= l->refs);
+    CHECK(l->draining || !(waits || l->aborted));
+    CHECK(!waits || (l->per_step > 0 && loop_timer_active(&l->step)));
+    CHECK(!l->per_address == !l->limits.max_per_address);
+    link_check(&l->site.conns);
+    link_check(&l->link);
 }
 
 static void on_accept(struct accept *a, int fd, const struct address *peer)
@@ -93,6 +106,7 @@ static void on_step(struct loop_timer *timer)
         close_some(listener);
         loop_timer_start(listener->server->conns.loop, &listener->step, STEP_SECONDS);
     }
+    listener_check(listener);
     listener_unref(listener);
 }
 
@@ -108,6 +122,7 @@ static void tell_soon(struct listener *listener)
 {
     if (listener->drains[0].on_drained || listener->drains[1].on_drained)
         loop_timer_start(listener->server->conns.loop, &listener->step, 0);
+    listener_check(listener);
 }
 
 static struct address_count **slot(struct listener *listener, const struct address *site)
@@ -142,12 +157,14 @@ static int enter(struct http_site *site, const struct address *peer)
     }
     if (++listener->count > listener->peak)
         listener->peak = listener->count;
+    listener_check(listener);
     return 0;
 }
 
 static void leave(struct http_site *site, const struct address *peer)
 {
     struct listener *listener = of_site(site);
+    CHECK(listener->count > 0);
     listener->count--;
     if (!listener->per_address)
         return;
@@ -258,9 +275,12 @@ void listener_hand_over(struct listener *listener)
 void listener_drain(struct listener *listener, const struct listener_drain *who)
 {
     listener_stop(listener);
-    listener->drains[listener->drains[0].on_drained ? 1 : 0] = *who;
+    struct listener_drain *free_one = &listener->drains[listener->drains[0].on_drained ? 1 : 0];
+    CHECK(who->on_drained && !free_one->on_drained);
+    *free_one = *who;
     listener->per_step = listener->count / DRAIN_STEPS + 50;
     loop_timer_start(listener->server->conns.loop, &listener->step, 0);
+    listener_check(listener);
 }
 
 void listener_abort(struct listener *listener)

@@ -412,7 +412,7 @@ static void nothing_after_the_end(void)
     talk_say(FRAME_PING, "two");
     talk_say_close(1000, "three");
     rig_turns();
-    s->idle_due = true;
+    s->idle_due = s->wants_idle = true;
     conn_proceed(&s->conn);
     session_fail(s, ERR_NOMEM, WS_INTERNAL_ERROR, "four");
     CHECK_INT(session_send(s, WS_TEXT, "five", 4), ERR_CLOSED);
