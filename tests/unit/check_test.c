@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Invariants: what CHECK does where it is on and where it is off, and that the checks of the structs
+ * Invariants: what CHECK does where it is on and where it is off, and that the checks of structs
  * below Lua fire. Each case runs in a process of its own, puts a struct into a state that must not
  * be, and calls a function that would change it.
  */
