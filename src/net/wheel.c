@@ -83,7 +83,7 @@ static void slots_check(const struct link *slots, const uint64_t *used)
 static void entry_check(const struct wheel *w, const struct wheel_entry *e)
 {
     CHECK(!link_empty(&e->link));
-    CHECK((int32_t)(e->tick - w->told) > 0);
+    CHECK((int32_t)(e->tick - w->passed) > 0);
     CHECK(w->waiting == loop_timer_active(&w->timer));
     link_check(&e->link);
 }
@@ -126,8 +126,8 @@ bool wheel_in_time(const struct wheel *w, const struct wheel_entry *e, int32_t d
 {
     int64_t at = (int64_t)now_ms(w) + (delay > 0 ? delay : 0);
     uint32_t tick = (uint32_t)((at + TICK_MS - 1) / TICK_MS) + FAR_TICKS;
-    if ((int32_t)(tick - w->told) <= 0)
-        tick = w->told + 1;
+    if ((int32_t)(tick - w->passed) <= 0)
+        tick = w->passed + 1;
     return !link_empty(&e->link) && (int32_t)(e->tick - tick) <= 0;
 }
 
