@@ -333,7 +333,7 @@ bool conn_init(struct conn *c, struct conn_shared *shared, const struct conn_pro
     }
     c->shared = shared;
     c->proto = proto;
-    c->peer = socket->peer;
+    c->peer = *socket->peer;
     entropy_take(&shared->entropy, c->id, sizeof c->id);
     loop_io_init(&c->io, socket->fd, on_ready);
     loop_job_init(&c->job, on_turn_end);

@@ -165,7 +165,7 @@ bool conn_may_shake(struct conn_shared *shared);
 /* A connected socket, and what is known of it. */
 struct conn_socket {
     int fd;
-    struct address peer;
+    const struct address *peer;
     struct tls_context *tls; /* we are its server; NULL: plain */
 };
 

@@ -308,7 +308,7 @@ void http_conn_open(struct http_site *site, int fd, const struct address *peer)
 {
     struct http_conn *h = mem_alloc(sizeof *h);
     struct conn *c = &h->session.conn;
-    const struct conn_socket socket = {fd, *peer, site->settings.tls};
+    const struct conn_socket socket = {fd, peer, site->settings.tls};
     if (!conn_init(c, site->conns_shared, exchange_proto(), &socket)) {
         mem_free(h);
         site->hooks->freed(site);

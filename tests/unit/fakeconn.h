@@ -174,7 +174,8 @@ static inline void fake_open(struct fake *f)
     int fd;
     *f = (struct fake){.wants = true, .listens = true, .own_clock = CONN_NEVER, .most = 64};
     f->peer = rig_pair(&fd);
-    CHECK(conn_init(&f->conn, &rig.shared, &proto, &(struct conn_socket){.fd = fd}));
+    CHECK(conn_init(&f->conn, &rig.shared, &proto,
+                    &(struct conn_socket){.fd = fd, .peer = &(struct address){.local = true}}));
     rig_wrap(&f->conn);
     conn_proceed(&f->conn);
 }

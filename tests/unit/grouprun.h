@@ -280,7 +280,8 @@ static inline struct session *run_conn(struct run_worker *w)
     static const struct stream_ops ops = {.write = run_write, .close = run_close};
     static const struct conn_proto proto = {SESSION_PROTO, .free = run_kept};
     const struct session_config config = {WS_SERVER, &w->settings, false, false};
-    const struct conn_socket socket = {.fd = 1 << 20}; /* no such descriptor */
+    const struct conn_socket socket = {
+        .fd = 1 << 20, .peer = &(struct address){.local = true}}; /* no such descriptor */
     struct session *s = mem_alloc(sizeof *s);
     conn_init(&s->conn, &w->conns, &proto, &socket);
     s->conn.stream.ops = &ops;

@@ -138,7 +138,8 @@ static inline bool talk_open(void)
     talk.peer = rig_pair(&fd);
     talk.s = calloc(1, sizeof *talk.s);
     struct conn *c = &talk.s->conn;
-    CHECK(conn_init(c, &rig.shared, &proto, &(struct conn_socket){.fd = fd}));
+    CHECK(conn_init(c, &rig.shared, &proto,
+                    &(struct conn_socket){.fd = fd, .peer = &(struct address){.local = true}}));
     rig_wrap(c);
     session_init(talk.s, &talk.sessions, &talk.config);
     if (!session_open(talk.s, &proto))
