@@ -3,8 +3,8 @@
  * Telling: events of the session go to the handler, one at a time, in order.
  *
  * While a handler runs (it waits for something), the session is read on: control frames are
- * answered at once, messages are copied into a queue until QUEUE_MAX bytes wait; then the socket is
- * not read any further. What is told, and when:
+ * answered at once, messages are copied into a queue until SESSION_QUEUE_MAX bytes wait; then the
+ * socket is not read any further. What is told, and when:
  *
  *      on_open, (messages, pings, pongs, idle time-outs)*, on_error?, on_close
  *
@@ -23,62 +23,15 @@
 #include <string.h>
 
 enum {
-    QUEUE_MAX = 64 * 1024,
     OUTPUT_HIGH = 64 * 1024, /* above this much unwritten output the peer is not read */
     LINGER_MAX = 16 * 1024 * 1024,
 };
 
 #define FAILURE_SECONDS 5.0 /* from an error of the peer's to the end of the socket */
 
-/* What a broadcast touches lies in three lines of the cache, and what a message does in five. */
-#define BROADCAST_END (offsetof(struct session, ws) + offsetof(struct ws, why))
-_Static_assert(BROADCAST_END - offsetof(struct conn, state) <= 3 * 64 - 16, "three lines");
-#define MESSAGE_END (offsetof(struct session, parallel) + sizeof(uint32_t))
-_Static_assert(MESSAGE_END - offsetof(struct conn, stream) <= 5 * 64, "five lines");
-_Static_assert(offsetof(struct session, conn) == 0, "session_of is a cast");
-_Static_assert(offsetof(struct session_settings, ws) == 0, "limits are settings");
-
 static const struct session_hooks *hooks_of(const struct session *s)
 {
     return session_settings_of(s)->hooks;
-}
-
-/* SESSION_NEW: nothing of it has been used. */
-static void new_check(const struct session *s)
-{
-    CHECK(!(s->open_due || s->idle_due || s->telling || s->writers_wait || s->pong_due));
-    CHECK(!(s->stalled || s->output_full || s->close_now || s->ws.close_sent || s->ws.input));
-    CHECK(!(s->busy || s->parallel || s->queue || s->assembly));
-}
-
-/* How it ended, and that it has. */
-static void end_check(const struct session *s)
-{
-    bool over = s->state == SESSION_OVER, ended = s->ws.close_got || s->ws.error;
-    CHECK(over || !(s->error_due || s->close_due));
-    CHECK(!s->error_due || (s->close_due && s->ws.error));
-    CHECK(!over || ended || s->conn.state == CONN_GONE);
-    CHECK(over || !s->ws.close_got);
-    CHECK(over == (s->code != 0));
-    CHECK(over || !s->reason);
-    CHECK(!s->reason == !s->reason_len);
-}
-
-void session_check(const struct session *s)
-{
-    bool over = s->state == SESSION_OVER, closing = s->state == SESSION_CLOSING;
-    CHECK(s->state <= SESSION_OVER);
-    CHECK(over || s->conn.state == CONN_OPEN || (closing && s->close_now));
-    CHECK(over || s->conn.state != CONN_GONE);
-    CHECK(!closing || s->ws.close_sent);
-    CHECK(!closing || !(s->queue || s->stalled || s->output_full));
-    CHECK(!s->close_now || closing || over);
-    CHECK(!s->queue == !s->queued);
-    CHECK(over || s->stalled == (s->queued > QUEUE_MAX));
-    CHECK(!s->idle_due || s->wants_idle);
-    end_check(s);
-    if (s->state == SESSION_NEW)
-        new_check(s);
 }
 
 /* --- The end ---------------------------------------------------------------------------------- */
@@ -165,7 +118,7 @@ static void tell_queued(struct session *s, size_t *work)
     struct session_message *m = session_queue_take(s);
     struct ws_event ev = {.type = m->type, .data = m->bytes, .len = m->len};
     *work += CONN_MESSAGE_WORK + m->len;
-    s->stalled = s->queued > QUEUE_MAX;
+    s->stalled = s->queued > SESSION_QUEUE_MAX;
     tell(s, &ev);
     mem_free(m);
 }
@@ -208,7 +161,7 @@ static void absorb(struct session *s)
     while (s->busy && !s->stalled && next_event(s, &ev)) {
         note_event(s, &ev);
         if (session_queue_add(s, &ev))
-            s->stalled = s->queued > QUEUE_MAX;
+            s->stalled = s->queued > SESSION_QUEUE_MAX;
         else
             session_fail(s, ERR_NOMEM, WS_INTERNAL_ERROR, "out of memory");
     }

@@ -5,6 +5,8 @@
 
 #include "session/session.h"
 
+enum { SESSION_QUEUE_MAX = 64 * 1024 }; /* bytes in the queue above which nothing more is read */
+
 struct session_message {
     struct session_message *next;
     uint32_t len;
@@ -25,7 +27,7 @@ void session_end(struct session *s, unsigned code, const void *reason, size_t le
 /* session_log.c: the session has just refused a frame or message by a limit: logs its size. */
 void session_log_limit(const struct session *s);
 
-/* session.c: dies when the flags are not as session.h's table has them (in builds for tests). */
+/* session_check.c: dies when it is not as session.h's table has it (in builds for tests). */
 void session_check(const struct session *s);
 
 #endif

@@ -6,7 +6,7 @@
  * A coroutine that ended well is used again (lua_resume on a finished thread starts it anew); one
  * that raised is left to the collector, since LuaJIT cannot reset it.
  */
-#include "bind/core/ltask.h"
+#include "bind/core/ltask_private.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -17,7 +17,7 @@
 #include <lauxlib.h>
 
 /* Values for a task that is woken: so many slots LuaJIT keeps free past the end of any stack. */
-enum { IDLE_MAX = 256, WAKE_ARGS = 2 };
+enum { WAKE_ARGS = 2 };
 
 /* The address of this is what our yields carry. */
 static char marker;
@@ -31,29 +31,6 @@ struct handle {
 };
 
 static void on_sleep_over(struct loop_timer *timer);
-
-/* ltask.h has the table. */
-static void ltask_check(const struct ltask *t)
-{
-    bool waits = t->state == LTASK_RUNNING || t->state == LTASK_PARKED;
-    CHECK(t->state <= LTASK_OVER);
-    CHECK(!link_empty(&t->alive));
-    CHECK(waits || (link_empty(&t->waiting) && !loop_timer_active(&t->timer)));
-    CHECK(t->state == LTASK_NEW || link_empty(&t->link) == (t->state != LTASK_READY));
-    CHECK(t->state != LTASK_NEW || !(t->waited || t->shield));
-    CHECK(!t->shield || t->cancelled);
-    CHECK(t->state == LTASK_OVER || t->vm->tasks > 0);
-}
-
-/* In the pool it owns nothing but its coroutine, and nobody knows it. */
-static void idle_check(const struct ltask *t)
-{
-    CHECK(t->state == LTASK_OVER && t->vm->running != t);
-    CHECK(t->handle == LUA_NOREF && t->pinned == LUA_NOREF && !t->shield);
-    CHECK(link_empty(&t->link) && link_empty(&t->waiting) && link_empty(&t->kin));
-    CHECK(!t->vm->idle == !t->vm->idle_count && t->vm->idle_count <= IDLE_MAX);
-    ltask_check(t);
-}
 
 static struct ltask *new_task(struct lvm *vm)
 {
@@ -73,7 +50,7 @@ struct ltask *ltask_get(struct lvm *vm, const char *name)
 {
     struct ltask *t = vm->idle;
     if (t) {
-        idle_check(t);
+        ltask_idle_check(t);
         vm->idle = t->next_idle;
         vm->idle_count--;
     } else {
@@ -104,7 +81,7 @@ static void free_task(struct ltask *t)
 static void recycle(struct ltask *t, bool reusable)
 {
     struct lvm *vm = t->vm;
-    if (!reusable || vm->idle_count >= IDLE_MAX) {
+    if (!reusable || vm->idle_count >= LTASK_IDLE_MAX) {
         free_task(t);
         return;
     }
@@ -112,7 +89,7 @@ static void recycle(struct ltask *t, bool reusable)
     t->next_idle = vm->idle;
     vm->idle = t;
     vm->idle_count++;
-    idle_check(t);
+    ltask_idle_check(t);
 }
 
 static void drop_handle(struct ltask *t)
