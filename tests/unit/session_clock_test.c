@@ -257,9 +257,9 @@ static void stalled_time_does_not_count(void)
     session_done(s);
     rig_turns();
     rig_notes("binary:(102400)");
-    talk_say(FRAME_CONTINUATION, "s");
+    talk_say(FRAME_CONTINUATION, " way");
     rig_turns();
-    rig_notes("text:halfs");
+    rig_notes("text:half way");
     talk_end();
 }
 

@@ -82,7 +82,7 @@ static void refused(void)
 static void one_at_a_time(void)
 {
     talk_prepare();
-    talk.waits = "ot";
+    talk.waits = "to";
     CHECK(talk_open());
     talk_say(FRAME_TEXT, "one");
     talk_say(FRAME_PING, "still here?");

@@ -25,7 +25,7 @@ static struct {
     struct session *s; /* NULL: it has been freed */
     int peer;
     bool refused;                    /* by hooks->begins */
-    const char *waits;               /* the first letters of events whose handlers wait: "ot" */
+    const char *waits;               /* the first letters of events whose handlers wait: "to" */
     void (*then)(const char *event); /* called inside each handler, after the note */
 } talk;
 
