@@ -73,6 +73,8 @@ static void hashes(void)
     CHECK(address_hash(&one, &a) != address_hash(&other, &a));
 }
 
+enum { CLIENTS = 7 };
+
 /* A listener that takes two of each. */
 static void listener_counts(void)
 {
@@ -86,6 +88,8 @@ static void listener_counts(void)
     CHECK(first.address_seed.k0 != second.address_seed.k0);
     server_deinit(&second);
     struct listener *listener = listener_new(&first, -1, &settings, &limits);
+    for (int i = 0; i < CLIENTS; i++)
+        listener_ref(listener); /* as those who bring connections do */
     struct http_site *site = &listener->site;
     struct address a = address("2001:db8::1"), b = address("2001:db8::2");
     struct address c = address("2001:db8::3"), away = address("2001:db8:0:1::1");
@@ -107,6 +111,8 @@ static void listener_counts(void)
     site->hooks->leave(site, &v4);
     site->hooks->leave(site, &v4_away);
     CHECK_INT(listener->count, 0);
+    for (int i = 0; i < CLIENTS; i++)
+        listener_unref(listener);
     listener_unref(listener);
     server_deinit(&first);
     loop_deinit(&loop);
