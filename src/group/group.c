@@ -134,6 +134,19 @@ static int join(struct groups *g, struct group *group, struct session *s)
     return s->place.membership_count < GROUP_PER_CONN ? add_member(g, group, s) : ERR_POLICY;
 }
 
+/*
+ * Older claims are void, which others hear even when this holder has gone by then: else one that
+ * has missed the claim would hold the name again.
+ */
+static void succeed(struct groups *g, struct group *group)
+{
+    const struct group_key name = {GROUP_STORED, group->name, group->len};
+    if (!g->bus)
+        return;
+    group->dissolved = group->claim;
+    group_grave_dig(g, &name, group->claim);
+}
+
 /* It is the holder now, and nobody else. */
 static int claim(struct groups *g, struct group *group, struct session *s)
 {
@@ -143,7 +156,9 @@ static int claim(struct groups *g, struct group *group, struct session *s)
     if (group->count > 1)
         remove_member(g, group->slots[0].member);
     group->claim = group_stamp(g);
+    succeed(g, group);
     group_changed(g, group, true);
+    group->dissolved_seq = group->seq;
     return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Stored names that were removed: claims from before that are void, however late they are heard of.
+ * Stored names that were removed, or have had a newer holder: claims from before that are void,
+ * however late they are heard of.
  */
 #include "group/group_private.h"
 
@@ -26,6 +27,10 @@ void group_grave_dig(struct groups *g, const struct group_key *name, uint64_t st
     struct group_grave *grave = grave_of(g, hash);
     if (grave->hash != hash || grave->stamp < stamp)
         *grave = (struct group_grave){hash, stamp};
+    struct group *group = group_table_find(g, name);
+    for (unsigned i = group ? group->share_count : 0; i-- > 0;)
+        if (group->shares[i].claim < stamp)
+            group_share_drop(group, group->shares[i].other);
 }
 
 uint64_t group_grave_of(const struct groups *g, const struct group_wire_entry *e)

@@ -30,16 +30,6 @@ static bool ends_ours(const struct groups *g, const struct group *group, unsigne
     return e->claim > group->claim || e->dissolved > group->claim;
 }
 
-/* A stored name was removed: what others have told of older claims is void. */
-static void hear_removal(struct groups *g, const struct group_wire_entry *e)
-{
-    group_grave_dig(g, &e->key, e->dissolved);
-    struct group *group = group_table_find(g, &e->key);
-    for (unsigned i = group ? group->share_count : 0; i-- > 0;)
-        if (group->shares[i].claim < e->dissolved)
-            group_share_drop(group, group->shares[i].other);
-}
-
 /*
  * Whoever makes a claim that is void has not heard of the removal: the line to it was broken at
  * that time, perhaps. It would hold the name for ever, and nobody would know; so it is told.
@@ -59,7 +49,7 @@ static void hear_entry(struct groups *g, unsigned other, struct group_wire_entry
     note_stamp(g->bus, e->claim);
     note_stamp(g->bus, e->dissolved);
     if (e->dissolved && e->key.kind == GROUP_STORED)
-        hear_removal(g, e);
+        group_grave_dig(g, &e->key, e->dissolved);
     uint64_t removed = group_grave_of(g, e);
     if (removed) {
         e->members = 0;

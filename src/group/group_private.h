@@ -9,7 +9,7 @@
  *      group.c        who is in what
  *      group_tell.c   telling others what is here
  *      group_share.c  what others have told
- *      group_grave.c  stored names that were removed
+ *      group_grave.c  claims of stored names that are void
  *      group_other.c  another worker: messages to it
  *      group_table.c  the groups by name
  *      group_check.c  what must hold
@@ -96,7 +96,7 @@ struct group_other {
     bool sure;    /* we know all that it has */
 };
 
-/* A stored name that was removed: claims from before that, which are heard of later, are void. */
+/* A stored name that was removed or claimed: claims from before that, heard of later, are void. */
 struct group_grave {
     uint64_t hash, stamp;
 };
@@ -189,7 +189,10 @@ void group_share_drop(struct group *group, unsigned other);
 /* group_share.c: nobody has. */
 void group_share_forget(struct group *group);
 
-/* group_grave.c: the stored name was removed, here or elsewhere, with that stamp. */
+/*
+ * group_grave.c: claims of the stored name from before that stamp are void: it was removed then, or
+ * claimed, here or elsewhere.
+ */
 void group_grave_dig(struct groups *g, const struct group_key *name, uint64_t stamp);
 /* group_grave.c: the stamp of the removal that makes this claim void; or 0. */
 uint64_t group_grave_of(const struct groups *g, const struct group_wire_entry *e);

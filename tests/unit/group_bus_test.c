@@ -342,6 +342,14 @@ static void the_newest_claim_wins(void)
     end();
 }
 
+/* As if "anna" had been claimed there at that time. */
+static void claimed_at(unsigned worker, uint64_t stamp)
+{
+    struct group *group = group_at(worker, GROUP_STORED, "anna");
+    group->claim = group->dissolved = stamp;
+    memset(groups(worker)->bus->graves, 0, sizeof groups(worker)->bus->graves);
+}
+
 /* Both claim at once; the third hears of it in either order, and one holder is left. */
 static void claims_that_cross(void)
 {
@@ -352,8 +360,8 @@ static void claims_that_cross(void)
         struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
         run_join(a, GROUP_STORED, "anna");
         run_join(b, GROUP_STORED, "anna");
-        group_at(0, GROUP_STORED, "anna")->claim = 1000;
-        group_at(1, GROUP_STORED, "anna")->claim = tied ? 1000 : 1000 + (order & 2) - 1;
+        claimed_at(0, 1000);
+        claimed_at(1, tied ? 1000 : 1000 + (order & 2) - 1);
         run_turn(run[0]);
         run_turn(run[1]);
         run_deliver(order & 1, 2, 1);
@@ -460,6 +468,29 @@ static void a_removal_that_a_holder_has_missed(void)
     CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "one").members, 1);
     run_settle();
     CHECK_TEXT(run_taken(a, text), "one");
+    run_conn_free(a);
+    end();
+}
+
+/* A newer holder has gone before the older one heard of it. */
+static void a_holder_that_was_followed(void)
+{
+    start(3);
+    struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
+    run_join(a, GROUP_STORED, "anna");
+    run_settle();
+    run_join(b, GROUP_STORED, "anna");
+    run_turn(run[1]);
+    run_deliver(1, 2, RUN_LINE);
+    run_conn_free(b);
+    run_turn(run[1]);
+    run_time(&groups(1)->bus->later);
+    run_deliver(1, 2, RUN_LINE);
+    CHECK_INT(run_push(run[1], GROUP_STORED, "anna", "one").members, 0);
+    CHECK_INT(run_push(run[2], GROUP_STORED, "anna", "two").members, 0);
+    run_settle();
+    CHECK(a->place.memberships == NULL);
+    CHECK_TEXT(run_taken(a, text), "");
     run_conn_free(a);
     end();
 }
@@ -905,6 +936,7 @@ int main(void)
     test("the newest claim wins", the_newest_claim_wins);
     test("a removed name stays removed", a_removed_name_stays_removed);
     test("a removal that a holder has missed", a_removal_that_a_holder_has_missed);
+    test("a holder that was followed", a_holder_that_was_followed);
     test("a claim that comes too late", a_claim_that_comes_too_late);
     test("claims that cross", claims_that_cross);
     test("clocks that differ", clocks_that_differ);
