@@ -118,7 +118,8 @@ def signals():
     with Server(ECHO, options=["--workers", "2"]) as server:
         for pid in server.workers():
             for kind in ("SigBlk", "SigIgn", "SigPnd", "ShdPnd"):
-                need(int(status(pid)[kind], 16) == 0, "%s is %s" % (kind, status(pid)[kind]))
+                # Above 31 are those of threads, which the C library keeps for itself, and those that nobody uses.
+                need(int(status(pid)[kind], 16) & 0x7fffffff == 0, "%s is %s" % (kind, status(pid)[kind]))
 
 
 def targets(pid):
@@ -307,7 +308,7 @@ def library_later():
         wait_until(lambda: server.log().count("cannot be started") >= 3, LATE, "more attempts")
         need(time.monotonic() - began >= 0.1 + 0.2 + 0.4, "the master does not wait between its attempts")
         for _ in range(4):
-            need(answers(server.port), "the other worker does not answer")
+            wait_until(lambda: answers(server.port), LATE, "an answer of the other worker")
         need(pids[1] in server.workers(), "the other worker was ended")
         set_version(folder, version())
         wait_until(lambda: len(server.workers()) == 2 and "worker ready" in server.log(), LATE, "it starts again")
