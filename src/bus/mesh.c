@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
  * The lines of a worker to all others. A line ends in one of three ways: at the end of file, which
- * is the death of its peer; because of what came in; or because a new life of its peer takes its
- * place. A write that fails ends nothing: what the peer has written before is still to be read, and
- * the end of file comes after it.
+ * is the death of the other worker; because of what came in; or because a new life of that one
+ * takes its place. A write that fails ends nothing: what the other has written before is still to
+ * be read, and the end of file comes after it.
  *
- *      mesh_add ──▶ next[peer] ──job──▶ the old line, if any, is read to its end ──▶ lines[peer]
+ *      mesh_add ──▶ next[other] ──job──▶ the old line, if any, is read to its end ──▶ lines[other]
  *
  * Messages up to COPY_MAX are copied together into the segments of the queue; a larger one waits in
  * all queues as one chunk. Nothing is freed while a hook runs: a line that has ended waits for the
@@ -40,7 +40,7 @@ struct mesh_line {
     struct link link; /* on mesh->ended */
     struct loop_io io;
     struct loop_job flush;
-    unsigned peer;
+    unsigned other;
     bool over;    /* has ended, waits to be freed */
     bool deaf;    /* writing has failed: there is only something to read */
     bool blocked; /* the socket takes no more for now */
@@ -60,13 +60,13 @@ struct mesh {
     struct loop *loop;
     uint8_t *read_buffer; /* borrowed */
     struct outpool pool;
-    struct mesh_line *lines[BUS_PEERS];
-    struct mesh_line *next[BUS_PEERS]; /* not told of yet */
+    struct mesh_line *lines[BUS_WORKERS];
+    struct mesh_line *next[BUS_WORKERS]; /* not told of yet */
     struct loop_job arrivals;
     struct link ended;
     struct loop_job sweep;
     struct loop_timer retry;
-    void (*on_lost)(void *arg, unsigned peer);
+    void (*on_lost)(void *arg, unsigned other);
     void *lost_arg;
 };
 
@@ -102,24 +102,24 @@ static void end(struct mesh_line *l)
 {
     struct mesh *m = l->mesh;
     l->over = true;
-    m->lines[l->peer] = NULL;
+    m->lines[l->other] = NULL;
     loop_io_watch(m->loop, &l->io, 0);
     loop_undefer(&l->flush);
     close(l->io.ev.fd);
     list_append(&m->ended, &l->link);
     loop_defer(m->loop, LOOP_FREE, &m->sweep);
-    log_debug("the line to worker %u has ended", bus_worker(&m->bus, l->peer));
-    m->bus.hooks->on_gone(m->bus.arg, l->peer);
+    log_debug("the line to worker %u has ended", bus_worker(&m->bus, l->other));
+    m->bus.hooks->on_gone(m->bus.arg, l->other);
 }
 
-/* Its peer lives, but nothing sensible can be read from it any more. */
+/* The other worker lives, but nothing sensible can be read from it any more. */
 static void break_off(struct mesh_line *l, const char *why)
 {
     struct mesh *m = l->mesh;
-    log_error("the line to worker %u is given up: %s", bus_worker(&m->bus, l->peer), why);
+    log_error("the line to worker %u is given up: %s", bus_worker(&m->bus, l->other), why);
     end(l);
-    if (m->on_lost && !m->next[l->peer])
-        m->on_lost(m->lost_arg, l->peer);
+    if (m->on_lost && !m->next[l->other])
+        m->on_lost(m->lost_arg, l->other);
 }
 
 /* --- Reading -------------------------------------------------------------------------------- */
@@ -129,7 +129,7 @@ static bool deliver(struct mesh_line *l, const uint8_t *bytes, size_t len)
 {
     struct bus *bus = &l->mesh->bus;
     l->head_len = 0;
-    int r = bus->hooks->on_message(bus->arg, l->peer, bytes, len);
+    int r = bus->hooks->on_message(bus->arg, l->other, bytes, len);
     if (r < 0 && !l->over)
         break_off(l, "it sent a malformed message");
     return !l->over;
@@ -236,9 +236,9 @@ static void tell_room(struct mesh_line *l)
         return;
     l->full = false;
     if (l->warned)
-        log_info("worker %u takes messages again", bus_worker(bus, l->peer));
+        log_info("worker %u takes messages again", bus_worker(bus, l->other));
     l->warned = false;
-    bus->hooks->on_room(bus->arg, l->peer);
+    bus->hooks->on_room(bus->arg, l->other);
 }
 
 static void write_failed(struct mesh_line *l, int error)
@@ -315,15 +315,15 @@ static int refuse(struct mesh_line *l)
     if (now - l->logged >= LOG_SECONDS) {
         l->logged = now;
         l->warned = true;
-        log_warn("worker %u takes no messages: its queue is full", bus_worker(&m->bus, l->peer));
+        log_warn("worker %u takes no messages: its queue is full", bus_worker(&m->bus, l->other));
     }
     return ERR_POLICY;
 }
 
-static int send_message(struct bus *bus, unsigned peer, struct chunk *message)
+static int send_message(struct bus *bus, unsigned other, struct chunk *message)
 {
     struct mesh *m = LIST_ITEM(bus, struct mesh, bus);
-    struct mesh_line *l = peer < BUS_PEERS ? m->lines[peer] : NULL;
+    struct mesh_line *l = other < BUS_WORKERS ? m->lines[other] : NULL;
     if (!l || l->deaf)
         return ERR_CLOSED;
     if (message->len > BUS_MESSAGE_MAX)
@@ -339,7 +339,7 @@ static int send_message(struct bus *bus, unsigned peer, struct chunk *message)
 static void on_retry(struct loop_timer *timer)
 {
     struct mesh *m = LIST_ITEM(timer, struct mesh, retry);
-    for (unsigned i = 0; i < BUS_PEERS; i++)
+    for (unsigned i = 0; i < BUS_WORKERS; i++)
         if (m->lines[i])
             tell_room(m->lines[i]);
 }
@@ -347,61 +347,61 @@ static void on_retry(struct loop_timer *timer)
 /* --- Arrival -------------------------------------------------------------------------------- */
 
 /*
- * Puts the new line into its place. False while the old one has something to read. Its peer is
- * dead, so that nothing more comes once there is nothing; its end of file may be missing all the
+ * Puts the new line into its place. False while the old one has something to read. The other worker
+ * is dead, so that nothing more comes once there is nothing; its end of file may be missing all the
  * same, when some process that it has started still holds the socket.
  */
-static bool take_over(struct mesh *m, unsigned peer)
+static bool take_over(struct mesh *m, unsigned other)
 {
-    if (m->lines[peer] && receive(m->lines[peer]))
+    if (m->lines[other] && receive(m->lines[other]))
         return false;
-    if (m->lines[peer])
-        end(m->lines[peer]);
-    struct mesh_line *l = m->lines[peer] = m->next[peer];
-    m->next[peer] = NULL;
+    if (m->lines[other])
+        end(m->lines[other]);
+    struct mesh_line *l = m->lines[other] = m->next[other];
+    m->next[other] = NULL;
     watch(l);
-    log_debug("there is a line to worker %u", bus_worker(&m->bus, peer));
-    m->bus.hooks->on_peer(m->bus.arg, peer);
+    log_debug("there is a line to worker %u", bus_worker(&m->bus, other));
+    m->bus.hooks->on_other(m->bus.arg, other);
     return true;
 }
 
 static void on_arrivals(struct loop_job *job)
 {
     struct mesh *m = LIST_ITEM(job, struct mesh, arrivals);
-    for (unsigned i = 0; i < BUS_PEERS; i++)
+    for (unsigned i = 0; i < BUS_WORKERS; i++)
         if (m->next[i] && !take_over(m, i))
             loop_defer(m->loop, LOOP_RUN, &m->arrivals);
 }
 
-void mesh_add(struct mesh *m, unsigned peer, int fd)
+void mesh_add(struct mesh *m, unsigned other, int fd)
 {
-    if (peer >= BUS_PEERS || peer == m->bus.self) {
+    if (other >= BUS_WORKERS || other == m->bus.self) {
         close(fd);
         return;
     }
-    if (m->next[peer]) /* a life that ended before anybody was told of it */
-        free_line(m->next[peer]);
+    if (m->next[other]) /* a life that ended before anybody was told of it */
+        free_line(m->next[other]);
     struct mesh_line *l = mem_alloc(sizeof *l);
     l->mesh = m;
-    l->peer = peer;
+    l->other = other;
     l->logged = -LOG_SECONDS;
     link_init(&l->link);
     loop_io_init(&l->io, fd, on_ready);
     loop_job_init(&l->flush, on_flush);
-    m->next[peer] = l;
+    m->next[other] = l;
     loop_defer(m->loop, LOOP_RUN, &m->arrivals);
 }
 
 /* --- The mesh ------------------------------------------------------------------------------- */
 
-static void ignore(void *arg, unsigned peer)
+static void ignore(void *arg, unsigned other)
 {
-    (void)arg, (void)peer;
+    (void)arg, (void)other;
 }
 
-static int ignore_message(void *arg, unsigned peer, const uint8_t *bytes, size_t len)
+static int ignore_message(void *arg, unsigned other, const uint8_t *bytes, size_t len)
 {
-    (void)arg, (void)peer, (void)bytes, (void)len;
+    (void)arg, (void)other, (void)bytes, (void)len;
     return 0;
 }
 
@@ -424,7 +424,7 @@ struct mesh *mesh_new(struct loop *loop, uint8_t *read_buffer, unsigned self)
 void mesh_free(struct mesh *m)
 {
     on_sweep(&m->sweep);
-    for (unsigned i = 0; i < BUS_PEERS; i++) {
+    for (unsigned i = 0; i < BUS_WORKERS; i++) {
         if (m->lines[i])
             free_line(m->lines[i]);
         if (m->next[i])
@@ -442,7 +442,7 @@ struct bus *mesh_bus(struct mesh *m)
     return &m->bus;
 }
 
-void mesh_on_lost(struct mesh *m, void (*fn)(void *arg, unsigned peer), void *arg)
+void mesh_on_lost(struct mesh *m, void (*fn)(void *arg, unsigned other), void *arg)
 {
     m->on_lost = fn;
     m->lost_arg = arg;

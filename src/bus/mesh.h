@@ -6,11 +6,11 @@
  *
  *      u32 length, little endian │ message │ u32 length │ message │ …
  *
- * What is queued in a turn is written at its end, in one system call for each peer that something
- * was queued for. A peer that does not read makes its queue grow to BUS_QUEUE_MAX; after that
+ * What is queued in a turn is written at its end, in one system call for each worker that something
+ * was queued for. A worker that does not read makes its queue grow to BUS_QUEUE_MAX; after that
  * messages to it are refused until half of the queue is free again, and the log says so, at most
- * once a second. Of what comes in, each peer has one read a turn, so that a talkative one starves
- * neither clients nor the other peers.
+ * once a second. Of what comes in, each worker has one read a turn, so that a talkative one starves
+ * neither clients nor the other workers.
  */
 #ifndef NEAP_BUS_MESH_H
 #define NEAP_BUS_MESH_H
@@ -23,7 +23,7 @@
 struct mesh;
 
 /*
- * A mesh without peers; `self` is this worker's number. Until somebody uses its bus, messages are
+ * A mesh without workers; `self` is this worker's number. Until somebody uses its bus, messages are
  * dropped. Lives as long as the loop and the buffer of MESH_READ_SIZE bytes, which it uses only
  * while it reads: others may do so, too.
  */
@@ -36,16 +36,16 @@ void mesh_free(struct mesh *m);
 struct bus *mesh_bus(struct mesh *m);
 
 /*
- * Takes over a connected socket to that worker and tells on_peer, at the end of this turn. A line
- * that the same number had before is read to its end first, and gone: what its peer has written
- * before it died counts. A socket for a number that cannot be a peer is closed.
+ * Takes over a connected socket to that worker and tells on_other, at the end of this turn. A line
+ * that the same number had before is read to its end first, and gone: what its worker has written
+ * before it died counts. A socket for a number that cannot be a worker is closed.
  */
-void mesh_add(struct mesh *m, unsigned peer, int fd);
+void mesh_add(struct mesh *m, unsigned other, int fd);
 
 /*
- * Has `fn` called when a line had to be ended although its peer is alive: a malformed message, or
- * no memory for one. A new line to that peer is wanted then. At the end of file nobody is told.
+ * Has `fn` called when a line had to be ended although its worker is alive: a malformed message, or
+ * no memory for one. A new line to that worker is wanted then. At the end of file nobody is told.
  */
-void mesh_on_lost(struct mesh *m, void (*fn)(void *arg, unsigned peer), void *arg);
+void mesh_on_lost(struct mesh *m, void (*fn)(void *arg, unsigned other), void *arg);
 
 #endif

@@ -116,7 +116,7 @@ struct group_bus {
     struct map questions;      /* ours, by id */
     struct link question_list; /* the same */
     uint32_t next_ask;
-    struct group_other others[BUS_PEERS];
+    struct group_other others[BUS_WORKERS];
     struct group_grave graves[GROUP_GRAVES];
 };
 
@@ -139,8 +139,8 @@ struct group_question {
     struct loop_timer timer;
     uint32_t id;
     int err;
-    unsigned waiting;        /* how many have not answered */
-    bool awaited[BUS_PEERS]; /* which ones */
+    unsigned waiting;          /* how many have not answered */
+    bool awaited[BUS_WORKERS]; /* which ones */
 };
 
 struct group_ask;

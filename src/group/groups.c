@@ -85,7 +85,7 @@ static void announce(struct groups *g)
 void groups_use_bus(struct groups *g, struct bus *bus)
 {
     static const struct bus_hooks hooks = {
-        .on_peer = on_come,
+        .on_other = on_come,
         .on_message = on_message,
         .on_room = on_room,
         .on_gone = on_gone,

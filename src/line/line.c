@@ -25,9 +25,9 @@ struct line {
     char *scratch;
     int lock; /* of that folder, or -1 */
     struct watchdog *watchdog;
-    int offered; /* the peer that line_next has told of */
-    int waiting; /* peers that it has not */
-    int peers[]; /* a socket to each, or -1 */
+    int offered;  /* the worker that line_next has told of */
+    int waiting;  /* workers that it has not */
+    int others[]; /* a socket to each, or -1 */
 };
 
 static int seats(const struct line *line)
@@ -38,13 +38,13 @@ static int seats(const struct line *line)
 struct line *line_new(int fd, int seat, int workers)
 {
     size_t n = 2 * (size_t)workers;
-    struct line *line = mem_alloc(sizeof *line + n * sizeof line->peers[0]);
+    struct line *line = mem_alloc(sizeof *line + n * sizeof line->others[0]);
     line->fd = fd;
     line->seat = seat;
     line->workers = workers;
     line->lock = -1;
     for (int i = 0; i < seats(line); i++)
-        line->peers[i] = -1;
+        line->others[i] = -1;
     return line;
 }
 
@@ -52,8 +52,8 @@ void line_free(struct line *line)
 {
     close(line->fd);
     for (int i = 0; i < seats(line); i++)
-        if (line->peers[i] >= 0)
-            close(line->peers[i]);
+        if (line->others[i] >= 0)
+            close(line->others[i]);
     if (line->lock >= 0)
         close(line->lock);
     watchdog_free(line->watchdog);
@@ -93,27 +93,27 @@ static int fail(struct line_bound *bound, const char *address, const char *why)
 }
 
 /* Without a descriptor this process has reached its limit; there may be one left by and by. */
-static void keep_peer(struct line *line, int peer, int *fd)
+static void keep_other(struct line *line, int other, int *fd)
 {
-    if (peer < 0 || peer >= seats(line))
+    if (other < 0 || other >= seats(line))
         return;
     if (*fd < 0) {
-        line_lost(line, peer);
+        line_lost(line, other);
         return;
     }
-    if (line->peers[peer] >= 0)
-        close(line->peers[peer]);
+    if (line->others[other] >= 0)
+        close(line->others[other]);
     else
         line->waiting++;
-    line->peers[peer] = *fd;
+    line->others[other] = *fd;
     *fd = -1;
 }
 
 /* Takes a message that can wait, with its descriptor; false when it is of another kind. */
 static bool keep(struct line *line, const struct wire *m, int *fd)
 {
-    if (m->kind == WIRE_PEER) {
-        keep_peer(line, m->number, fd);
+    if (m->kind == WIRE_OTHER) {
+        keep_other(line, m->number, fd);
     } else if (m->kind == WIRE_CERTS) {
         line->certs = true;
     } else if (m->kind == WIRE_TICKETS) {
@@ -193,26 +193,26 @@ int line_fd(const struct line *line)
     return line->fd;
 }
 
-static enum line_what tell_peer(struct line *line)
+static enum line_what tell_other(struct line *line)
 {
     line->offered = 0;
-    while (line->peers[line->offered] < 0)
+    while (line->others[line->offered] < 0)
         line->offered++;
-    return LINE_PEER;
+    return LINE_OTHER;
 }
 
-int line_take_peer(struct line *line, int *peer)
+int line_take_other(struct line *line, int *other)
 {
-    *peer = line->offered;
-    int fd = line->peers[line->offered];
-    line->peers[line->offered] = -1;
+    *other = line->offered;
+    int fd = line->others[line->offered];
+    line->others[line->offered] = -1;
     line->waiting--;
     return fd;
 }
 
-void line_lost(struct line *line, int peer)
+void line_lost(struct line *line, int other)
 {
-    struct wire m = {.kind = WIRE_LOST, .number = peer};
+    struct wire m = {.kind = WIRE_LOST, .number = other};
     wire_send(line->fd, &m, -1);
 }
 
@@ -220,7 +220,7 @@ void line_lost(struct line *line, int peer)
 static enum line_what take_kept(struct line *line)
 {
     if (line->waiting)
-        return tell_peer(line);
+        return tell_other(line);
     bool *flag = line->new_tickets ? &line->new_tickets : &line->certs;
     if (!*flag)
         return LINE_NOTHING;

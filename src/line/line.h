@@ -13,8 +13,8 @@
  *        │◀──────────────────────── STOP seconds ──│ drain: the server ends, or another is ready
  *        │◀──────────────────────── TICKETS keys ──│ at the start, and when they change
  *        │◀─────────────────────────────── CERTS ──│ read certificates again (SIGHUP)
- *        │◀──────────────────────── PEER fd ───────│ a line to another worker (mesh.h)
- *        │── LOST peer ───────────────────────────▶│ which is of no use: another, please
+ *        │◀──────────────────────── OTHER fd ───────│ a line to another worker (mesh.h)
+ *        │── LOST number ──────────────────────────▶│ which is of no use: another, please
  *        │── REFUSED ─────────────────────────────▶│ the app does not load: no use in trying again
  *        │── UNBIND address ──────────────────────▶│ closes its copy: nothing may queue there
  *        │── exit ────────────────────────────────▶│
@@ -97,16 +97,16 @@ enum line_what {
     LINE_SUCCEEDED,
     LINE_CERTS,
     LINE_TICKETS,
-    LINE_PEER,
+    LINE_OTHER,
     LINE_GONE
 };
 
 /*
  * The next message, without waiting: LINE_STOP (then *seconds is the time to drain; told once),
  * LINE_SUCCEEDED (the same, but the listening sockets are another process's now), LINE_CERTS,
- * LINE_TICKETS (line_tickets has them), LINE_PEER (line_take_peer has it), LINE_GONE at end of file
- * (each time), or LINE_NOTHING. Call it when line_fd is readable, or line_waiting says so, until it
- * returns LINE_NOTHING or LINE_GONE.
+ * LINE_TICKETS (line_tickets has them), LINE_OTHER (line_take_other has it), LINE_GONE at end of
+ * file (each time), or LINE_NOTHING. Call it when line_fd is readable, or line_waiting says so,
+ * until it returns LINE_NOTHING or LINE_GONE.
  */
 enum line_what line_next(struct line *line, double *seconds);
 
@@ -117,14 +117,14 @@ bool line_waiting(const struct line *line);
 const struct tls_tickets *line_tickets(const struct line *line);
 
 /*
- * The line that LINE_PEER has told of: a connected socket, the caller's from now on, and in *peer
+ * The line that LINE_OTHER has told of: a connected socket, the caller's from now on, and in *other
  * the seat of the worker at its other end. A worker that was started again comes once more, with
  * a new socket.
  */
-int line_take_peer(struct line *line, int *peer);
+int line_take_other(struct line *line, int *other);
 
 /* The line to that worker is of no use: asks for a new one, which comes within seconds. */
-void line_lost(struct line *line, int peer);
+void line_lost(struct line *line, int other);
 
 /* This worker's number, from 0; and how many there are. */
 int line_worker(const struct line *line);

@@ -36,7 +36,7 @@ enum wire_kind {
     WIRE_STOP,    /* master: seconds; number = 1: its successor serves */
     WIRE_CERTS,   /* master: read certificates again */
     WIRE_TICKETS, /* master: tickets, at the start and when they change */
-    WIRE_PEER,    /* master: number = another worker, and a descriptor: a line to it */
+    WIRE_OTHER,   /* master: number = another worker, and a descriptor: a line to it */
     WIRE_LOST,    /* worker: number = another worker, the line to which is of no use */
     WIRE_BEGIN,   /* master: the first; program, number = seat, count = workers, path (perhaps
                      empty), and a descriptor: the page of watchdog.h */

@@ -53,14 +53,14 @@ static void plan(struct pairs *p, int a, int b, uint8_t ticks)
 
 /*
  * Who is likely to take nothing comes first: when the first has got its end and the second does not
- * get the other, the first sees a peer that came and went.
+ * get the other, the first sees one that came and went.
  */
 static bool hand_out(const struct pairs *p, int a, int b, const int *fds)
 {
     const int who[2] = {p->members[b].full ? b : a, p->members[b].full ? a : b};
     for (int i = 0; i < 2; i++) {
         struct member *m = &p->members[who[i]];
-        struct wire message = {.kind = WIRE_PEER, .number = who[!i]};
+        struct wire message = {.kind = WIRE_OTHER, .number = who[!i]};
         m->full = wire_send(m->line, &message, fds[i]) < 0;
         if (m->full)
             return false;
@@ -144,10 +144,11 @@ void pairs_worker_ended(struct pairs *p, int worker)
             *due(p, worker, i) = 0;
 }
 
-void pairs_lost(struct pairs *p, int worker, int peer)
+void pairs_lost(struct pairs *p, int worker, int other)
 {
-    if (peer < 0 || peer >= p->workers || peer == worker || !alive(p, worker) || !alive(p, peer))
+    if (other < 0 || other >= p->workers || other == worker || !alive(p, worker) ||
+        !alive(p, other))
         return;
-    if (!*due(p, worker, peer))
-        plan(p, worker, peer, LATER);
+    if (!*due(p, worker, other))
+        plan(p, worker, other, LATER);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The lines between the workers: a connected pair of Unix stream sockets for any two that are
- * alive, each of which is sent its end (WIRE_PEER). The master keeps none of them, so the death of
+ * alive, each of which is sent its end (WIRE_OTHER). The master keeps none of them, so the death of
  * a worker is the end of file of its lines.
  *
  *      worker 0 ────── pair ────── worker 1          a new life of worker 1: new pairs with
@@ -28,9 +28,9 @@ void pairs_worker_started(struct pairs *p, int worker, int line);
 void pairs_worker_ended(struct pairs *p, int worker);
 
 /*
- * A worker asks for a new line to that peer; it gets one after a second, so that a fault that comes
- * again and again does not keep both busy. Whatever it asks for is harmless.
+ * A worker asks for a new line to that other one; it gets one after a second, so that a fault that
+ * comes again and again does not keep both busy. Whatever it asks for is harmless.
  */
-void pairs_lost(struct pairs *p, int worker, int peer);
+void pairs_lost(struct pairs *p, int worker, int other);
 
 #endif

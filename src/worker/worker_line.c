@@ -40,19 +40,19 @@ void worker_unbind_socket(struct lvm *vm, const char *address, int port)
     line_unbind(worker_of(vm)->line, address, port);
 }
 
-static void add_peer(struct worker *w)
+static void add_other(struct worker *w)
 {
-    int peer, fd = line_take_peer(w->line, &peer);
+    int other, fd = line_take_other(w->line, &other);
     if (w->mesh)
-        mesh_add(w->mesh, (unsigned)peer, fd);
+        mesh_add(w->mesh, (unsigned)other, fd);
     else
         close(fd);
 }
 
-static void on_lost_peer(void *arg, unsigned peer)
+static void on_lost_other(void *arg, unsigned other)
 {
     struct worker *w = arg;
-    line_lost(w->line, (int)peer);
+    line_lost(w->line, (int)other);
 }
 
 void worker_open_mesh(struct worker *w)
@@ -62,7 +62,7 @@ void worker_open_mesh(struct worker *w)
     w->mesh =
         mesh_new(&w->loop, lserver_of(w->vm)->conns.read_buffer, (unsigned)line_seat(w->line));
     mesh_bus(w->mesh)->workers = (unsigned)line_workers(w->line);
-    mesh_on_lost(w->mesh, on_lost_peer, w);
+    mesh_on_lost(w->mesh, on_lost_other, w);
     groups_use_bus(lgroup_groups(w->vm), mesh_bus(w->mesh));
 }
 
@@ -74,7 +74,7 @@ static void read_line(struct worker *w)
         case LINE_NOTHING: return;
         case LINE_STOP: worker_drain(w, seconds); break;
         case LINE_SUCCEEDED: worker_succeeded(w, seconds); break;
-        case LINE_PEER: add_peer(w); break;
+        case LINE_OTHER: add_other(w); break;
         case LINE_CERTS: llistener_renew_certificates(w->vm); break;
         case LINE_TICKETS: lserver_of(w->vm)->tickets = *line_tickets(w->line); break;
         case LINE_GONE:

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "wsfuzz.h"
 
-enum { HOME = 0, PEER = 1 };
+enum { HOME = 0, OTHER = 1 };
 
 static uint8_t again[1 << 16];
 
@@ -53,14 +53,14 @@ static void send(const uint8_t *bytes, size_t len)
     MUST(c);
     if (len)
         memcpy(c->bytes, bytes, len);
-    MUST(bus_send(&run[PEER]->bus, HOME, c) == 0);
+    MUST(bus_send(&run[OTHER]->bus, HOME, c) == 0);
     chunk_unref(c);
-    run_deliver(PEER, HOME, RUN_LINE);
-    MUST(run[HOME]->lines[PEER].up == fine);
+    run_deliver(OTHER, HOME, RUN_LINE);
+    MUST(run[HOME]->lines[OTHER].up == fine);
     if (!fine)
-        run_connect(HOME, PEER);
+        run_connect(HOME, OTHER);
     run_turn(run[HOME]);
-    run_drop(&run[HOME]->lines[PEER]);
+    run_drop(&run[HOME]->lines[OTHER]);
 }
 
 static void on_answer(struct group_ask *ask, int err)
@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g->bus->next_ask = 0; /* so that the input can know the number */
     MUST(group_ask(g, &ask) == 0);
     run_turn(run[HOME]);
-    run_drop(&run[HOME]->lines[PEER]);
+    run_drop(&run[HOME]->lines[OTHER]);
     while (size >= 2) {
         size_t len = (size_t)data[0] | (size_t)data[1] << 8;
         data += 2;
@@ -100,14 +100,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
              group_table_find(g, &(struct group_key){GROUP_SERVICE, "z", 1}) == s->place.service);
     }
     group_ask_end(&ask);
-    run_gone(HOME, PEER);
-    run_gone(PEER, HOME);
+    run_gone(HOME, OTHER);
+    run_gone(OTHER, HOME);
     MUST(g->names.count == 1 + s->place.membership_count &&
          g->members.count == s->place.membership_count);
     run_conn_free(s);
     run_turn(run[HOME]);
     MUST(g->names.count == 0 && g->bus->unsure == 0 && g->bus->there == 0);
     g->bus->stamp = 0;
-    run_connect(HOME, PEER);
+    run_connect(HOME, OTHER);
     return 0;
 }

@@ -171,9 +171,9 @@ static void hear_all(struct line *line, int *stops)
     double seconds;
     while ((what = line_next(line, &seconds)) != LINE_NOTHING && what != LINE_GONE) {
         *stops += what == LINE_STOP || what == LINE_SUCCEEDED;
-        if (what == LINE_PEER) {
-            int peer, fd = line_take_peer(line, &peer);
-            MUST(fd >= 0 && peer >= 0 && peer < PROCESSES);
+        if (what == LINE_OTHER) {
+            int other, fd = line_take_other(line, &other);
+            MUST(fd >= 0 && other >= 0 && other < PROCESSES);
             close(fd);
         }
         if (what == LINE_TICKETS)

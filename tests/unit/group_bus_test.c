@@ -17,10 +17,10 @@ static struct group *group_at(unsigned worker, enum group_kind kind, const char 
 }
 
 /* What a worker thinks that another one has; 0 when it has heard of nothing. */
-static unsigned share(unsigned worker, unsigned peer, enum group_kind kind, const char *name)
+static unsigned share(unsigned worker, unsigned other, enum group_kind kind, const char *name)
 {
     const struct group *group = group_at(worker, kind, name);
-    const struct group_share *s = group ? group_share_of(group, peer) : NULL;
+    const struct group_share *s = group ? group_share_of(group, other) : NULL;
     return s ? s->count : 0;
 }
 
@@ -140,9 +140,9 @@ static void many_groups_in_few_messages(void)
     end();
 }
 
-/* --- Peers that are full, come late, or go ---------------------------------------------------- */
+/* --- Workers that are full, come late, or go -------------------------------------------------- */
 
-static void a_full_peer(void)
+static void a_full_worker(void)
 {
     start(2);
     struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
@@ -172,7 +172,7 @@ static void a_full_peer(void)
 }
 
 /* What came and went while it was full is not told, but what it knew before is corrected. */
-static void what_a_full_peer_missed(void)
+static void what_a_full_worker_missed(void)
 {
     char name[32];
     start(2);
@@ -189,7 +189,7 @@ static void what_a_full_peer_missed(void)
     }
     run_leave(a, GROUP_JOINED, "before");
     run_join(a, GROUP_JOINED, "after");
-    CHECK(groups(0)->names.count > 100); /* until the peer knows */
+    CHECK(groups(0)->names.count > 100); /* until the worker knows */
     run_settle();
     CHECK_INT(share(1, 0, GROUP_JOINED, "before"), 0);
     CHECK_INT(share(1, 0, GROUP_JOINED, "after"), 1);
@@ -200,7 +200,7 @@ static void what_a_full_peer_missed(void)
     end();
 }
 
-/* Until it has told all, a peer that just came gets every push. */
+/* Until it has told all, a worker that just came gets every push. */
 static void a_worker_comes_late(void)
 {
     start(2);
@@ -575,7 +575,7 @@ static void a_removal_is_not_told_twice(void)
     end();
 }
 
-static void a_full_peer_hears_of_a_removal(void)
+static void a_full_worker_hears_of_a_removal(void)
 {
     start(2);
     struct session *a = run_conn(run[0]), *b = run_conn(run[1]);
@@ -908,10 +908,10 @@ static void hear_of_members(unsigned from, uint32_t members)
 static void the_highest_number(void)
 {
     static const struct bus_ops ops = {send_nowhere};
-    enum { HIGHEST = BUS_PEERS - 1 };
+    enum { HIGHEST = BUS_WORKERS - 1 };
     start(1);
     run[0]->bus.ops = &ops;
-    run[0]->bus.hooks->on_peer(run[0]->bus.arg, HIGHEST);
+    run[0]->bus.hooks->on_other(run[0]->bus.arg, HIGHEST);
     hear_of_members(HIGHEST, 1);
     hear_of_members(HIGHEST, 2);
     CHECK_INT(share(0, HIGHEST, GROUP_JOINED, "x"), 2);
@@ -926,8 +926,8 @@ int main(void)
     test("state goes before pushes", state_goes_before_pushes);
     test("numbers can wait", numbers_can_wait);
     test("many groups in few messages", many_groups_in_few_messages);
-    test("a full peer", a_full_peer);
-    test("what a full peer missed", what_a_full_peer_missed);
+    test("a full worker", a_full_worker);
+    test("what a full worker missed", what_a_full_worker_missed);
     test("a worker comes late", a_worker_comes_late);
     test("a worker comes after a group has gone", a_worker_comes_after_a_group_has_gone);
     test("groups from before the bus", groups_from_before_the_bus);
@@ -943,7 +943,7 @@ int main(void)
     test("a removed name", a_removed_name);
     test("a removed group", a_removed_group);
     test("a removal is not told twice", a_removal_is_not_told_twice);
-    test("a full peer hears of a removal", a_full_peer_hears_of_a_removal);
+    test("a full worker hears of a removal", a_full_worker_hears_of_a_removal);
     test("all workers are asked", all_workers_are_asked);
     test("a silent worker", a_silent_worker);
     test("a worker that dies instead", a_worker_that_dies_instead);

@@ -60,9 +60,9 @@ static struct run_worker *run_of_bus(struct bus *bus)
     return (struct run_worker *)(void *)((char *)bus - offsetof(struct run_worker, bus));
 }
 
-static int run_send(struct bus *bus, unsigned peer, struct chunk *message)
+static int run_send(struct bus *bus, unsigned other, struct chunk *message)
 {
-    struct run_line *line = &run_of_bus(bus)->lines[peer];
+    struct run_line *line = &run_of_bus(bus)->lines[other];
     if (!line->up)
         return ERR_CLOSED;
     if (line->error)
@@ -173,20 +173,20 @@ static inline void run_connect(unsigned a, unsigned b)
 {
     run[a]->lines[b].up = run[b]->lines[a].up = true;
     run[a]->lines[b].limit = run[b]->lines[a].limit = RUN_LINE;
-    run[a]->bus.hooks->on_peer(run[a]->bus.arg, b);
-    run[b]->bus.hooks->on_peer(run[b]->bus.arg, a);
+    run[a]->bus.hooks->on_other(run[a]->bus.arg, b);
+    run[b]->bus.hooks->on_other(run[b]->bus.arg, a);
 }
 
 /* One end of a line sees that the other one has gone. */
-static inline void run_gone(unsigned who, unsigned peer)
+static inline void run_gone(unsigned who, unsigned other)
 {
-    struct run_line *line = &run[who]->lines[peer];
+    struct run_line *line = &run[who]->lines[other];
     if (!line->up)
         return;
     run_drop(line);
     line->up = line->wants_room = false;
     line->error = 0;
-    run[who]->bus.hooks->on_gone(run[who]->bus.arg, peer);
+    run[who]->bus.hooks->on_gone(run[who]->bus.arg, other);
 }
 
 static inline void run_start_one(unsigned number)

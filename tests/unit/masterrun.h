@@ -5,7 +5,7 @@
  *
  *      i   "worker N pid P fds F\n"     u   unbinds and closes its first listener
  *      b   binds the plan's `later` address and answers its port
- *      p   "worker N peers 1:P 2:P\n", the pid that each other one has said on its line to it
+ *      p   "worker N workers 1:P 2:P\n", the pid that each other one has said on its line to it
  *      l   "worker N lost\n", and asks for new lines to all others
  *      r   "worker N retires\n", and asks to be replaced
  *
@@ -39,7 +39,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ADDRESSES = 3, PEERS = 8 };
+enum { ADDRESSES = 3, OTHERS = 8 };
 #define SECONDS 10.0 /* for anything that should just happen */
 
 enum kind {
@@ -109,23 +109,23 @@ static inline int port_of(int listener)
     return ntohs(in.sin_port);
 }
 
-static int lines[PEERS] = {-1, -1, -1, -1, -1, -1, -1, -1}; /* to other workers */
+static int lines[OTHERS] = {-1, -1, -1, -1, -1, -1, -1, -1}; /* to other workers */
 
 static inline void take_line(struct line *line)
 {
-    int peer, fd = line_take_peer(line, &peer), pid = (int)getpid();
+    int other, fd = line_take_other(line, &other), pid = (int)getpid();
     if (send(fd, &pid, sizeof pid, MSG_NOSIGNAL) < 0)
-        log_debug("worker %d is gone already", peer);
-    log_info("worker %d has a new line to %d", line_worker(line), peer);
-    if (lines[peer] >= 0)
-        close(lines[peer]);
-    lines[peer] = fd;
+        log_debug("worker %d is gone already", other);
+    log_info("worker %d has a new line to %d", line_worker(line), other);
+    if (lines[other] >= 0)
+        close(lines[other]);
+    lines[other] = fd;
 }
 
-static inline void list_peers(struct line *line, char *text)
+static inline void list_workers(struct line *line, char *text)
 {
-    sprintf(text, "worker %d peers", line_worker(line));
-    for (int i = 0; i < PEERS; i++) {
+    sprintf(text, "worker %d workers", line_worker(line));
+    for (int i = 0; i < OTHERS; i++) {
         struct pollfd p = {.fd = lines[i], .events = POLLIN};
         int pid;
         if (lines[i] >= 0 && poll(&p, 1, 1000) == 1 &&
@@ -135,7 +135,7 @@ static inline void list_peers(struct line *line, char *text)
     strcat(text, "\n");
 }
 
-static inline void lose_peers(struct line *line, char *text)
+static inline void lose_workers(struct line *line, char *text)
 {
     for (int i = -1; i <= line_workers(line); i++)
         line_lost(line, i);
@@ -156,9 +156,9 @@ static inline void answer(struct line *line, const struct plan *plan, int fd, in
         close(late);
     }
     if (letter == 'p')
-        list_peers(line, text);
+        list_workers(line, text);
     if (letter == 'l')
-        lose_peers(line, text);
+        lose_workers(line, text);
     if (letter == 'r') {
         line_retire(line);
         snprintf(text, sizeof text, "worker %d retires\n", line_worker(line));
@@ -198,7 +198,7 @@ static inline bool obey(struct line *line)
             log_info("worker: read certificates");
         if (what == LINE_TICKETS)
             log_tickets(line);
-        if (what == LINE_PEER)
+        if (what == LINE_OTHER)
             take_line(line);
     }
     return true;

@@ -15,12 +15,12 @@ static void coming_and_going(void)
     CHECK_INT(say_text(0, 1, "early"), ERR_CLOSED);
     join(0, 1);
     CHECK_INT(say_text(0, 1, "early"), ERR_CLOSED); /* told of at the end of the turn */
-    CHECK(run_until(&nodes[1].peers, 1));
+    CHECK(run_until(&nodes[1].others, 1));
     CHECK_INT(say_text(0, 1, "hello"), 0);
     CHECK_INT(say_text(0, 1, ""), 0);
     CHECK_INT(say_text(0, 0, "myself"), ERR_CLOSED);
     CHECK_INT(say_text(0, 2, "nobody"), ERR_CLOSED);
-    CHECK_INT(say_text(0, BUS_PEERS, "nobody"), ERR_CLOSED);
+    CHECK_INT(say_text(0, BUS_WORKERS, "nobody"), ERR_CLOSED);
     CHECK_INT(say_text(0, UINT32_MAX, "nobody"), ERR_CLOSED);
     CHECK_INT(nodes[1].messages, 0); /* never from inside bus_send */
     CHECK(run_until(&nodes[1].messages, 2));
@@ -34,15 +34,15 @@ static void coming_and_going(void)
 }
 
 /* Numbered messages of random lengths, among them some that are not copied. */
-static int check_number(struct node *n, unsigned peer, const uint8_t *bytes, size_t len)
+static int check_number(struct node *n, unsigned other, const uint8_t *bytes, size_t len)
 {
     uint64_t number = 0;
     if (!CHECK(len >= sizeof number))
         return 0;
     memcpy(&number, bytes, sizeof number);
-    if (number != n->expected[peer])
-        CHECK_INT(number, n->expected[peer]);
-    n->expected[peer]++;
+    if (number != n->expected[other])
+        CHECK_INT(number, n->expected[other]);
+    n->expected[other]++;
     uint64_t seed = number + 1;
     size_t right = sizeof number;
     while (right < len && bytes[right] == (uint8_t)(seed + right))
@@ -79,7 +79,7 @@ static void order(void)
             join(a, b);
     for (unsigned i = 0; i < NODES; i++) {
         nodes[i].react = check_number;
-        CHECK(run_until(&nodes[i].peers, NODES - 1));
+        CHECK(run_until(&nodes[i].others, NODES - 1));
     }
     for (int i = 0; i < ROUNDS; i++) {
         unsigned from = (unsigned)(random_next(&seed) % NODES);
@@ -98,11 +98,11 @@ static void order(void)
 }
 
 /* Every message is answered from inside on_message, to its sender and to all others. */
-static int answer_all(struct node *n, unsigned peer, const uint8_t *bytes, size_t len)
+static int answer_all(struct node *n, unsigned other, const uint8_t *bytes, size_t len)
 {
     unsigned self = (unsigned)(n - nodes), hops = len ? bytes[0] : 0;
     uint8_t next = (uint8_t)(hops - 1);
-    (void)peer;
+    (void)other;
     for (unsigned to = 0; hops > 0 && to < NODES; to++)
         if (to != self)
             CHECK_INT(say(self, to, &next, 1), 0);
@@ -116,7 +116,7 @@ static void answers_from_inside(void)
         for (unsigned b = a + 1; b < NODES; b++)
             join(a, b);
     for (unsigned i = 0; i < NODES; i++) {
-        CHECK(run_until(&nodes[i].peers, NODES - 1));
+        CHECK(run_until(&nodes[i].others, NODES - 1));
         nodes[i].react = answer_all;
     }
     CHECK_INT(say(0, 1, (uint8_t[]){5}, 1), 0);
@@ -141,7 +141,7 @@ static void one_chunk_for_all(void)
     begin(NODES);
     for (unsigned i = 1; i < NODES; i++) {
         join(0, i);
-        CHECK(run_until(&nodes[i].peers, 1));
+        CHECK(run_until(&nodes[i].others, 1));
     }
     struct chunk *c = chunk_new(100000);
     memset(c->bytes, 'x', 100000);
@@ -260,7 +260,7 @@ static void largest_through_two(void)
 {
     begin(2);
     join(0, 1);
-    CHECK(run_until(&nodes[1].peers, 1));
+    CHECK(run_until(&nodes[1].others, 1));
     struct chunk *c = chunk_new(BUS_MESSAGE_MAX + 1);
     memset(c->bytes, 'm', c->len);
     CHECK_INT(bus_send(nodes[0].bus, 1, c), ERR_TOO_BIG);
@@ -274,9 +274,9 @@ static void largest_through_two(void)
     finish();
 }
 
-static int refuse_word(struct node *n, unsigned peer, const uint8_t *bytes, size_t len)
+static int refuse_word(struct node *n, unsigned other, const uint8_t *bytes, size_t len)
 {
-    (void)n, (void)peer;
+    (void)n, (void)other;
     return len == 3 && memcmp(bytes, "bad", 3) == 0 ? ERR_PROTOCOL : 0;
 }
 
@@ -361,7 +361,7 @@ static size_t swallow(int fd)
     return len;
 }
 
-/* A peer that does not read: its queue ends somewhere, the other peer notices nothing. */
+/* A worker that does not read: its queue ends somewhere, the other worker notices nothing. */
 static void full_queue(void)
 {
     unsigned sent = 0, refused = 0;
@@ -369,7 +369,7 @@ static void full_queue(void)
     begin(2);
     join(0, 1);
     int fd = by_hand(2);
-    CHECK(run_until(&nodes[0].peers, 2));
+    CHECK(run_until(&nodes[0].others, 2));
     struct chunk *c = chunk_new(10000);
     memset(c->bytes, 'x', c->len);
     for (int i = 0; i < 10000; i++) {
@@ -407,12 +407,12 @@ static void full_queue(void)
     finish();
 }
 
-static void send_more(struct node *n, unsigned peer)
+static void send_more(struct node *n, unsigned other)
 {
     struct chunk *c = chunk_new(3 * MIB);
     memset(c->bytes, 0, c->len);
     if (n->rooms < 3)
-        while (bus_send(n->bus, peer, c) == 0)
+        while (bus_send(n->bus, other, c) == 0)
             ;
     chunk_unref(c);
 }
@@ -450,7 +450,7 @@ static void partial_writes(void)
     mesh_add(nodes[0].mesh, 1, fds[0]);
     mesh_add(nodes[1].mesh, 0, fds[1]);
     nodes[1].react = check_number;
-    CHECK(run_until(&nodes[0].peers, 1));
+    CHECK(run_until(&nodes[0].others, 1));
     uint64_t seed = 3;
     for (uint64_t i = 0; i < 400; i++) {
         say_number(0, 1, i, random_length(&seed));
@@ -467,7 +467,7 @@ static void no_memory_to_queue(void)
 {
     begin(2);
     join(0, 1);
-    CHECK(run_until(&nodes[1].peers, 1));
+    CHECK(run_until(&nodes[1].others, 1));
     struct chunk *small = chunk_new(10), *large = chunk_new(50000);
     memset(small->bytes, 's', small->len);
     memset(large->bytes, 'l', large->len);
@@ -494,7 +494,7 @@ static void no_memory_to_queue(void)
 
 /* --- Ends ----------------------------------------------------------------------------------- */
 
-/* A peer that dies while we write: what it had said before is told, then that it is gone. */
+/* A worker that dies while we write: what it had said before is told, then that it is gone. */
 static void writing_to_the_dead(void)
 {
     uint8_t bytes[64];
@@ -522,8 +522,8 @@ static void writing_to_the_dead(void)
 }
 
 /*
- * A new life of a peer: the old line is read to its end first, also when its end of file is
- * missing because a process that the peer has started still holds the socket.
+ * A new life of a worker: the old line is read to its end first, also when its end of file is
+ * missing because a process that the worker has started still holds the socket.
  */
 static void new_life(void)
 {
@@ -565,7 +565,7 @@ static void new_lives_wait(void)
     char letter;
     CHECK_INT(recv(second, &letter, 1, 0), 0); /* dead before anybody heard of it */
     close(second);
-    CHECK(run_until(&nodes[0].peers, 2));
+    CHECK(run_until(&nodes[0].others, 2));
     CHECK_INT(nodes[0].messages, sent);
     CHECK_INT(nodes[0].gone, 1);
     CHECK_INT(nodes[0].lost, 0);
@@ -574,22 +574,22 @@ static void new_lives_wait(void)
     finish();
 }
 
-/* What a node does when a peer goes: tells all others, and takes on another line. */
-static void tell_and_join(struct node *n, unsigned peer)
+/* What a node does when a worker goes: tells all others, and takes on another line. */
+static void tell_and_join(struct node *n, unsigned other)
 {
     unsigned self = (unsigned)(n - nodes);
     for (unsigned i = 0; i < NODES; i++)
         say_text(self, i, "gone");
     if (n->gone < 3)
-        mesh_add(n->mesh, peer, dup(STDIN_FILENO));
+        mesh_add(n->mesh, other, dup(STDIN_FILENO));
 }
 
-static int leave_on_message(struct node *n, unsigned peer, const uint8_t *bytes, size_t len)
+static int leave_on_message(struct node *n, unsigned other, const uint8_t *bytes, size_t len)
 {
     (void)bytes, (void)len;
     int fds[2];
     make_pair(fds); /* a life that is over at once, while the line it replaces is being read */
-    mesh_add(n->mesh, peer, fds[0]);
+    mesh_add(n->mesh, other, fds[0]);
     close(fds[1]);
     return 0;
 }
@@ -614,7 +614,7 @@ static void changes_from_inside(void)
     finish();
 }
 
-/* A turn has one read for each peer, whatever waits. */
+/* A turn has one read for each worker, whatever waits. */
 static void one_read_a_turn(void)
 {
     uint8_t bytes[16 * 1024] = {0}; /* 256 messages of 60 bytes */
@@ -640,7 +640,7 @@ static void at_rest(void)
     begin(NODES);
     for (unsigned i = 1; i < NODES; i++) {
         join(0, i);
-        CHECK(run_until(&nodes[i].peers, 1));
+        CHECK(run_until(&nodes[i].others, 1));
         CHECK_INT(say_text(0, i, "x"), 0);
         CHECK(run_until(&nodes[i].messages, 1));
     }
@@ -655,14 +655,14 @@ static void numbers_that_cannot_be(void)
 {
     char letter;
     begin(1);
-    static const unsigned numbers[] = {0, BUS_PEERS, UINT32_MAX};
+    static const unsigned numbers[] = {0, BUS_WORKERS, UINT32_MAX};
     for (int i = 0; i < 3; i++) {
         int fd = by_hand(numbers[i]);
         CHECK_INT(recv(fd, &letter, 1, 0), 0);
         close(fd);
     }
-    int fd = by_hand(BUS_PEERS - 1);
-    CHECK(run_until(&nodes[0].peers, 1));
+    int fd = by_hand(BUS_WORKERS - 1);
+    CHECK(run_until(&nodes[0].others, 1));
     CHECK_TEXT(nodes[0].notes, "+511");
     node_end(0);
     CHECK_INT(recv(fd, &letter, 1, 0), 0);

@@ -28,12 +28,12 @@ struct node {
     struct bus *bus;
     char notes[8192];
     size_t len;
-    unsigned peers, gone, rooms, messages, lost;
+    unsigned others, gone, rooms, messages, lost;
     size_t bytes;
     uint64_t expected[NODES]; /* of numbered messages */
-    int (*react)(struct node *n, unsigned peer, const uint8_t *bytes, size_t len);
-    void (*on_room)(struct node *n, unsigned peer);
-    void (*on_gone)(struct node *n, unsigned peer);
+    int (*react)(struct node *n, unsigned other, const uint8_t *bytes, size_t len);
+    void (*on_room)(struct node *n, unsigned other);
+    void (*on_gone)(struct node *n, unsigned other);
 };
 
 static struct loop loop;
@@ -78,58 +78,58 @@ static inline bool run_until(const unsigned *counter, unsigned value)
 
 /* --- Nodes ---------------------------------------------------------------------------------- */
 
-static inline void note(struct node *n, const char *kind, unsigned peer, const struct str *bytes)
+static inline void note(struct node *n, const char *kind, unsigned other, const struct str *bytes)
 {
     int len =
         snprintf(n->notes + n->len, sizeof n->notes - n->len, "%s%s%u%s%.*s", n->len ? " " : "",
-                 kind, peer, bytes ? ":" : "", bytes ? (int)bytes->len : 0, bytes ? bytes->s : "");
+                 kind, other, bytes ? ":" : "", bytes ? (int)bytes->len : 0, bytes ? bytes->s : "");
     if (len > 0 && (size_t)len < sizeof n->notes - n->len)
         n->len += (size_t)len;
 }
 
-static inline void on_peer(void *arg, unsigned peer)
+static inline void on_other(void *arg, unsigned other)
 {
     struct node *n = arg;
-    n->peers++;
-    note(n, "+", peer, NULL);
+    n->others++;
+    note(n, "+", other, NULL);
 }
 
-static inline int on_message(void *arg, unsigned peer, const uint8_t *bytes, size_t len)
+static inline int on_message(void *arg, unsigned other, const uint8_t *bytes, size_t len)
 {
     struct node *n = arg;
     n->messages++;
     n->bytes += len;
     if (len <= 32)
-        note(n, "", peer, &(struct str){(const void *)bytes, len});
-    return n->react ? n->react(n, peer, bytes, len) : 0;
+        note(n, "", other, &(struct str){(const void *)bytes, len});
+    return n->react ? n->react(n, other, bytes, len) : 0;
 }
 
-static inline void on_room(void *arg, unsigned peer)
+static inline void on_room(void *arg, unsigned other)
 {
     struct node *n = arg;
     n->rooms++;
-    note(n, "!", peer, NULL);
+    note(n, "!", other, NULL);
     if (n->on_room)
-        n->on_room(n, peer);
+        n->on_room(n, other);
 }
 
-static inline void on_gone(void *arg, unsigned peer)
+static inline void on_gone(void *arg, unsigned other)
 {
     struct node *n = arg;
     n->gone++;
-    note(n, "-", peer, NULL);
+    note(n, "-", other, NULL);
     if (n->on_gone)
-        n->on_gone(n, peer);
+        n->on_gone(n, other);
 }
 
-static inline void on_lost(void *arg, unsigned peer)
+static inline void on_lost(void *arg, unsigned other)
 {
     struct node *n = arg;
-    (void)peer;
+    (void)other;
     n->lost++;
 }
 
-static const struct bus_hooks hooks = {on_peer, on_message, on_room, on_gone};
+static const struct bus_hooks hooks = {on_other, on_message, on_room, on_gone};
 
 static inline void node_start(unsigned number)
 {
@@ -179,11 +179,11 @@ static inline void join(unsigned a, unsigned b)
 }
 
 /* A line from node 0 to nobody: the other end is the test's. */
-static inline int by_hand(unsigned peer)
+static inline int by_hand(unsigned other)
 {
     int fds[2];
     make_pair(fds);
-    mesh_add(nodes[0].mesh, peer, fds[0]);
+    mesh_add(nodes[0].mesh, other, fds[0]);
     return fds[1];
 }
 

@@ -19,7 +19,7 @@ enum { WORKERS = 4 };
 static struct loop loop;
 static struct pairs *pairs;
 static int wires[WORKERS][2];          /* the master's end, the worker's end */
-static int ends[WORKERS][WORKERS];     /* what the worker has got for each peer, or -1 */
+static int ends[WORKERS][WORKERS];     /* what the worker has got for each worker, or -1 */
 static int received[WORKERS][WORKERS]; /* how often */
 
 static void start(int worker)
@@ -52,7 +52,7 @@ static void read_line(int worker)
     struct wire m;
     int fd;
     while (wire_receive(wires[worker][1], &m, &fd, false) > 0) {
-        if (m.kind != WIRE_PEER)
+        if (m.kind != WIRE_OTHER)
             continue;
         CHECK(m.number >= 0 && m.number < WORKERS && m.number != worker);
         CHECK(fd >= 0);
@@ -150,7 +150,7 @@ static void another_life(void)
     finish(3);
 }
 
-/* A worker whose line is full gets its pair once it reads; its peer is not troubled before. */
+/* A worker whose line is full gets its pair once it reads; its worker is not troubled before. */
 static void full_line_of(int full, int other)
 {
     struct wire m = {.kind = WIRE_CERTS};
@@ -252,10 +252,10 @@ static void lost_lines(void)
 
 /* --- The worker's part ---------------------------------------------------------------------- */
 
-/* What comes while a socket is asked for is kept; of one peer's lines the last. */
+/* What comes while a socket is asked for is kept; of one worker's lines the last. */
 static void kept_by_the_line(void)
 {
-    int fds[2], pair[2][2], peer;
+    int fds[2], pair[2][2], other;
     double seconds;
     CHECK_INT(wire_pair(fds), 0);
     int open = count_fds();
@@ -264,7 +264,7 @@ static void kept_by_the_line(void)
     struct line_bound bound;
     for (int i = 0; i < 2; i++)
         CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair[i]), 0);
-    struct wire m = {.kind = WIRE_PEER, .number = 2};
+    struct wire m = {.kind = WIRE_OTHER, .number = 2};
     for (int i = 0; i < 2; i++)
         CHECK_INT(wire_send(fds[0], &m, pair[i][1]), 0);
     m.number = 6;
@@ -276,21 +276,21 @@ static void kept_by_the_line(void)
     CHECK_INT(line_bind_socket(line, &what, &bound), 0);
     close(bound.fd);
     CHECK(line_waiting(line));
-    CHECK_INT(line_next(line, &seconds), LINE_PEER);
-    int first = line_take_peer(line, &peer);
-    CHECK_INT(peer, 0);
-    CHECK_INT(line_next(line, &seconds), LINE_PEER);
-    int second = line_take_peer(line, &peer);
-    CHECK_INT(peer, 2);
+    CHECK_INT(line_next(line, &seconds), LINE_OTHER);
+    int first = line_take_other(line, &other);
+    CHECK_INT(other, 0);
+    CHECK_INT(line_next(line, &seconds), LINE_OTHER);
+    int second = line_take_other(line, &other);
+    CHECK_INT(other, 2);
     CHECK_INT(send(second, "x", 1, MSG_NOSIGNAL), 1);
     char letter = 0;
     CHECK_INT(recv(pair[1][0], &letter, 1, MSG_DONTWAIT), 1);
     CHECK_INT(line_next(line, &seconds), LINE_NOTHING);
     CHECK(!line_waiting(line));
     CHECK_INT(count_fds(), open + 6);
-    m = (struct wire){.kind = WIRE_PEER, .number = 2};
+    m = (struct wire){.kind = WIRE_OTHER, .number = 2};
     CHECK_INT(wire_send(fds[0], &m, pair[0][1]), 0);
-    CHECK_INT(line_next(line, &seconds), LINE_PEER); /* not taken: closed with the line */
+    CHECK_INT(line_next(line, &seconds), LINE_OTHER); /* not taken: closed with the line */
     line_free(line);
     for (int i = 0; i < 4; i++)
         close(pair[i / 2][i % 2]);
@@ -306,7 +306,7 @@ static void no_room_for_a_line(void)
     int fds[2], fd;
     double seconds;
     struct rlimit old, few;
-    struct wire m = {.kind = WIRE_PEER, .number = 0};
+    struct wire m = {.kind = WIRE_OTHER, .number = 0};
     CHECK_INT(wire_pair(fds), 0);
     struct line *line = line_new(fds[1], 1, 2);
     CHECK_INT(wire_send(fds[0], &m, fds[0]), 0);
@@ -344,12 +344,12 @@ static void say_to(int port, int number, char letter, char *text, size_t room)
 /* Waits until every worker has heard the present life of every other on its line. */
 static bool meshed(int port, int workers)
 {
-    struct info all[PEERS];
+    struct info all[OTHERS];
     char expected[200], text[200] = "";
     for (int i = 0; i < workers; i++)
         all[i] = ask_worker(port, i, 0);
     for (int i = 0; i < workers; i++) {
-        sprintf(expected, "peers");
+        sprintf(expected, "workers");
         for (int k = 0; k < workers; k++)
             if (k != i)
                 sprintf(expected + strlen(expected), " %d:%d", k, all[k].pid);
