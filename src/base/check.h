@@ -5,7 +5,7 @@
  * that is hard to trace. Only in builds for tests (sanitizers, fuzzing, units): elsewhere it is
  * compiled but never evaluated.
  *
- * A struct whose fields depend on each other has one function, conn_check say, that says how,
+ * A struct whose fields depend on each other has one function that says how, such as conn_check,
  * called at the end of the functions that change it. It costs no more than its caller does: it
  * looks at a bounded part of a list. What is short enough to stand in a header has its check in a
  * .c file even so.
@@ -18,7 +18,7 @@ _Noreturn void check_failed(const char *file, int line, const char *what);
 
 /*
  * Used in .c files alone: the unit tests have a macro of the same name. CHECKING is for what a
- * check needs besides, a loop say.
+ * check needs besides, such as a loop.
  */
 #ifdef NEAP_CHECKS
 #define CHECKING 1

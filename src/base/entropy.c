@@ -2,12 +2,15 @@
 /* Random bytes by the stock: see entropy.h. */
 #include "base/entropy.h"
 
+#include "base/check.h"
+
 #include <string.h>
 #include <sys/random.h>
 #include <sys/types.h>
 
 void entropy_take(struct entropy *e, void *out, size_t len)
 {
+    CHECK(len <= sizeof e->bytes);
     if (e->left < len) {
         while (getrandom(e->bytes, sizeof e->bytes, 0) != (ssize_t)sizeof e->bytes)
             ; /* interrupted: 512 bytes are not promised in one call */

@@ -5,8 +5,9 @@
  * A stored name has one holder. Claims have stamps, and the newest wins; of equal ones, that of the
  * higher worker. Only the worker of a holder speaks of its claim: when it hears of a better one it
  * drops its own and says so. group_dissolve has a stamp, too, so that a claim that was made after
- * it survives wherever the two meet. Who hears of the removal first does not wait for the holder to
- * say so: of a claim that is older, heard before or after, nothing is believed (group_grave.c).
+ * it survives wherever the two meet. The stamp of a claim is told even when its holder has gone.
+ * Whoever hears of a removal or of a newer claim does not wait for the older holder to say so: of a
+ * claim that is older, heard before or after, nothing is believed (group_grave.c).
  */
 #include "group/group_private.h"
 
@@ -31,15 +32,16 @@ static bool ends_ours(const struct groups *g, const struct group *group, unsigne
 }
 
 /*
- * Whoever makes a claim that is void has not heard of the removal: the line to it was broken at
+ * Whoever makes a claim that is void has not heard of what made it so: the line to it was broken at
  * that time, perhaps. It would hold the name for ever, and nobody would know; so it is told.
  */
-static void tell_removal(struct groups *g, const struct group_key *name, uint64_t stamp)
+static void tell_void(struct groups *g, const struct group_key *name, uint64_t stamp)
 {
     struct group *group = group_table_get(g, name);
     if (!group)
         return; /* out of memory: the next claim is another chance */
-    group->dissolved = stamp;
+    if (stamp > group->dissolved)
+        group->dissolved = stamp;
     group_changed(g, group, true);
     group->dissolved_seq = group->seq;
 }
@@ -50,10 +52,10 @@ static void hear_entry(struct groups *g, unsigned other, struct group_wire_entry
     note_stamp(g->bus, e->dissolved);
     if (e->dissolved && e->key.kind == GROUP_STORED)
         group_grave_dig(g, &e->key, e->dissolved);
-    uint64_t removed = group_grave_of(g, e);
-    if (removed) {
+    uint64_t newer = group_grave_of(g, e);
+    if (newer) {
         e->members = 0;
-        tell_removal(g, &e->key, removed);
+        tell_void(g, &e->key, newer);
     }
     struct group *group = e->members ? group_table_get(g, &e->key) : group_table_find(g, &e->key);
     if (!group) {

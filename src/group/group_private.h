@@ -63,7 +63,7 @@ struct group {
     struct group_share *shares;
     uint64_t seq;           /* of its last change here; 0: there is nothing to be told of it */
     uint64_t claim;         /* GROUP_STORED: the stamp of the holder here */
-    uint64_t dissolved;     /* the stamp of the last group_dissolve here ... */
+    uint64_t dissolved;     /* claims from before this stamp are void: told of here ... */
     uint64_t dissolved_seq; /* ... and which change that was */
     uint32_t count, room;   /* slots: used, allocated */
     uint16_t share_count;

@@ -58,7 +58,7 @@ void http_conn_reply(struct http_conn *h, struct http_reply *r)
     struct str method = h->head ? http_method(h->head) : (struct str){"", 0};
     drop_input(h->exchange);
     r->close = true;
-    r->to_head = method.len == 4 && memcmp(method.s, "HEAD", 4) == 0;
+    r->to_head = str_is(method, "HEAD");
     r->server = h->site->settings.server;
     r->now = (int64_t)loop_wall();
     bool queued = http_reply_write(r, &out) == 0 && conn_queue(c, buf_bytes(&out), buf_len(&out));

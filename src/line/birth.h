@@ -20,7 +20,7 @@
 
 enum { BIRTH_WHY = 256 };
 
-/* The command that makes a process a worker. It is in no help, for nobody is to type it. */
+/* The command that makes a process a worker. It is in no help, since nobody should type it. */
 #define BIRTH_COMMAND "_worker"
 
 struct scratch;

@@ -126,7 +126,7 @@ static pid_t fork_worker(const struct process *p, int line)
     return pid;
 }
 
-/* A new page, which is announced to who will be at the other end of the line. */
+/* A new page, which is announced to whoever will be at the other end of the line. */
 static int announce(struct process *p, int line)
 {
     const struct master *m = p->place->master;

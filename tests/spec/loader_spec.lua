@@ -63,7 +63,7 @@ describe("an app", function()
   it("that is missing is named", function()
     assert.equal("/no/such/app: no such file or folder", failure "/no/such/app")
     local root = folder.write { ["other.lua"] = "" }
-    assert.equal(root .. ": a folder without init.lua is no app", failure(root))
+    assert.equal(root .. ": a folder without init.lua is not an app", failure(root))
     assert.equal(root .. "/other.lua/x: no such file or folder", failure(root .. "/other.lua/x"))
   end)
 

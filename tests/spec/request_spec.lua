@@ -183,7 +183,7 @@ describe("response headers", function()
     for _, bad in ipairs { "", "X A", "X:", "X\r\nY", "\0" } do
       assert.error_matches(function()
         r:setResponseHeader(bad, "x")
-      end, "is no header name")
+      end, "is not a header name")
     end
     assert.error_matches(function()
       r:setResponseHeader("X-A", nil)

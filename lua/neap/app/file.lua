@@ -110,7 +110,7 @@ local function locate(path)
     return nil, why
   end
   handle:close()
-  return nil, path .. ": a folder without init.lua is no app"
+  return nil, path .. ": a folder without init.lua is not an app"
 end
 
 return {

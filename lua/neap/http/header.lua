@@ -26,7 +26,7 @@ local OWN_HEADERS = {
 ---@return string? key the key of a table of headers that is wrong; nil when it is no name
 local function check(name, value, example)
   if not text.isToken(name) then
-    return nil, ("%s is no header name; write %s"):format(text.show(name), example)
+    return nil, ("%s is not a header name; write %s"):format(text.show(name), example)
   elseif OWN_HEADERS[name:lower()] then
     return nil, ("the server sets %s itself; leave it out"):format(name), name
   elseif type(value) == "number" then

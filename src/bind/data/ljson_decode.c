@@ -117,7 +117,7 @@ static char *put_utf8(char *out, unsigned code)
     return out;
 }
 
-/* \uXXXX, or a pair of them (RFC 8259 §7); `at` is behind the backslash. NULL on failure. */
+/* \uXXXX, or a pair of them (RFC 8259 §7); `at` is after the backslash. NULL on failure. */
 static char *unescape_unicode(struct reader *r, const unsigned char **at, char *out)
 {
     const unsigned char *p = *at;
@@ -134,7 +134,7 @@ static char *unescape_unicode(struct reader *r, const unsigned char **at, char *
     return put_utf8(out, 0x10000 + ((unsigned)(code - 0xD800) << 10) + (unsigned)(low - 0xDC00));
 }
 
-/* One escape; `at` is behind the backslash and moves behind the escape. NULL on failure. */
+/* One escape; `at` is after the backslash and moves behind the escape. NULL on failure. */
 static char *unescape_one(struct reader *r, const unsigned char **at, char *out)
 {
     static const char names[] = "\"\\/bfnrt", means[] = "\"\\/\b\f\n\r\t";
